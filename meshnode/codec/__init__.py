@@ -1,0 +1,1 @@
+"""Bytes to values and back; no keys, no time, no I/O."""

@@ -1,0 +1,1 @@
+"""Packets between the TUN device and the UDP port: engines and their workers."""

@@ -1,0 +1,223 @@
+"""What control tells the data plane, and what the data plane tells control.
+
+Control programs the workers like a forwarding table: every `Command` is
+idempotent and refers to a peer by its slot. `Report` values travel the other way.
+`meshnode.codec.forwarding` gives both their bytes.
+
+After a restart of either side control sends `Reset`, its whole table, and
+`ProgramComplete`; the worker swaps the table in at that point and forgets what the
+new table does not hold. Sessions of peers that stay survive a restart of control.
+"""
+
+from dataclasses import dataclass, field
+
+from meshnode.types import Path, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One key pair of one peer, as the data plane needs it.
+
+    Indices are 32-bit; keys are 32 bytes and shown in no repr; `born_at` is
+    boottime seconds.
+    """
+
+    local_index: int
+    remote_index: int
+    send_key: bytes = field(repr=False)
+    receive_key: bytes = field(repr=False)
+    born_at: float
+    is_initiator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Begin a new table; `generation` is that of the worker it is meant for."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramComplete:
+    """The table begun by `Reset` is whole: swap it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLink:
+    """The TUN device's MTU in bytes, and whether it is up."""
+
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetIdentity:
+    """Our static public key, 32 bytes (b"" for none): all that mac1 needs."""
+
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AddPeer:
+    """A peer takes *slot*."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePeer:
+    """The peer in *slot* goes, with its sessions, staged packets and prefixes."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetEndpoint:
+    """Send to the peer by *path*; None if it is not known."""
+
+    slot: int
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddAllowedIps:
+    """Route these prefixes to the peer, taking them from any other owner."""
+
+    slot: int
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAllowedIps:
+    """Stop routing those of these prefixes that the peer owns."""
+
+    slot: int
+    prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstallSession:
+    """Accept data under this session from now on; do not send with it yet."""
+
+    slot: int
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class UseSession:
+    """Send with this session from now on, beginning with the staged packets."""
+
+    slot: int
+    local_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetireSession:
+    """Forget this session's keys."""
+
+    slot: int
+    local_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendKeepalive:
+    """Send the staged packets or, if there are none, an empty one."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropStaged:
+    """Throw the staged packets away: the handshake was given up."""
+
+    slot: int
+
+
+Command = (
+    Reset
+    | ProgramComplete
+    | SetLink
+    | SetIdentity
+    | AddPeer
+    | RemovePeer
+    | SetEndpoint
+    | AddAllowedIps
+    | RemoveAllowedIps
+    | InstallSession
+    | UseSession
+    | RetireSession
+    | SendKeepalive
+    | DropStaged
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NeedSession:
+    """A packet for the peer is staged and no session can carry it."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficResumed:
+    """The first timer-relevant packet passed while nobody watched the peer."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointMoved:
+    """Authenticated data came from another path than the one in use."""
+
+    slot: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfirmed:
+    """The first authenticated packet arrived under this session."""
+
+    slot: int
+    local_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RekeyDue:
+    """This session is old or used enough that a new one is due.
+
+    `received` says the receive path saw it (once per session, paper 6.2), else
+    the send path did.
+    """
+
+    slot: int
+    local_index: int
+    received: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSession:
+    """A session a worker still holds, told to a control process that restarted."""
+
+    slot: int
+    local_index: int
+    born_at: float
+    is_initiator: bool
+    in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsHeld:
+    """Every session a worker holds: its answer to `Reset`, perhaps in parts."""
+
+    sessions: tuple[HeldSession, ...]
+    last: bool
+
+
+Report = (
+    NeedSession
+    | TrafficResumed
+    | EndpointMoved
+    | SessionConfirmed
+    | RekeyDue
+    | SessionsHeld
+)

@@ -1,0 +1,1 @@
+"""The operating system: TUN, UDP, netlink, privileges, the journal of changes."""

@@ -1,0 +1,1 @@
+"""The processes: supervisor, control, and how workers are started."""

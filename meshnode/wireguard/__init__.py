@@ -1,0 +1,1 @@
+"""WireGuard, sans-IO: handshake, key pairs, cookies, timers, cryptokey routing."""
