@@ -105,7 +105,11 @@ class InstallSession:
 
 @dataclass(frozen=True, slots=True)
 class UseSession:
-    """Send with this session from now on, beginning with the staged packets."""
+    """Send with this session from now on, beginning with the staged packets.
+
+    A `local_index` of 0, which no session has, stops sending under any; what was
+    installed can still be received.
+    """
 
     slot: int
     local_index: int

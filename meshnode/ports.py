@@ -57,5 +57,12 @@ class TrafficView(Protocol):
     ) -> None:
         """Add one authenticated handshake message of that many bytes."""
 
+    def stop_waiting(self, slot: int) -> None:
+        """End the wait for an answer though none came.
+
+        `unanswered_since` becomes None, and the next data packet sent begins a
+        new wait.
+        """
+
     def clear(self, slot: int) -> None:
         """Forget everything about *slot*; a new peer takes it."""

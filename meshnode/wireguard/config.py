@@ -8,7 +8,7 @@ the text format; `meshnode.manage.uapi` does.
 from dataclasses import dataclass, field
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Endpoint, Path, Prefix
 
 
 @dataclass(slots=True)
@@ -72,3 +72,31 @@ class DeviceStatus:
     listen_port: int
     fwmark: int
     peers: list[PeerStatus]
+
+
+@dataclass(slots=True)
+class PeerState:
+    """What of one peer outlives a control process.
+
+    `slot` is its name towards the data plane; `latest_timestamp` the greatest
+    TAI64N label accepted, 12 bytes; `last_handshake` wall seconds, 0.0 for never.
+    """
+
+    slot: int
+    public_key: PublicKey
+    preshared_key: PresharedKey
+    path: Path | None
+    persistent_keepalive: int
+    latest_timestamp: bytes
+    last_handshake: float
+    allowed_ips: list[Prefix]
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """What of the device outlives a control process."""
+
+    private_key: PrivateKey | None = None
+    listen_port: int = 0
+    fwmark: int = 0
+    peers: list[PeerState] = field(default_factory=list)

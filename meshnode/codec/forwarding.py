@@ -1,0 +1,301 @@
+"""Bytes of the messages between control and the workers (`meshnode.forwarding`).
+
+A message is one msgpack array: the type's number, then the fields in the order of
+the dataclass. Commands and reports are numbered apart. Decoding is strict: a value
+that comes out is one that `encode_*` takes, whatever the bytes were, because a worker
+that parses packets from anyone must not be able to confuse control.
+
+Addresses travel in network order: 4 or 16 bytes; a prefix is its length and then
+its network.
+"""
+
+import ipaddress
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import msgpack
+
+from meshnode import forwarding
+from meshnode.forwarding import AddAllowedIps, Command, RemoveAllowedIps, Report
+from meshnode.types import Endpoint, Path, Prefix, Source
+
+MAX_MESSAGE_BYTES: Final = 65536
+"""The longest message; 1000 prefixes or sessions fit twice."""
+
+MAX_ITEMS: Final = 1000
+"""The most prefixes or held sessions in one message; who sends more splits."""
+
+MAX_SLOT: Final = 65535
+"""The greatest peer slot."""
+
+
+class CodecError(ValueError):
+    """The bytes are no message of ours, or the value has a field out of range."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a field's value becomes plain msgpack data, and back with all checks.
+
+    Both raise ValueError for what they refuse.
+    """
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Any], Any]
+
+
+def _checked(check: Callable[[Any], Any]) -> _Kind:
+    """Make the kind of a value that msgpack carries as it is."""
+    return _Kind(check, check)
+
+
+def _unsigned(greatest: int) -> _Kind:
+    def check(value: Any) -> int:
+        # `type`, not `isinstance`: True is an int, and must not pass for 1.
+        if type(value) is not int or not 0 <= value <= greatest:
+            raise ValueError(f"not an integer of 0 to {greatest}")
+        return value
+
+    return _checked(check)
+
+
+def _octets(*lengths: int) -> _Kind:
+    def check(value: Any) -> bytes:
+        if type(value) is not bytes or len(value) not in lengths:
+            raise ValueError("not a byte string of the right length")
+        return value
+
+    return _checked(check)
+
+
+def _check_boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("not a boolean")
+    return value
+
+
+def _check_instant(value: Any) -> float:
+    if type(value) is not float or not math.isfinite(value):
+        raise ValueError("not a finite number of seconds")
+    return value
+
+
+def _optional(kind: _Kind) -> _Kind:
+    return _Kind(
+        lambda value: None if value is None else kind.pack(value),
+        lambda plain: None if plain is None else kind.unpack(plain),
+    )
+
+
+def _many(kind: _Kind) -> _Kind:
+    def pack(values: tuple[Any, ...]) -> list[Any]:
+        if len(values) > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS} items")
+        return [kind.pack(value) for value in values]
+
+    def unpack(plain: Any) -> tuple[Any, ...]:
+        if type(plain) is not list or len(plain) > MAX_ITEMS:
+            raise ValueError(f"not a list of at most {MAX_ITEMS} items")
+        return tuple([kind.unpack(item) for item in plain])
+
+    return _Kind(pack, unpack)
+
+
+def _record(of: type, *kinds: _Kind) -> _Kind:
+    """Make the kind of a dataclass: the list of its fields, each of its kind."""
+    names = tuple(field.name for field in fields(of))
+    packers = tuple(zip(names, (kind.pack for kind in kinds), strict=True))
+    unpackers = tuple(kind.unpack for kind in kinds)
+
+    def pack(value: Any) -> list[Any]:
+        return [pack_field(getattr(value, name)) for name, pack_field in packers]
+
+    def unpack(plain: Any) -> Any:
+        if type(plain) is not list or len(plain) != len(unpackers):
+            raise ValueError(f"not the {len(unpackers)} fields of {of.__name__}")
+        pairs = zip(unpackers, plain, strict=True)
+        return of(*[unpack_field(item) for unpack_field, item in pairs])
+
+    return _Kind(pack, unpack)
+
+
+def _pack_host(host: str) -> bytes:
+    if "%" in host:
+        raise ValueError("a zone belongs in scope_id")
+    return ipaddress.ip_address(host).packed
+
+
+def _unpack_host(plain: Any) -> str:
+    # An IPv6 address of 16 bytes has no zone, so the text is canonical.
+    return str(ipaddress.ip_address(_ADDRESS.unpack(plain)))
+
+
+def _check_prefix(prefix: Prefix, bits: int) -> None:
+    host_bits = bits - prefix.length
+    if host_bits < 0 or prefix.network & ((1 << host_bits) - 1):
+        raise ValueError("an IP prefix too long or with host bits")
+
+
+def _pack_prefix(prefix: Prefix) -> bytes:
+    bits = 32 if prefix.version == 4 else 128
+    _check_prefix(prefix, bits)
+    return bytes((prefix.length,)) + prefix.network.to_bytes(bits // 8, "big")
+
+
+def _unpack_prefix(plain: Any) -> Prefix:
+    if type(plain) is not bytes or len(plain) not in (5, 17):
+        raise ValueError("not an IP prefix")
+    bits = 8 * len(plain) - 8
+    version = 4 if bits == 32 else 6
+    prefix = Prefix(version, int.from_bytes(plain[1:], "big"), plain[0])
+    _check_prefix(prefix, bits)
+    return prefix
+
+
+_ADDRESS = _octets(4, 16)
+_SLOT = _unsigned(MAX_SLOT)
+_U16 = _unsigned(2**16 - 1)
+_U32 = _unsigned(2**32 - 1)
+_U64 = _unsigned(2**64 - 1)
+_KEY = _octets(32)
+_BOOLEAN = _checked(_check_boolean)
+_INSTANT = _checked(_check_instant)
+_HOST = _Kind(_pack_host, _unpack_host)
+_PREFIXES = _many(_Kind(_pack_prefix, _unpack_prefix))
+_PATH = _record(
+    Path,
+    _record(Endpoint, _HOST, _U16, _U32),
+    _optional(_record(Source, _HOST, _U32)),
+)
+_SESSION = _record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, _BOOLEAN)
+_HELD_SESSIONS = _many(
+    _record(forwarding.HeldSession, _SLOT, _U32, _INSTANT, _BOOLEAN, _BOOLEAN)
+)
+
+
+class _Catalogue:
+    """The message types of one direction, each with its number and its fields."""
+
+    def __init__(self, *types: tuple[int, type, tuple[_Kind, ...]]) -> None:
+        self._by_type: dict[type, tuple[int, _Kind]] = {}
+        self._by_number: dict[int, _Kind] = {}
+        for number, of, kinds in types:
+            kind = _record(of, *kinds)
+            self._by_type[of] = (number, kind)
+            self._by_number[number] = kind
+
+    def encode(self, value: Any) -> bytes:
+        entry = self._by_type.get(type(value))
+        if entry is None:
+            raise CodecError(f"{type(value).__name__} does not travel this way")
+        number, kind = entry
+        try:
+            message: bytes = msgpack.packb([number, *kind.pack(value)])
+        except (ValueError, OverflowError) as error:
+            raise CodecError(f"{type(value).__name__}: {error}") from None
+        return message
+
+    def decode(self, data: bytes) -> Any:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise CodecError("message too long")
+        try:
+            number, *plain = _parse(data)
+            # A number that msgpack spelt otherwise (True, 1.0) is found in a dict too.
+            if type(number) is not int or number not in self._by_number:
+                raise ValueError("unknown type of message")
+            return self._by_number[number].unpack(plain)
+        except (ValueError, RecursionError) as error:
+            raise CodecError(str(error)) from None
+
+
+def _parse(data: bytes) -> list[Any]:
+    plain = msgpack.unpackb(
+        data,
+        max_str_len=0,
+        max_bin_len=32,
+        max_array_len=MAX_ITEMS,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    if type(plain) is not list:
+        raise ValueError("not a list")
+    return plain
+
+
+_COMMANDS = _Catalogue(
+    (1, forwarding.Reset, (_U64,)),
+    (2, forwarding.ProgramComplete, ()),
+    (3, forwarding.SetLink, (_U16, _BOOLEAN)),
+    (4, forwarding.SetIdentity, (_octets(0, 32),)),
+    (5, forwarding.AddPeer, (_SLOT,)),
+    (6, forwarding.RemovePeer, (_SLOT,)),
+    (7, forwarding.SetEndpoint, (_SLOT, _optional(_PATH))),
+    (8, forwarding.AddAllowedIps, (_SLOT, _PREFIXES)),
+    (9, forwarding.RemoveAllowedIps, (_SLOT, _PREFIXES)),
+    (10, forwarding.InstallSession, (_SLOT, _SESSION)),
+    (11, forwarding.UseSession, (_SLOT, _U32)),
+    (12, forwarding.RetireSession, (_SLOT, _U32)),
+    (13, forwarding.SendKeepalive, (_SLOT,)),
+    (14, forwarding.DropStaged, (_SLOT,)),
+)
+
+_REPORTS = _Catalogue(
+    (1, forwarding.NeedSession, (_SLOT,)),
+    (2, forwarding.TrafficResumed, (_SLOT,)),
+    (3, forwarding.EndpointMoved, (_SLOT, _PATH)),
+    (4, forwarding.SessionConfirmed, (_SLOT, _U32)),
+    (5, forwarding.RekeyDue, (_SLOT, _U32, _BOOLEAN)),
+    (6, forwarding.SessionsHeld, (_HELD_SESSIONS, _BOOLEAN)),
+)
+
+
+def encode_command(command: Command) -> bytes:
+    """Return the bytes of *command*.
+
+    Raises:
+        CodecError: if a field is out of range or a list longer than `MAX_ITEMS`.
+    """
+    return _COMMANDS.encode(command)
+
+
+def decode_command(data: bytes) -> Command:
+    """Return the command that *data* holds.
+
+    Raises:
+        CodecError: for anything `encode_command` cannot have written.
+    """
+    command: Command = _COMMANDS.decode(data)
+    return command
+
+
+def encode_report(report: Report) -> bytes:
+    """Return the bytes of *report*.
+
+    Raises:
+        CodecError: if a field is out of range or a list longer than `MAX_ITEMS`.
+    """
+    return _REPORTS.encode(report)
+
+
+def decode_report(data: bytes) -> Report:
+    """Return the report that *data* holds.
+
+    Raises:
+        CodecError: for anything `encode_report` cannot have written.
+    """
+    report: Report = _REPORTS.decode(data)
+    return report
+
+
+def split_allowed_ips(
+    command: AddAllowedIps | RemoveAllowedIps, at_most: int = MAX_ITEMS
+) -> list[Command]:
+    """Return commands that do the same with at most *at_most* prefixes each."""
+    kind = type(command)
+    prefixes = command.prefixes
+    return [
+        kind(command.slot, prefixes[start : start + at_most])
+        for start in range(0, len(prefixes), at_most)
+    ]

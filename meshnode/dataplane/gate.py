@@ -1,0 +1,130 @@
+"""Which handshake messages are worth the control process's time (paper 5.3).
+
+A handshake costs control more than it costs the ingress worker to refuse one, so ingress
+asks here before it passes a datagram of type 1-3 on. A message must have its type's
+exact length and prove, by mac1, that its sender knows our public key; then it
+needs a token. Three classes have a bucket each, so that a flood of one cannot starve
+the others: from where a peer is known to be, then with a mac2, then the rest.
+
+Not decided here: whether a mac2 is right, for only control knows the cookie secret.
+Anybody can write a wrong one or forge a peer's address; then that class suffers, the
+others do not.
+"""
+
+from collections.abc import Set
+from typing import Final
+
+from meshnode.codec.wireguard import (
+    COOKIE_REPLY_SIZE,
+    COOKIE_REPLY_TYPE,
+    INITIATION_SIZE,
+    INITIATION_TYPE,
+    MAC_SIZE,
+    RESPONSE_SIZE,
+    RESPONSE_TYPE,
+    ZERO_MAC,
+    message_type,
+)
+from meshnode.errors import DropReason
+from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
+
+DEFAULT_RATE: Final = 1000.0
+"""Messages a second of one class: what control answers in a part of one core."""
+
+DEFAULT_BURST: Final = 512
+"""Messages of one class at once: half of the queue to control."""
+
+_SIZES: Final = {
+    INITIATION_TYPE: INITIATION_SIZE,
+    RESPONSE_TYPE: RESPONSE_SIZE,
+    COOKIE_REPLY_TYPE: COOKIE_REPLY_SIZE,
+}
+
+
+class _TokenBucket:
+    """Allows *rate* events a second and *burst* at once; full at first."""
+
+    __slots__ = ("_burst", "_rate", "_since", "_tokens")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._tokens = self._burst
+        self._since: float | None = None
+
+    def take(self, now: float) -> bool:
+        if self._since is not None and now > self._since:
+            earned = (now - self._since) * self._rate
+            self._tokens = min(self._burst, self._tokens + earned)
+        self._since = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+class HandshakeGate:
+    """Admits handshake messages; its memory does not grow with their number.
+
+    Each of the three classes gets *rate* messages a second and *burst* at once.
+    Without an identity nothing is admitted.
+    """
+
+    def __init__(
+        self, *, rate: float = DEFAULT_RATE, burst: int = DEFAULT_BURST
+    ) -> None:
+        self._mac1_key = b""
+        self._known_sources: Set[tuple[str, int]] = frozenset()
+        self._from_peers = _TokenBucket(rate, burst)
+        self._with_mac2 = _TokenBucket(rate, burst)
+        self._others = _TokenBucket(rate, burst)
+
+    def set_identity(self, public_key: bytes) -> None:
+        """Take mac1 for messages to *public_key*: 32 bytes, or b"" for no identity."""
+        self._mac1_key = mac1_key(public_key) if public_key else b""
+
+    def set_known_sources(self, sources: Set[tuple[str, int]]) -> None:
+        """Prefer the (host, port) pairs where configured peers are at present.
+
+        The set is asked each time and not copied, so it may be a live one.
+        """
+        self._known_sources = sources
+
+    def admit(
+        self,
+        data: bytes | memoryview,
+        remote_host: str,
+        remote_port: int,
+        *,
+        now: float,
+    ) -> DropReason | None:
+        """Return why the datagram is dropped, or None if control shall have it.
+
+        `remote_host` is canonical text, as in the known sources. Any bytes may come,
+        and only an admitted one, or one over its rate, was worth a token's work.
+        """
+        message = bytes(data)
+        kind = message_type(message)
+        reason = self._refuse(message, kind)
+        if reason is not None:
+            return reason
+        bucket = self._others
+        if (remote_host, remote_port) in self._known_sources:
+            bucket = self._from_peers
+        elif kind != COOKIE_REPLY_TYPE and message[-MAC_SIZE:] != ZERO_MAC:
+            bucket = self._with_mac2
+        return None if bucket.take(now) else DropReason.RATE_LIMITED
+
+    def _refuse(self, message: bytes, kind: int) -> DropReason | None:
+        """Check what the message itself shows: type, length, mac1."""
+        size = _SIZES.get(kind)
+        if size is None:
+            return DropReason.BAD_TYPE if len(message) >= 4 else DropReason.BAD_LENGTH
+        if len(message) != size:
+            return DropReason.BAD_LENGTH
+        if not self._mac1_key:
+            return DropReason.NO_IDENTITY
+        # A cookie reply has no mac1; control knows whether it asked for one.
+        if kind != COOKIE_REPLY_TYPE and not has_valid_mac1(self._mac1_key, message):
+            return DropReason.BAD_MAC1
+        return None

@@ -1,0 +1,429 @@
+"""One peer: its handshake, key pairs, timers, cookie and endpoint (paper 5, 6).
+
+Theory of operation. Everything here is decided between two calls, without waiting:
+consuming an initiation, answering it and deriving the keys are one step, so an own
+initiation can never come between them. The order in each step is that of the
+kernel's implementation, which is the norm where others differ.
+
+Two peers that begin at the same time. A valid initiation overwrites our pending one;
+there is no tie-break. If both initiations cross, both sides end as responders, each
+with a key pair only the other could confirm, and drop both responses. The retransmit
+timer resolves this, if one side's initiation arrives before the other side sends
+its own. Elsewhere that timer is not armed again when the 5 s limit between handshake
+messages refuses its initiation, so both sides stall until new traffic comes. Here it
+is armed again at the end of the limit; and as a delay above the jitter would make
+every retry cross again, the jitter doubles with each crossing, up to REKEY_TIMEOUT.
+"""
+
+from meshnode.crypto.keys import PresharedKey, PublicKey
+from meshnode.deadlines import Deadline
+from meshnode.errors import BadPacket, DropReason
+from meshnode.forwarding import (
+    DropStaged,
+    InstallSession,
+    RetireSession,
+    SendKeepalive,
+    Session,
+    SetEndpoint,
+    UseSession,
+)
+from meshnode.codec.wireguard import CookieReply, Initiation, Response
+from meshnode.ports import NEVER
+from meshnode.types import Path
+from meshnode.wireguard.constants import (
+    INITIATION_INTERVAL,
+    MAX_HANDSHAKE_ATTEMPTS,
+    REJECT_AFTER_TIME,
+    REKEY_JITTER,
+    REKEY_TIMEOUT,
+    ZERO_KEYS_AFTER,
+)
+from meshnode.wireguard.cookie import CookieJar
+from meshnode.wireguard.events import (
+    HandshakeCompleted,
+    HandshakeGivenUp,
+    PeerStateChanged,
+)
+from meshnode.wireguard.handshake import (
+    DerivedKeys,
+    Handshake,
+    HandshakeState,
+    InitiatorClaim,
+)
+from meshnode.wireguard.keypairs import KeyPair, KeyPairs
+from meshnode.wireguard.shared import IndexOwner, Shared
+from meshnode.wireguard.timers import Timer, Timers
+
+NO_TIMESTAMP = bytes(12)
+
+
+class Peer:
+    """One peer of the device; `slot` is its name towards the data plane.
+
+    Attributes that may be read: `path`, `latest_timestamp` (greatest TAI64N label
+    accepted), `last_handshake` (wall seconds, 0.0 for never), `keypairs`,
+    `persistent_keepalive`, `preshared_key`.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        slot: int,
+        public_key: PublicKey,
+        preshared_key: PresharedKey,
+    ) -> None:
+        self.slot = slot
+        self.public_key = public_key
+        self.path: Path | None = None
+        self.keypairs = KeyPairs()
+        self.latest_timestamp = NO_TIMESTAMP
+        self.last_handshake = 0.0
+        self._shared = shared
+        self._preshared_key = preshared_key
+        self._handshake: Handshake | None = None
+        self._cookies = CookieJar(public_key.raw)
+        self._timers = Timers()
+        self._attempts = 0
+        self._crossings = 0
+        self._last_handshake_sent_at = NEVER
+        self._last_initiation_at = NEVER
+        self._last_timestamp_sent = b""
+        self._watched = False
+        self._timers.silence_jitter = shared.jitter()
+        self._renew_handshake()
+
+    # --- configuration ---
+
+    @property
+    def preshared_key(self) -> PresharedKey:
+        """The preshared key; a new one takes effect at the next handshake."""
+        return self._preshared_key
+
+    @preshared_key.setter
+    def preshared_key(self, key: PresharedKey) -> None:
+        self._preshared_key = key
+        if self._handshake is not None:
+            self._handshake.preshared_key = key
+
+    @property
+    def persistent_keepalive(self) -> int:
+        """Seconds between keepalives, 0 for off."""
+        return self._timers.persistent_interval
+
+    def set_persistent_keepalive(self, seconds: int, *, now: float) -> None:
+        """Change the interval; from off to on while up sends a keepalive at once."""
+        began = seconds and not self._timers.persistent_interval
+        self._timers.persistent_interval = seconds
+        if began and self._shared.up:
+            self._send_persistent_keepalive(now)
+
+    def set_path(self, path: Path | None, *, now: float) -> None:
+        """Send to *path* from now on: configured, or authenticated by the caller."""
+        if path == self.path:
+            return
+        self.path = path
+        self._shared.command(SetEndpoint(self.slot, path), now=now)
+        self._shared.report(PeerStateChanged(self.slot), now=now)
+
+    def change_identity(self, *, now: float) -> None:
+        """Follow a change of our static key: handshake anew at the next packet."""
+        self._renew_handshake()
+        self._retire(self.keypairs.stop_sending(), now)
+        self._shared.command(UseSession(self.slot, 0), now=now)
+        self._last_handshake_sent_at = NEVER
+        self._timers.retransmit_at = None
+
+    def start(self, *, now: float) -> None:
+        """The interface came up: begin persistent keepalives."""
+        if self._timers.persistent_interval:
+            self._send_persistent_keepalive(now)
+
+    def stop(self, *, now: float) -> None:
+        """The interface went down, or the peer goes: forget handshake and keys."""
+        interval = self._timers.persistent_interval
+        self._timers = Timers(persistent_interval=interval)
+        self._timers.silence_jitter = self._shared.jitter()
+        self._clear_keys(now)
+        self._shared.command(DropStaged(self.slot), now=now)
+        self._last_handshake_sent_at = NEVER
+        self._attempts = 0
+
+    def restore(
+        self, *, path: Path | None, latest_timestamp: bytes, last_handshake: float
+    ) -> None:
+        """Set what an earlier control process knew of the peer."""
+        self.path = path
+        self.latest_timestamp = latest_timestamp
+        self.last_handshake = last_handshake
+
+    def adopt(self, pair: KeyPair, *, in_use: bool) -> None:
+        """Take over a session the data plane held while control restarted."""
+        indices = self._shared.indices
+        if indices.lookup(pair.local_index) is None:
+            indices.reserve(pair.local_index, IndexOwner(self.slot, True))
+        self.keypairs.adopt(pair, in_use=in_use)
+        if self.keypairs.current is not None:
+            self._timers.zero_keys_at = self.keypairs.current.born_at + ZERO_KEYS_AFTER
+
+    def lose_sessions(self, *, now: float) -> None:
+        """The data plane lost the keys: handshake at once if there was a session."""
+        had_session = bool(self.keypairs.all())
+        self._retire(self.keypairs.clear(), now)
+        if had_session:
+            self._last_handshake_sent_at = NEVER
+            self.begin_handshake(now=now)
+
+    # --- handshake ---
+
+    def begin_handshake(self, *, now: float) -> None:
+        """Ask for a new session; counts as the first attempt of up to 18 more."""
+        self._attempts = 0
+        self._send_initiation(now)
+
+    def receive_initiation(
+        self, claim: InitiatorClaim, initiation: Initiation, path: Path, *, now: float
+    ) -> None:
+        """Answer an initiation; raises `BadPacket`, and then nothing changed."""
+        handshake = self._ready_handshake()
+        timestamp = handshake.open_timestamp(claim, initiation)
+        if timestamp <= self.latest_timestamp:
+            raise BadPacket(DropReason.OLD_TIMESTAMP)
+        if now - self._last_initiation_at < INITIATION_INTERVAL:
+            raise BadPacket(DropReason.INITIATION_FLOOD)
+        if handshake.state is HandshakeState.CREATED_INITIATION:
+            self._crossings += 1
+        self._release_handshake_index()
+        handshake.accept_initiation(claim, initiation)
+        self.latest_timestamp = timestamp
+        self._last_initiation_at = now
+        self.set_path(path, now=now)
+        self._shared.traffic.count_handshake(
+            self.slot, received=len(initiation.serialise()), now=now
+        )
+        self._send_response(handshake, now)
+        self._shared.report(PeerStateChanged(self.slot), now=now)
+
+    def receive_response(self, response: Response, path: Path, *, now: float) -> None:
+        """Finish our handshake; raises `BadPacket`, and then nothing changed."""
+        handshake = self._ready_handshake()
+        handshake.consume_response(response)
+        keys = handshake.derive_keys()
+        self.set_path(path, now=now)
+        self._shared.traffic.count_handshake(
+            self.slot, received=len(response.serialise()), now=now
+        )
+        pair = self._install(keys, now)
+        self._retire(self.keypairs.add_as_initiator(pair), now)
+        self._shared.command(
+            UseSession(self.slot, pair.local_index),
+            SendKeepalive(self.slot),
+            now=now,
+        )
+        self._complete(pair, now)
+
+    def receive_cookie(self, reply: CookieReply, *, now: float) -> None:
+        """Keep the cookie for our next handshake message; raises `BadPacket`.
+
+        Nothing is sent: the next retransmission carries it (paper 5.4.7).
+        """
+        self._cookies.consume_reply(reply, now=now)
+
+    def confirm_session(self, local_index: int, *, now: float) -> None:
+        """The first packet arrived under a session: a waiting one becomes current."""
+        retired = self.keypairs.confirm(local_index)
+        if retired is None:
+            return
+        self._retire(retired, now)
+        pair = self.keypairs.current
+        if pair is not None:
+            self._shared.command(UseSession(self.slot, pair.local_index), now=now)
+            self._complete(pair, now)
+
+    # --- reports of the data plane ---
+
+    def handle_need_session(self, *, now: float) -> None:
+        """A packet is staged; ask for a session unless one was just announced."""
+        current = self.keypairs.current
+        if current is not None and now - current.born_at < REKEY_TIMEOUT:
+            return  # the report crossed our `UseSession` on its way
+        self.begin_handshake(now=now)
+
+    def handle_rekey_due(self, local_index: int, *, now: float) -> None:
+        """The session in use is old or used enough; ask for the next one."""
+        current = self.keypairs.current
+        if current is not None and current.local_index == local_index:
+            self.begin_handshake(now=now)
+
+    # --- time ---
+
+    def handle_deadline(self, *, now: float) -> None:
+        """Do what the timers that expired by *now* ask for."""
+        traffic = self._shared.traffic.read(self.slot)
+        for timer in self._timers.pop_expired(traffic, now=now):
+            match timer:
+                case Timer.RETRANSMIT_HANDSHAKE:
+                    self._retransmit(now)
+                case Timer.SEND_KEEPALIVE:
+                    self._shared.command(SendKeepalive(self.slot), now=now)
+                case Timer.NEW_HANDSHAKE:
+                    self._shared.traffic.stop_waiting(self.slot)
+                    self._timers.silence_jitter = self._shared.jitter()
+                    self._forget_source(now)
+                    self.begin_handshake(now=now)
+                case Timer.ZERO_KEY_MATERIAL:
+                    self._clear_keys(now)
+                case Timer.PERSISTENT_KEEPALIVE:
+                    self._send_persistent_keepalive(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """Return when to call `handle_deadline`, watching traffic only if needed."""
+        if not self._shared.up:
+            return None
+        view = self._shared.traffic
+        traffic = view.read(self.slot)
+        awaits = self._timers.awaits_traffic(traffic)
+        if awaits != self._watched:
+            self._watched = awaits
+            view.watch(self.slot, awaits)
+            # Traffic that began between the read and the un-watching was not
+            # reported; having un-watched, look again.
+            traffic = view.read(self.slot)
+            if not awaits and self._timers.awaits_traffic(traffic):
+                self._watched = True
+                view.watch(self.slot, True)
+        return self._timers.next_deadline(traffic)
+
+    # --- the steps ---
+
+    def _ready_handshake(self) -> Handshake:
+        if self._handshake is None:
+            raise BadPacket(DropReason.NO_IDENTITY)
+        return self._handshake
+
+    def _renew_handshake(self) -> None:
+        self._release_handshake_index()
+        identity = self._shared.identity
+        self._handshake = None
+        if identity is not None:
+            self._handshake = Handshake(identity, self.public_key, self._preshared_key)
+
+    def _release_handshake_index(self) -> None:
+        if self._handshake is not None and self._handshake.local_index:
+            self._shared.indices.release(self._handshake.local_index)
+
+    def _send_initiation(self, now: float) -> bool:
+        if not self._shared.up or self.path is None or self._handshake is None:
+            return False
+        allowed_at = self._last_handshake_sent_at + REKEY_TIMEOUT
+        if now < allowed_at:
+            if self._timers.retransmit_at is None:
+                self._timers.retransmit_at = allowed_at + self._crossing_jitter()
+            return False
+        self._release_handshake_index()
+        index = self._shared.indices.allocate(IndexOwner(self.slot, False))
+        try:
+            initiation = self._handshake.create_initiation(
+                local_index=index,
+                ephemeral=self._shared.entropy(32),
+                timestamp=self._next_timestamp(now),
+            )
+        except BadPacket:  # a low-order public key: the peer can never be reached
+            self._shared.indices.release(index)
+            return False
+        self._send_handshake(initiation.serialise(), self.path, now)
+        self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter()
+        return True
+
+    def _next_timestamp(self, now: float) -> bytes:
+        label = self._shared.timestamps.next_after(self._last_timestamp_sent, now=now)
+        self._last_timestamp_sent = label
+        return label
+
+    def _send_response(self, handshake: Handshake, now: float) -> None:
+        index = self._shared.indices.allocate(IndexOwner(self.slot, False))
+        try:
+            response = handshake.create_response(
+                local_index=index, ephemeral=self._shared.entropy(32)
+            )
+        except BadPacket:
+            self._shared.indices.release(index)
+            handshake.clear()
+            raise
+        if self.path is not None:
+            self._send_handshake(response.serialise(), self.path, now)
+        pair = self._install(handshake.derive_keys(), now)
+        self._retire(self.keypairs.add_as_responder(pair), now)
+
+    def _send_handshake(self, message: bytes, path: Path, now: float) -> None:
+        data = self._cookies.stamp(message, now=now)
+        self._shared.send(data, path, now=now)
+        self._shared.traffic.count_handshake(self.slot, sent=len(data), now=now)
+        self._last_handshake_sent_at = now
+
+    def _install(self, keys: DerivedKeys, now: float) -> KeyPair:
+        """Hand the keys to the data plane; control keeps none."""
+        self._shared.indices.replace(keys.local_index, IndexOwner(self.slot, True))
+        session = Session(
+            local_index=keys.local_index,
+            remote_index=keys.remote_index,
+            send_key=keys.send_key,
+            receive_key=keys.receive_key,
+            born_at=now,
+            is_initiator=keys.is_initiator,
+        )
+        self._shared.command(InstallSession(self.slot, session), now=now)
+        self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
+        return KeyPair(keys.local_index, now, keys.is_initiator)
+
+    def _complete(self, pair: KeyPair, now: float) -> None:
+        self._timers.retransmit_at = None
+        self._attempts = 0
+        self._crossings = 0
+        self.last_handshake = now + self._shared.wall_offset
+        self._shared.report(
+            HandshakeCompleted(self.slot, self.public_key, pair.is_initiator), now=now
+        )
+        self._shared.report(PeerStateChanged(self.slot), now=now)
+
+    def _retransmit(self, now: float) -> None:
+        self._forget_source(now)
+        if self._attempts <= MAX_HANDSHAKE_ATTEMPTS:
+            if self._send_initiation(now):
+                self._attempts += 1
+            return
+        self._shared.command(DropStaged(self.slot), now=now)
+        if self._timers.zero_keys_at is None:
+            self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
+        self._shared.report(HandshakeGivenUp(self.slot, self.public_key), now=now)
+
+    def _forget_source(self, now: float) -> None:
+        """Let the kernel choose the source address again: ours may be the fault."""
+        if self.path is not None and self.path.source is not None:
+            self.set_path(Path(self.path.remote), now=now)
+
+    def _send_persistent_keepalive(self, now: float) -> None:
+        if self.path is None:
+            return
+        self._timers.persistent_base = now
+        current = self.keypairs.current
+        if current is not None and now - current.born_at < REJECT_AFTER_TIME:
+            self._shared.command(SendKeepalive(self.slot), now=now)
+        else:
+            self.begin_handshake(now=now)
+
+    def _clear_keys(self, now: float) -> None:
+        self._release_handshake_index()
+        if self._handshake is not None:
+            self._handshake.clear()
+        self._retire(self.keypairs.clear(), now)
+
+    def _retire(self, pairs: list[KeyPair], now: float) -> None:
+        for pair in pairs:
+            self._shared.indices.release(pair.local_index)
+            self._shared.command(
+                RetireSession(self.slot, pair.local_index), now=now
+            )
+
+    def _crossing_jitter(self) -> float:
+        limit = min(REKEY_JITTER * 2**self._crossings, REKEY_TIMEOUT)
+        return self._shared.jitter(limit=limit)
