@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -345,11 +345,12 @@ def wait_until(
 
 
 @contextmanager
-def _signals_end_the_block() -> Any:
+def _signals_end_the_block() -> Iterator[None]:
     # Python turns SIGINT into an exception by itself, but dies of the others without
     # running a single `finally`.
     def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
+        # Not SystemExit: a test runner would take that for one failed test.
+        raise KeyboardInterrupt(signal.Signals(number).name)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -367,7 +368,7 @@ def _signals_end_the_block() -> Any:
 
 
 @contextmanager
-def _signals_held_back() -> Any:
+def _signals_held_back() -> Iterator[None]:
     # A second, impatient Ctrl-C must not stop the removal half-way. Its length is
     # bounded: every step above has a time limit.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)

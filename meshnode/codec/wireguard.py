@@ -110,7 +110,7 @@ class CookieReply:
         )
 
 
-Handshake = Initiation | Response | CookieReply
+HandshakeMessage = Initiation | Response | CookieReply
 
 
 def message_type(data: bytes) -> int:
@@ -118,7 +118,7 @@ def message_type(data: bytes) -> int:
     return int.from_bytes(data[:4], "little") if len(data) >= _TYPE.size else 0
 
 
-def parse_handshake(data: bytes) -> Handshake:
+def parse_handshake(data: bytes) -> HandshakeMessage:
     """Read an initiation, a response or a cookie reply.
 
     Raises:
@@ -148,7 +148,7 @@ def _parse_cookie_reply(data: bytes) -> CookieReply:
     return CookieReply(*_COOKIE_REPLY.unpack(data)[1:])
 
 
-_PARSERS: Final[dict[int, tuple[int, Callable[[bytes], Handshake]]]] = {
+_PARSERS: Final[dict[int, tuple[int, Callable[[bytes], HandshakeMessage]]]] = {
     INITIATION_TYPE: (INITIATION_SIZE, _parse_initiation),
     RESPONSE_TYPE: (RESPONSE_SIZE, _parse_response),
     COOKIE_REPLY_TYPE: (COOKIE_REPLY_SIZE, _parse_cookie_reply),

@@ -1,10 +1,10 @@
 """Which handshake messages are worth the control process's time (paper 5.3).
 
-A handshake costs control more than it costs the ingress worker to refuse one, so ingress
-asks here before it passes a datagram of type 1-3 on. A message must have its type's
-exact length and prove, by mac1, that its sender knows our public key; then it
-needs a token. Three classes have a bucket each, so that a flood of one cannot starve
-the others: from where a peer is known to be, then with a mac2, then the rest.
+A handshake costs control far more than refusing one costs the ingress worker, which
+therefore asks here before it passes a datagram of type 1-3 on. A message must have
+its type's exact length and prove, by mac1, that its sender knows our public key; then
+it needs a token. Three classes have a bucket each, so that a flood of one cannot
+starve the others: from where a peer is known to be; with a mac2; all the rest.
 
 Not decided here: whether a mac2 is right, for only control knows the cookie secret.
 Anybody can write a wrong one or forge a peer's address; then that class suffers, the
@@ -26,6 +26,7 @@ from meshnode.codec.wireguard import (
     message_type,
 )
 from meshnode.errors import DropReason
+from meshnode.ports import NEVER
 from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
 
 DEFAULT_RATE: Final = 1000.0
@@ -50,13 +51,13 @@ class _TokenBucket:
         self._rate = rate
         self._burst = float(burst)
         self._tokens = self._burst
-        self._since: float | None = None
+        self._since = NEVER
 
     def take(self, now: float) -> bool:
-        if self._since is not None and now > self._since:
+        if now > self._since:
             earned = (now - self._since) * self._rate
             self._tokens = min(self._burst, self._tokens + earned)
-        self._since = now
+            self._since = now
         if self._tokens < 1.0:
             return False
         self._tokens -= 1.0
@@ -100,8 +101,8 @@ class HandshakeGate:
     ) -> DropReason | None:
         """Return why the datagram is dropped, or None if control shall have it.
 
-        `remote_host` is canonical text, as in the known sources. Any bytes may come,
-        and only an admitted one, or one over its rate, was worth a token's work.
+        `remote_host` is canonical text, as in the known sources. Any bytes may come.
+        Tokens are spent only by messages that are right in type, length and mac1.
         """
         message = bytes(data)
         kind = message_type(message)

@@ -15,7 +15,8 @@ left unused for a while.
 
 The waits behind the timers are kept as an instant and a *mark*: egress notes when
 data went out and how many packets we had received by then. The wait lasts while
-that count stands. So nobody cancels anything, which would need a second writer.
+that count stands. So nobody cancels anything, which would need a second writer; and
+where control itself ends a wait, it adds to the count an answer that never came.
 
 Only memory of slots in use is touched: a file of `TrafficTable.SIZE` bytes is sparse.
 """
@@ -24,12 +25,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from meshnode.ports import NEVER, Traffic
+from meshnode.wireguard.constants import MAX_PEERS
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
-
-MAX_SLOTS: Final = 65536
-"""Records in a table of full size."""
 
 RECORD_BYTES: Final = 192
 """One record: three lines of 64 bytes, so that no two writers share a cache line."""
@@ -48,16 +47,20 @@ _WAIT_SINCE: Final = 4
 _WAIT_MARK: Final = 5
 _STAMP: Final = 7
 
-# Words of control's line, within the record. A time holds if its count is not 0.
+# Words of control's line, within the record. A time holds if there was a handshake.
+# Answers are handshakes received and waits that control ended. How many those were,
+# so that no statistic counts them, stands in the watch word above its lowest bit.
 _SENT_HANDSHAKES: Final = 16
 _SENT_HANDSHAKE_BYTES: Final = 17
 _SENT_HANDSHAKE_AT: Final = 18
-_RECEIVED_HANDSHAKES: Final = 19
+_ANSWERS: Final = 19
 _RECEIVED_HANDSHAKE_BYTES: Final = 20
 _RECEIVED_HANDSHAKE_AT: Final = 21
-_WATCHED: Final = 22
+_WATCH: Final = 22
 _GENERATION: Final = 23
 
+_WATCHED_BIT: Final = 1
+_ENDED_WAIT: Final = 2
 _NO_MARK: Final = 2**64 - 1
 
 
@@ -68,7 +71,7 @@ class TrafficTable:
     Slots beyond `slots` raise IndexError wherever they are used.
     """
 
-    SIZE: Final = MAX_SLOTS * RECORD_BYTES
+    SIZE: Final = MAX_PEERS * RECORD_BYTES
     """Bytes of a table for every slot a device can give."""
 
     __slots__ = ("slots", "times", "words")
@@ -106,7 +109,7 @@ class _Fence:
 class _Recorder:
     """The writer of one worker's line; *opposite* is the other worker's.
 
-    *answers* is control's count of handshakes in the opposite direction.
+    *answers* is the word of control's that counts for the opposite direction too.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class _Recorder:
         self._times[line + _WAIT_SINCE] = now
         words[line + _WAIT_MARK] = mark
         self._fence.pass_through()
-        return not words[record + _WATCHED]
+        return not words[record + _WATCH] & _WATCHED_BIT
 
     def _begin(self, record: int, line: int) -> None:
         """Start a line for a new generation; its stamp, last, makes it valid."""
@@ -163,7 +166,7 @@ class EgressRecorder(_Recorder):
     """Writes what was sent; used by the one process that seals packets."""
 
     def __init__(self, table: TrafficTable) -> None:
-        super().__init__(table, _EGRESS, _INGRESS, _RECEIVED_HANDSHAKES)
+        super().__init__(table, _EGRESS, _INGRESS, _ANSWERS)
 
     def sent_data(self, slot: int, packets: int, octets: int, now: float) -> bool:
         """Count data packets sent at *now*, *octets* UDP payload bytes together.
@@ -219,24 +222,35 @@ class ControlView:
         unacknowledged_mark, unacknowledged_since = self._wait(record, _INGRESS)
         sent = self._facts(record, _EGRESS)
         received = self._facts(record, _INGRESS)
-        sent_packets = sent[0] + words[record + _SENT_HANDSHAKES]
-        received_packets = received[0] + words[record + _RECEIVED_HANDSHAKES]
+        answers = words[record + _ANSWERS]
+        handshakes_received = answers - words[record + _WATCH] // _ENDED_WAIT
+        handshakes_sent = words[record + _SENT_HANDSHAKES]
+        sent_packets = sent[0] + handshakes_sent
+        times = self._times
+        handshake_sent_at = (
+            times[record + _SENT_HANDSHAKE_AT] if handshakes_sent else NEVER
+        )
+        handshake_received_at = (
+            times[record + _RECEIVED_HANDSHAKE_AT] if handshakes_received else NEVER
+        )
         return Traffic(
             sent_packets,
             sent[1] + words[record + _SENT_HANDSHAKE_BYTES],
-            received_packets,
+            received[0] + handshakes_received,
             received[1] + words[record + _RECEIVED_HANDSHAKE_BYTES],
-            max(sent[2], self._handshake_at(record, _SENT_HANDSHAKES)),
+            max(sent[2], handshake_sent_at),
             sent[3],
-            max(received[2], self._handshake_at(record, _RECEIVED_HANDSHAKES)),
+            max(received[2], handshake_received_at),
             received[3],
-            unanswered_since if unanswered_mark == received_packets else None,
+            unanswered_since if unanswered_mark == received[0] + answers else None,
             unacknowledged_since if unacknowledged_mark == sent_packets else None,
         )
 
     def watch(self, slot: int, watched: bool) -> None:
         """Say whether a timer runs for the peer; read it once more after False."""
-        self._words[slot * _RECORD_WORDS + _WATCHED] = int(watched)
+        word = slot * _RECORD_WORDS + _WATCH
+        ended_waits = self._words[word] & ~_WATCHED_BIT
+        self._words[word] = ended_waits | (_WATCHED_BIT if watched else 0)
         self._fence.pass_through()
 
     def count_handshake(
@@ -247,7 +261,13 @@ class ControlView:
         if sent:
             self._count(record + _SENT_HANDSHAKES, sent, now)
         if received:
-            self._count(record + _RECEIVED_HANDSHAKES, received, now)
+            self._count(record + _ANSWERS, received, now)
+
+    def stop_waiting(self, slot: int) -> None:
+        """End the wait for an answer though none came; the next data begins one."""
+        record = slot * _RECORD_WORDS
+        self._words[record + _WATCH] += _ENDED_WAIT
+        self._words[record + _ANSWERS] += 1
 
     def clear(self, slot: int) -> None:
         """Forget everything about *slot*, its watched flag too; a new peer takes it."""
@@ -286,9 +306,3 @@ class ControlView:
             self._times[word + _LAST_AT],
             self._times[word + _LAST_DATA_AT],
         )
-
-    def _handshake_at(self, record: int, count: int) -> float:
-        """Return when the last handshake message in that direction passed."""
-        if not self._words[record + count]:
-            return NEVER
-        return self._times[record + count + 2]

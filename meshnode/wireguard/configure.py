@@ -76,9 +76,7 @@ class Configuration:
         if state.private_key is not None:
             self._shared.identity = Identity(state.private_key)
         for kept in state.peers:
-            peer = Peer(
-                self._shared, kept.slot, kept.public_key, kept.preshared_key
-            )
+            peer = Peer(self._shared, kept.slot, kept.public_key, kept.preshared_key)
             peer.set_persistent_keepalive(kept.persistent_keepalive, now=now)
             peer.restore(
                 path=kept.path,
@@ -155,9 +153,7 @@ class Configuration:
     def _change_allowed_ips(self, peer: Peer, change: PeerChange, now: float) -> None:
         if change.replace_allowed_ips:
             wanted = {prefix for add, prefix in change.allowed_ips if add}
-            gone = [
-                p for p in self.routes.prefixes_of(peer.slot) if p not in wanted
-            ]
+            gone = [p for p in self.routes.prefixes_of(peer.slot) if p not in wanted]
             self._remove_routes(peer, gone, now)
         batch: list[Prefix] = []
         adding = True

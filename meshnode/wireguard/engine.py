@@ -22,7 +22,6 @@ from meshnode.codec.wireguard import (
     Response,
     parse_handshake,
 )
-from meshnode.crypto.keys import PublicKey
 from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -254,7 +253,7 @@ class Engine:
         if mark is not None:
             return TimestampsReserved(mark)
         events = self._shared.outbox.events
-        return events.pop(0) if events else None
+        return events.popleft() if events else None
 
     def commands_to_forward(self) -> list[Command]:
         """Return and forget the commands queued for the data plane."""
@@ -291,8 +290,7 @@ class Engine:
         if identity is None:
             self._checker = None
         elif (
-            self._checker is None
-            or self._checker.public_key != identity.public_key.raw
+            self._checker is None or self._checker.public_key != identity.public_key.raw
         ):
             self._checker = CookieChecker(
                 identity.public_key.raw, entropy=self._shared.entropy

@@ -15,6 +15,7 @@ is armed again at the end of the limit; and as a delay above the jitter would ma
 every retry cross again, the jitter doubles with each crossing, up to REKEY_TIMEOUT.
 """
 
+from meshnode.codec.wireguard import CookieReply, Initiation, Response
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.deadlines import Deadline
 from meshnode.errors import BadPacket, DropReason
@@ -27,7 +28,6 @@ from meshnode.forwarding import (
     SetEndpoint,
     UseSession,
 )
-from meshnode.codec.wireguard import CookieReply, Initiation, Response
 from meshnode.ports import NEVER
 from meshnode.types import Path
 from meshnode.wireguard.constants import (
@@ -420,9 +420,7 @@ class Peer:
     def _retire(self, pairs: list[KeyPair], now: float) -> None:
         for pair in pairs:
             self._shared.indices.release(pair.local_index)
-            self._shared.command(
-                RetireSession(self.slot, pair.local_index), now=now
-            )
+            self._shared.command(RetireSession(self.slot, pair.local_index), now=now)
 
     def _crossing_jitter(self) -> float:
         limit = min(REKEY_JITTER * 2**self._crossings, REKEY_TIMEOUT)

@@ -1,5 +1,6 @@
 """What all peers of one device share: its identity, its inputs and its outbox."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from meshnode.deadlines import Deadline
@@ -27,7 +28,7 @@ class Outbox:
 
     datagrams: list[Datagram] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
+    events: deque[Event] = field(default_factory=deque)
     queued_at: float = 0.0
 
     def next_deadline(self) -> Deadline | None:

@@ -126,9 +126,7 @@ class Timers:
     def _persistent_at(self, traffic: Traffic) -> float | None:
         if not self.persistent_interval:
             return None
-        last = max(
-            traffic.last_sent_at, traffic.last_received_at, self.persistent_base
-        )
+        last = max(traffic.last_sent_at, traffic.last_received_at, self.persistent_base)
         return None if last == NEVER else last + self.persistent_interval
 
     def _conclude(self, timer: Timer, traffic: Traffic, now: float) -> None:

@@ -1,0 +1,30 @@
+"""`meshnode cleanup`: undo the host changes of a node that was killed."""
+
+from pathlib import Path
+
+import click
+
+from meshnode.cli.help import examples
+from meshnode.cli.options import json_option, run_dir_option
+from meshnode.cli.output import print_json
+
+
+@click.command(epilog=examples("meshnode cleanup"))
+@run_dir_option
+@json_option
+def cleanup(run_dir: Path, as_json: bool) -> None:
+    """Undo what a killed node left on this host.
+
+    A node writes every change it makes to the host into a journal first, and undoes
+    it when it ends. After a kill -9 or a crash this undoes what is left, and tells
+    what it did. It leaves the changes of nodes that are running alone.
+    """
+    # Netlink takes long to import, and is needed here only.
+    from meshnode.host import journal
+
+    undone = journal.cleanup(run_dir)
+    if as_json:
+        print_json({"undone": undone})
+        return
+    for line in undone:
+        click.echo(line)

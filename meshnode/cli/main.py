@@ -1,0 +1,50 @@
+"""The command `meshnode`."""
+
+import sys
+
+import click
+
+from meshnode import __version__
+from meshnode.cli.help import EXIT_CODES
+from meshnode.cli.lazy import LazyCommand, LazyGroup
+from meshnode.cli.run import run
+
+_COMMANDS = {
+    "wg": LazyCommand("meshnode.cli.wg", "wg", "Run one WireGuard interface."),
+    "key": LazyCommand("meshnode.cli.key", "key", "Make and keep keys."),
+    "genkey": LazyCommand(
+        "meshnode.cli.wg_keys", "genkey", "Print a new private key, as wg does."
+    ),
+    "pubkey": LazyCommand(
+        "meshnode.cli.wg_keys", "pubkey", "Print the public key of a private key."
+    ),
+    "genpsk": LazyCommand(
+        "meshnode.cli.wg_keys", "genpsk", "Print a new preshared key, as wg does."
+    ),
+    "cleanup": LazyCommand(
+        "meshnode.cli.cleanup", "cleanup", "Undo what a killed node left on this host."
+    ),
+    "completion": LazyCommand(
+        "meshnode.cli.completion", "completion", "Print a shell's completion script."
+    ),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy_commands=_COMMANDS,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="meshnode")
+def cli() -> None:
+    """A mesh VPN node that speaks WireGuard.
+
+    Settings come from options or from environment variables MESHNODE_*; a command's
+    --help names both. MESHNODE_DEBUG=1 shows the trace of an error.
+    """
+
+
+def main() -> None:
+    """Run `meshnode` on the process's arguments."""
+    sys.exit(run(cli, "meshnode"))

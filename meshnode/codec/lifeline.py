@@ -1,0 +1,180 @@
+"""Bytes of the messages between supervisor and control.
+
+A message is one msgpack array: the type's number, then the fields in the order of
+the dataclass. Descriptors travel beside a message, never in it. Decoding is strict,
+so that neither process can be confused by the other.
+"""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import msgpack
+
+from meshnode.codec.forwarding import CodecError
+
+MAX_MESSAGE_BYTES: Final = 256
+"""The longest message is far shorter."""
+
+MAX_DESCRIPTORS: Final = 2
+"""The most descriptors beside a message: the sockets of both families."""
+
+
+class Worker(enum.Enum):
+    """The two processes that carry packets."""
+
+    EGRESS = "egress"
+    INGRESS = "ingress"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """First words of the supervisor: how things stand; the generation of each worker.
+
+    `mtu` is in bytes, `up` is that of the TUN device.
+    """
+
+    egress_generation: int
+    ingress_generation: int
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted:
+    """Another process is the worker now; it knows nothing."""
+
+    worker: Worker
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The TUN device has this MTU in bytes and is up or down."""
+
+    mtu: int
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rebound:
+    """The answer to `Rebind`: *errno* is 0, and descriptors of sockets are beside.
+
+    Else it says why nothing changed. IPv4's comes first, IPv6's may be missing.
+    """
+
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebind:
+    """Control asks for sockets on *port*, 0 for a random one, marked *fwmark*."""
+
+    port: int
+    fwmark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Control serves, and the workers answered it."""
+
+
+SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
+ControlMessage = Rebind | Ready
+
+_Check = Callable[[Any], Any]
+
+
+def _unsigned(greatest: int) -> _Check:
+    def check(plain: Any) -> int:
+        # `type`, not `isinstance`: True is an int, and must not pass for 1.
+        if type(plain) is not int or not 0 <= plain <= greatest:
+            raise ValueError(f"not an integer of 0 to {greatest}")
+        return plain
+
+    return check
+
+
+def _boolean(plain: Any) -> bool:
+    if type(plain) is not bool:
+        raise ValueError("not a boolean")
+    return plain
+
+
+_U16 = _unsigned(2**16 - 1)
+_U32 = _unsigned(2**32 - 1)
+_U64 = _unsigned(2**64 - 1)
+
+_FROM_SUPERVISOR: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
+    1: (Begin, (_U64, _U64, _U16, _boolean)),
+    2: (WorkerStarted, (Worker, _U64)),
+    3: (LinkChanged, (_U16, _boolean)),
+    4: (Rebound, (_U16,)),
+}
+_FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
+    1: (Rebind, (_U16, _U32)),
+    2: (Ready, ()),
+}
+
+
+def encode(message: SupervisorMessage | ControlMessage) -> bytes:
+    """Return the bytes of *message*.
+
+    Raises:
+        CodecError: if a field is out of range.
+    """
+    for catalogue in (_FROM_SUPERVISOR, _FROM_CONTROL):
+        for number, (of, checks) in catalogue.items():
+            if type(message) is of:
+                return _encode(number, message, checks)
+    raise CodecError(f"{type(message).__name__} is no message of the lifeline")
+
+
+def decode_from_supervisor(data: bytes) -> SupervisorMessage:
+    """Return the message for control in *data*; raises `CodecError`."""
+    message: SupervisorMessage = _decode(data, _FROM_SUPERVISOR)
+    return message
+
+
+def decode_from_control(data: bytes) -> ControlMessage:
+    """Return the message for the supervisor in *data*; raises `CodecError`."""
+    message: ControlMessage = _decode(data, _FROM_CONTROL)
+    return message
+
+
+def _encode(number: int, message: Any, checks: tuple[_Check, ...]) -> bytes:
+    plain: list[Any] = [number]
+    try:
+        for field, check in zip(fields(message), checks, strict=True):
+            value = check(getattr(message, field.name))
+            plain.append(value.value if isinstance(value, Worker) else value)
+    except ValueError as error:
+        raise CodecError(f"{type(message).__name__}: {error}") from None
+    packed: bytes = msgpack.packb(plain)
+    return packed
+
+
+def _decode(
+    data: bytes, catalogue: dict[int, tuple[type, tuple[_Check, ...]]]
+) -> Any:
+    try:
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError("message too long")
+        number, *plain = _parse(data)
+        if type(number) is not int or number not in catalogue:
+            raise ValueError("unknown type of message")
+        of, checks = catalogue[number]
+        pairs = zip(checks, plain, strict=True)
+        return of(*[check(value) for check, value in pairs])
+    except (ValueError, RecursionError) as error:
+        raise CodecError(str(error)) from None
+
+
+def _parse(data: bytes) -> list[Any]:
+    plain = msgpack.unpackb(
+        data, max_str_len=16, max_bin_len=0, max_array_len=8, max_map_len=0
+    )
+    if type(plain) is not list or not plain:
+        raise ValueError("not a list with a number first")
+    return plain

@@ -1,0 +1,134 @@
+"""ChaCha20-Poly1305 for data packets, with no copy more than needed (RFC 8439).
+
+PyNaCl's wrapper costs 3 microseconds a packet beside the cipher itself; calling
+libsodium through the module PyNaCl's wrapper is made of costs a tenth of that. The
+module is private to PyNaCl, so if its names ever move, the wrapper takes over: the
+same bytes, slower.
+
+The nonce is four zeros and the little-endian counter (paper 5.4.6). Who sends must
+never give a counter twice, and neither side one above 2^64-1 (`struct.error`).
+"""
+
+import struct
+from typing import Any
+
+from nacl import bindings
+from nacl.exceptions import CryptoError as NaclError
+
+try:
+    from nacl import _sodium
+
+    _ffi: Any = _sodium.ffi
+    _encrypt: Any = _sodium.lib.crypto_aead_chacha20poly1305_ietf_encrypt
+    _decrypt: Any = _sodium.lib.crypto_aead_chacha20poly1305_ietf_decrypt
+    _NULL: Any = _ffi.NULL
+except (ImportError, AttributeError):
+    _ffi = _encrypt = _decrypt = _NULL = None
+
+KEY_SIZE = 32
+TAG_SIZE = 16
+
+_nonce = struct.Struct("<4xQ").pack
+
+
+class Arena:
+    """Memory of a fixed size that ciphertext is written to and read from.
+
+    `data` holds the bytes and `size` says how many; `data` cannot be resized.
+    """
+
+    __slots__ = ("_view", "address", "data", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.data = bytearray(size)
+        self._view = memoryview(self.data)  # pins the bytearray's memory
+        self.address: Any = None
+        if _ffi is not None:
+            pointer = _ffi.from_buffer("unsigned char[]", self.data)
+            self.address = pointer
+
+
+class _Keyed:
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_SIZE:
+            raise ValueError("a data key has 32 bytes")
+        self._key: Any = key if _ffi is None else _ffi.new("unsigned char[]", key)
+
+
+class Sealer(_Keyed):
+    """Encrypts data packets under one key of 32 bytes."""
+
+    __slots__ = ()
+
+    def seal_into(
+        self, arena: Arena, offset: int, plaintext: bytes, counter: int
+    ) -> None:
+        """Write ciphertext and tag, 16 bytes more than *plaintext*, at *offset*.
+
+        Raises:
+            ValueError: if they do not fit there.
+        """
+        size = len(plaintext)
+        if offset < 0 or offset + size + TAG_SIZE > arena.size:
+            raise ValueError("the ciphertext does not fit in the arena")
+        if _encrypt is None:
+            arena.data[offset : offset + size + TAG_SIZE] = (
+                bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
+                    plaintext, None, _nonce(counter), self._key
+                )
+            )
+            return
+        _encrypt(
+            arena.address + offset,
+            _NULL,
+            plaintext,
+            size,
+            _NULL,
+            0,
+            _NULL,
+            _nonce(counter),
+            self._key,
+        )
+
+
+class Opener(_Keyed):
+    """Decrypts data packets under one key of 32 bytes."""
+
+    __slots__ = ()
+
+    def open_from(
+        self, arena: Arena, offset: int, size: int, counter: int
+    ) -> bytes | None:
+        """Return what the *size* bytes at *offset*, tag included, were made from.
+
+        The plaintext is first written over them, so they cannot be opened twice, and
+        after a failure they are not to be used at all.
+
+        Returns:
+            None if the tag is wrong.
+
+        Raises:
+            ValueError: if they do not lie in the arena or are too short for a tag.
+        """
+        if size < TAG_SIZE or offset < 0 or offset + size > arena.size:
+            raise ValueError("the ciphertext does not lie in the arena")
+        if _decrypt is None:
+            return self._open_portably(arena.data[offset : offset + size], counter)
+        pointer = arena.address + offset
+        if _decrypt(
+            pointer, _NULL, _NULL, pointer, size, _NULL, 0, _nonce(counter), self._key
+        ):
+            return None
+        plaintext: bytes = _ffi.buffer(pointer, size - TAG_SIZE)[:]
+        return plaintext
+
+    def _open_portably(self, ciphertext: bytearray, counter: int) -> bytes | None:
+        try:
+            return bindings.crypto_aead_chacha20poly1305_ietf_decrypt(
+                bytes(ciphertext), None, _nonce(counter), self._key
+            )
+        except NaclError:
+            return None

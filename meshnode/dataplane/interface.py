@@ -1,0 +1,130 @@
+"""What every data-plane engine offers to the worker that runs it.
+
+A worker owns one engine object, egress or ingress, and drives it so:
+
+* `apply` each command as it comes; it takes effect at once, packets included;
+* poll `descriptors` for reading and call `pump` for one that is ready; a pump does a
+  bounded amount of work, so commands are never shut out for long;
+* after either, send on what `reports` (and, for ingress, `handshakes`) hand over.
+
+Nothing else calls back, sleeps or keeps a deadline, so an idle worker never wakes.
+"""
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from meshnode.dataplane.traffic import TrafficTable
+from meshnode.errors import ConfigError, DropReason, HostError
+from meshnode.forwarding import Command, Report
+from meshnode.types import Datagram, Path
+
+
+class DeviceGoneError(HostError):
+    """The TUN device was deleted; the worker has nothing left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Equal-sized datagrams for one path, one after the other; the last may be shorter.
+
+    `data` holds 1–64 datagrams of `segment_size` bytes, 65,507 bytes at most. It
+    belongs to the receiver: nobody writes it again.
+    """
+
+    path: Path
+    segment_size: int
+    data: bytearray
+
+    def datagrams(self) -> list[bytes]:
+        """Return the single datagrams, as the wire carries them."""
+        size = self.segment_size
+        return [
+            bytes(self.data[at : at + size]) for at in range(0, len(self.data), size)
+        ]
+
+
+class Engine(Protocol):
+    """What both directions have in common."""
+
+    @property
+    def drops(self) -> Mapping[DropReason, int]:
+        """How many packets were dropped, by reason, since the start."""
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Obey one command of control; *now* is boottime seconds everywhere."""
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the descriptors to poll for reading."""
+
+    def pump(self, descriptor: int, *, now: float) -> None:
+        """Handle one bounded batch from *descriptor*, which was ready.
+
+        Raises:
+            DeviceGoneError: if the TUN device no longer exists.
+        """
+
+    def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Speak by these UDP sockets from now on and close the earlier ones."""
+
+    def reports(self) -> list[Report]:
+        """Return and forget what control must be told, in order."""
+
+    def close(self) -> None:
+        """Close the device and the sockets."""
+
+
+class EgressEngine(Engine, Protocol):
+    """TUN → seal → UDP."""
+
+
+class IngressEngine(Engine, Protocol):
+    """UDP → open → TUN."""
+
+    def handshakes(self) -> list[Datagram]:
+        """Return and forget the handshake messages for control, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResources:
+    """What an engine is made from.
+
+    `generation` is the worker's own; `device` a descriptor of the TUN device, opened
+    with IFF_VNET_HDR and non-blocking; both and the sockets then belong to the engine.
+    `has_udp_offload` says that the device takes UDP super-packets (TUN_F_USO4 and 6).
+    """
+
+    generation: int
+    device: int
+    sockets: tuple[socket.socket, ...]
+    traffic: TrafficTable
+    has_udp_offload: bool = False
+
+
+class EngineFactory(Protocol):
+    """Makes the two objects of one kind of engine."""
+
+    def egress(self, resources: WorkerResources) -> EgressEngine:
+        """Return the sending direction."""
+
+    def ingress(self, resources: WorkerResources) -> IngressEngine:
+        """Return the receiving direction."""
+
+
+def open_engine(name: str) -> EngineFactory:
+    """Return the factory of the engine called *name*.
+
+    Raises:
+        ConfigError: if there is no such engine in this version.
+    """
+    if name == "reference":
+        # Imported here: the interface is also for those who need no engine.
+        from meshnode.dataplane.reference import ReferenceFactory
+
+        return ReferenceFactory()
+    if name == "fast":
+        raise ConfigError(
+            "the fast engine is not built in this version; use engine = reference"
+        )
+    raise ConfigError(f"there is no engine {name!r}; use engine = reference")

@@ -1,0 +1,378 @@
+"""The sending half of the reference engine: packets in, bursts of datagrams out.
+
+It touches no descriptor and reads no clock, so the simulation calls it as production
+does:
+
+    seal.apply(command, now=...)
+    seal.send_packet(packet, now=...)        # or send_frame, for frames of a TUN device
+    seal.bursts_to_send()                    # -> list[Burst]
+    seal.packets_to_return()                 # -> list[bytes], ICMP for our own host
+    seal.reports()                           # -> list[Report]
+
+Theory of operation: packets of one peer are gathered into a run of equal-sized
+datagrams and sealed together, because one segmented send costs a tenth of many single
+ones. A run ends when it is full, when a shorter datagram has closed it, or when the
+caller asks for the bursts, so nothing is ever held back. Facts for the timers are
+written once a peer and batch.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from meshnode.codec import ip
+from meshnode.codec.icmp import unreachable
+from meshnode.codec.virtio import segments
+from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
+from meshnode.crypto.transport import Arena, Sealer
+from meshnode.dataplane.interface import Burst
+from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
+from meshnode.dataplane.traffic import EgressRecorder
+from meshnode.errors import BadPacket, DropReason
+from meshnode.forwarding import (
+    Command,
+    DropStaged,
+    NeedSession,
+    ProgramComplete,
+    RekeyDue,
+    Report,
+    SendKeepalive,
+    Session,
+    SetLink,
+    TrafficResumed,
+    UseSession,
+)
+from meshnode.ports import NEVER
+from meshnode.wireguard.constants import (
+    MAX_STAGED_PACKETS,
+    PADDING,
+    REJECT_AFTER_MESSAGES,
+    REKEY_AFTER_MESSAGES,
+    REKEY_AFTER_TIME,
+)
+
+MAX_DATAGRAMS = 64
+"""Datagrams in one segmented send; more is refused by older kernels."""
+
+MAX_BURST_BYTES = 65507
+"""The greatest UDP payload over IPv4."""
+
+ASK_AGAIN_AFTER = 1.0
+"""Seconds until `NeedSession` is repeated for a peer whose packets still wait."""
+
+UNREACHABLE_INTERVAL = 0.05
+"""Seconds between two ICMP errors to our own host, on average."""
+
+UNREACHABLE_BURST = 20
+"""ICMP errors at once."""
+
+_HEADER_SIZE = DATA_HEADER.size
+_pack_header = DATA_HEADER.pack_into
+
+
+class _Session(TableSession):
+    __slots__ = ("counter", "is_rekey_reported", "rekey_at", "remote_index", "sealer")
+
+    def __init__(self, slot: int, secrets: Session) -> None:
+        super().__init__(slot, secrets)
+        self.sealer = Sealer(secrets.send_key)
+        self.remote_index = secrets.remote_index
+        self.counter = 0
+        self.is_rekey_reported = False
+        after = REKEY_AFTER_TIME if secrets.is_initiator else float("inf")
+        self.rekey_at = secrets.born_at + after
+
+    def can_carry(self, packets: int, now: float) -> bool:
+        """Return whether that many packets may still be sent (paper 6.2)."""
+        return (
+            now < self.expires_at and self.counter + packets <= REJECT_AFTER_MESSAGES
+        )
+
+
+class _Peer(TablePeer[_Session]):
+    __slots__ = (
+        "asked_at",
+        "data_bytes",
+        "data_packets",
+        "keepalive_bytes",
+        "run",
+        "run_bytes",
+        "run_size",
+        "staged",
+    )
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(slot)
+        self.staged: deque[bytes] = deque()
+        self.asked_at = NEVER
+        # Padded plaintexts of equal size that wait to be sealed together.
+        self.run: list[bytes] = []
+        self.run_size = 0
+        self.run_bytes = 0
+        self.data_packets = 0
+        self.data_bytes = 0
+        self.keepalive_bytes = 0
+
+
+class SealHalf:
+    """Routes, stages, pads and seals packets; see the module for how it is driven.
+
+    `drops` counts what was dropped. All times are boottime seconds.
+    """
+
+    def __init__(self, generation: int, recorder: EgressRecorder) -> None:
+        self.drops = dict.fromkeys(DropReason, 0)
+        self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
+            generation, _Peer, _Session
+        )
+        self._recorder = recorder
+        self._active: dict[int, _Peer] = {}
+        self._bursts: list[Burst] = []
+        self._reports: list[Report] = []
+        self._returned: list[bytes] = []
+        self._unreachable_tokens = float(UNREACHABLE_BURST)
+        self._now = NEVER
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Obey one command of control."""
+        # What was taken before the command goes out under what held before it.
+        self._close_runs()
+        self._record()
+        reports = self._table.apply(command)
+        if reports is None:
+            return
+        self._reports += reports
+        self._note_time(now)
+        match command:
+            case UseSession(slot, _):
+                self._send_staged(slot)
+            case SendKeepalive(slot):
+                self._send_keepalive(slot)
+            case DropStaged(slot):
+                self._drop_staged(slot)
+            case SetLink(up=False):
+                for slot in self._table.peers:
+                    self._drop_staged(slot)
+            case ProgramComplete():
+                self._ask_for_staged()
+
+    def send_frame(self, frame: bytes, *, now: float) -> None:
+        """Send what one frame of a TUN device with IFF_VNET_HDR stands for."""
+        try:
+            packets = segments(frame)
+        except BadPacket as refusal:
+            self.drops[refusal.reason] += 1
+            return
+        self._note_time(now)
+        self._route(packets)
+
+    def send_packet(self, packet: bytes, *, now: float) -> None:
+        """Send one IP packet."""
+        try:
+            packet = packet[: ip.true_length(packet)]
+        except BadPacket as refusal:
+            self.drops[refusal.reason] += 1
+            return
+        self._note_time(now)
+        self._route([packet])
+
+    def full_bursts(self) -> list[Burst]:
+        """Return the bursts that cannot grow any more, while a batch goes on."""
+        bursts, self._bursts = self._bursts, []
+        return bursts
+
+    def bursts_to_send(self) -> list[Burst]:
+        """Return everything there is to send, and write the facts about it."""
+        self._close_runs()
+        self._record()
+        return self.full_bursts()
+
+    def packets_to_return(self) -> list[bytes]:
+        """Return and forget the ICMP errors for our own host."""
+        packets, self._returned = self._returned, []
+        return packets
+
+    def reports(self) -> list[Report]:
+        """Return and forget what control must be told."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _note_time(self, now: float) -> None:
+        if now > self._now:
+            earned = (now - self._now) / UNREACHABLE_INTERVAL
+            self._unreachable_tokens = min(
+                self._unreachable_tokens + earned, UNREACHABLE_BURST
+            )
+            self._now = now
+
+    def _route(self, packets: list[bytes]) -> None:
+        """Send packets that have one destination, as all segments of a frame do."""
+        table = self._table
+        if not table.is_up:
+            self.drops[DropReason.DEVICE_DOWN] += len(packets)
+            return
+        slot = table.routes.lookup(ip.destination(packets[0]))
+        peer = None if slot is None else table.peers.get(slot)
+        if peer is None:
+            self._refuse(packets, DropReason.NO_ROUTE)
+        elif peer.path is None:
+            self._refuse(packets, DropReason.NO_ENDPOINT)
+        elif peer.in_use is None or not peer.in_use.can_carry(len(packets), self._now):
+            self._stage(peer, packets)
+        else:
+            self._add_to_run(peer, peer.in_use, packets)
+
+    def _refuse(self, packets: list[bytes], reason: DropReason) -> None:
+        self.drops[reason] += len(packets)
+        if self._unreachable_tokens < 1:
+            return
+        answer = unreachable(packets[0])
+        if answer is not None:
+            self._unreachable_tokens -= 1
+            self._returned.append(answer)
+
+    def _stage(self, peer: _Peer, packets: list[bytes]) -> None:
+        peer.staged.extend(packets)
+        while len(peer.staged) > MAX_STAGED_PACKETS:
+            peer.staged.popleft()
+            self.drops[DropReason.STAGED_FULL] += 1
+        self._ask_for_session(peer)
+
+    def _ask_for_session(self, peer: _Peer) -> None:
+        if self._now - peer.asked_at >= ASK_AGAIN_AFTER:
+            peer.asked_at = self._now
+            self._reports.append(NeedSession(peer.slot))
+
+    def _ask_for_staged(self) -> None:
+        """Ask again for all peers: a new control process knows of no staged packet."""
+        for peer in self._table.peers.values():
+            if peer.staged:
+                peer.asked_at = NEVER
+                self._ask_for_session(peer)
+
+    def _send_staged(self, slot: int) -> bool:
+        """Send the staged packets in order; return whether there were any."""
+        peer = self._table.find_peer(slot)
+        if peer is None or not peer.staged:
+            return False
+        peer.asked_at = NEVER
+        packets = list(peer.staged)
+        peer.staged.clear()
+        if peer.path is None:
+            self._refuse(packets, DropReason.NO_ENDPOINT)
+        elif peer.in_use is None or not peer.in_use.can_carry(len(packets), self._now):
+            self._stage(peer, packets)
+        else:
+            self._add_to_run(peer, peer.in_use, packets)
+        return True
+
+    def _send_keepalive(self, slot: int) -> None:
+        if not self._table.is_up or self._send_staged(slot):
+            return
+        peer = self._table.find_peer(slot)
+        if peer is None or peer.path is None:
+            return
+        if peer.in_use is None or not peer.in_use.can_carry(1, self._now):
+            self._ask_for_session(peer)
+        else:
+            self._add_to_run(peer, peer.in_use, [b""])
+
+    def _drop_staged(self, slot: int) -> None:
+        peer = self._table.find_peer(slot)
+        if peer is not None:
+            if not self._table.is_up:
+                self.drops[DropReason.DEVICE_DOWN] += len(peer.staged)
+            peer.staged.clear()
+            peer.asked_at = NEVER
+
+    def _add_to_run(
+        self, peer: _Peer, session: _Session, packets: Iterable[bytes]
+    ) -> None:
+        """Pad *packets* and add them to the peer's run, sealing what is full."""
+        self._active[peer.slot] = peer
+        mtu = self._table.mtu
+        for packet in packets:
+            size = len(packet)
+            padding = _padding(size, mtu)
+            if padding:
+                packet += bytes(padding)
+                size += padding
+            # A shorter datagram may join as the last; nothing may follow it.
+            if peer.run and (
+                size > peer.run_size
+                or len(peer.run[-1]) != peer.run_size
+                or len(peer.run) == MAX_DATAGRAMS
+                or peer.run_bytes + size + DATA_OVERHEAD > MAX_BURST_BYTES
+            ):
+                self._seal_run(peer, session)
+            if not peer.run:
+                peer.run_size = size
+            peer.run.append(packet)
+            peer.run_bytes += size + DATA_OVERHEAD
+
+    def _close_runs(self) -> None:
+        for peer in self._active.values():
+            if peer.run and peer.in_use is not None:
+                self._seal_run(peer, peer.in_use)
+
+    def _seal_run(self, peer: _Peer, session: _Session) -> None:
+        run, total = peer.run, peer.run_bytes
+        peer.run, peer.run_bytes = [], 0
+        path = peer.path
+        if path is None:
+            self.drops[DropReason.NO_ENDPOINT] += len(run)
+            return
+        counter = session.counter
+        # Before anything is encrypted: whatever happens, no counter is used twice.
+        session.counter += len(run)
+        arena = Arena(total)
+        data, remote_index = arena.data, session.remote_index
+        seal = session.sealer.seal_into
+        at = 0
+        for plaintext in run:
+            _pack_header(data, at, DATA_TYPE, remote_index, counter)
+            seal(arena, at + _HEADER_SIZE, plaintext, counter)
+            at += len(plaintext) + DATA_OVERHEAD
+            counter += 1
+        self._bursts.append(Burst(path, peer.run_size + DATA_OVERHEAD, data))
+        if peer.run_size:
+            peer.data_packets += len(run)
+            peer.data_bytes += total
+        else:
+            peer.keepalive_bytes += total
+        self._check_rekey(session)
+
+    def _check_rekey(self, session: _Session) -> None:
+        is_due = session.counter > REKEY_AFTER_MESSAGES or self._now >= session.rekey_at
+        if is_due and not session.is_rekey_reported:
+            session.is_rekey_reported = True
+            due = RekeyDue(session.slot, session.local_index, received=False)
+            self._reports.append(due)
+
+    def _record(self) -> None:
+        """Write what was sent since the last call; once a peer, not once a packet."""
+        for slot, peer in self._active.items():
+            has_resumed = False
+            if peer.data_packets:
+                has_resumed = self._recorder.sent_data(
+                    slot, peer.data_packets, peer.data_bytes, self._now
+                )
+                peer.data_packets = peer.data_bytes = 0
+            if peer.keepalive_bytes:
+                self._recorder.sent_keepalive(slot, peer.keepalive_bytes, self._now)
+                peer.keepalive_bytes = 0
+            if has_resumed:
+                self._reports.append(TrafficResumed(slot))
+        self._active.clear()
+
+
+def _padding(size: int, mtu: int) -> int:
+    """Return how many zeros follow a packet (paper 5.4.6): to 16, never beyond MTU.
+
+    An MTU of 0 is none; a packet above it counts modulo the MTU, as in the kernel.
+    """
+    rounded = -size % PADDING
+    if not mtu:
+        return rounded
+    if size > mtu:
+        size %= mtu
+    return min(-size % PADDING, mtu - size)

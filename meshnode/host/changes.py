@@ -1,0 +1,129 @@
+"""The changes a node makes to its host, as values that can be taken back.
+
+Each is a frozen dataclass of plain strings and integers, so that it can be written to
+the journal before it is made. `undo` is idempotent and touches only what is
+recognisably ours: a socket nobody answers, an address of the very interface, a route
+with our mark.
+"""
+
+import errno
+import os
+import socket
+import stat
+from dataclasses import asdict, dataclass
+
+from meshnode.errors import HostError
+from meshnode.types import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSocket:
+    """We bind a Unix socket at *path*.
+
+    It is removed only if nobody answers there, so one that somebody else has bound
+    since is safe, and ours must be closed first.
+    """
+
+    path: str
+
+    def undo(self) -> str | None:
+        """Remove the socket file."""
+        try:
+            if not stat.S_ISSOCK(os.lstat(self.path).st_mode) or _answers(self.path):
+                return None
+            os.unlink(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise HostError(
+                f"cannot remove {self.path}: {error.strerror}",
+                errno=error.errno or errno.EIO,
+            ) from error
+        return f"removed the socket {self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAddress:
+    """We give the interface *name*, which has *index*, an address."""
+
+    name: str
+    index: int
+    address: str
+
+    def undo(self) -> str | None:
+        """Take the address away, if the interface is still the one meant."""
+        from meshnode.host import netlink
+
+        link = netlink.link_by_name(self.name)
+        if link is None or link.index != self.index:
+            return None
+        if not netlink.delete_address(self.index, self.address):
+            return None
+        return f"deleted the address {self.address} of {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """We route *prefix* to the interface with *index*, in *table*, under our mark."""
+
+    prefix: str
+    index: int
+    table: int
+
+    def undo(self) -> str | None:
+        """Delete the route, if there is one with our mark."""
+        from meshnode.host import netlink
+
+        prefix = Prefix.parse(self.prefix)
+        if not netlink.delete_route(prefix, self.index, table=self.table):
+            return None
+        return f"deleted the route {self.prefix}"
+
+
+Change = RemoveSocket | DeleteAddress | DeleteRoute
+
+_KINDS: dict[str, type[Change]] = {
+    "socket": RemoveSocket,
+    "address": DeleteAddress,
+    "route": DeleteRoute,
+}
+
+
+def serialise_change(change: Change) -> dict[str, object]:
+    """Return the journal entry of *change*."""
+    kind = next(kind for kind, cls in _KINDS.items() if type(change) is cls)
+    return {"change": kind, **asdict(change)}
+
+
+def parse_change(entry: dict[str, object]) -> Change:
+    """Return the change that a journal entry stands for.
+
+    Raises:
+        HostError: if this version knows no such change.
+    """
+    fields = dict(entry)
+    cls = _KINDS.get(str(fields.pop("change", None)))
+    if cls is None or cls.__annotations__ != {
+        name: type(value) for name, value in fields.items()
+    }:
+        raise HostError(
+            f"the journal holds {entry}, of another version: clean up with that one",
+            errno=errno.EPROTO,
+        )
+    return cls(**fields)  # type: ignore[arg-type]  # compared just above
+
+
+def _answers(path: str) -> bool:
+    """Say whether a living process listens on the socket at *path*."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return False
+        except OSError as error:
+            # Its queue is full, or it is of a kind we never make.
+            if error.errno in (errno.EAGAIN, errno.EPROTOTYPE):
+                return True
+            raise
+    return True

@@ -1,0 +1,171 @@
+"""The control process of a simulated host: the engine, its vault and its inbox.
+
+It does in one step what the Trio shell of production does in several tasks: persist
+what the engine asks to be persisted, forward its commands, send its datagrams.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from meshnode.codec.forwarding import decode_report
+from meshnode.deadlines import Deadline
+from meshnode.forwarding import Command, SessionsHeld
+from meshnode.ports import TrafficView
+from meshnode.simulation.trace import Flight
+from meshnode.types import Datagram, Path, Source
+from meshnode.wireguard.config import DeviceState
+from meshnode.wireguard.constants import HANDSHAKE_QUEUE
+from meshnode.wireguard.engine import Engine
+from meshnode.wireguard.events import (
+    ConfigurationChanged,
+    Event,
+    HandshakeCompleted,
+    HandshakeGivenUp,
+    PeerStateChanged,
+    TimestampsReserved,
+)
+
+if TYPE_CHECKING:
+    from meshnode.simulation.host import SimulatedHost
+
+MTU: Final = 1420
+
+
+@dataclass(slots=True)
+class Disk:
+    """What survives a crash of the whole node: the mark of our timestamps."""
+
+    timestamp_mark: bytes = b""
+
+
+@dataclass(slots=True)
+class Vault:
+    """What survives a crash of the control process alone."""
+
+    state: DeviceState = field(default_factory=DeviceState)
+
+
+class Control:
+    """One life of a control process.
+
+    Args:
+        host: whose it is.
+        traffic: the facts of the data plane.
+        forward: takes each command on its way to the workers.
+        random: the entropy of this life.
+    """
+
+    def __init__(
+        self,
+        host: "SimulatedHost",
+        *,
+        traffic: TrafficView,
+        forward: Callable[[Command], None],
+        random: Random,
+    ) -> None:
+        self.engine = Engine(
+            entropy=random.randbytes,
+            traffic=traffic,
+            wall_time=host.clock.wall_time(host.world.now),
+            now=host.now,
+            timestamp_mark=host.disk.timestamp_mark,
+        )
+        self.inbox: deque[Flight] = deque()
+        self.inbox_overflows = 0
+        self._host = host
+        self._forward = forward
+        self._serving = False
+
+    def receive(self, flight: Flight) -> None:
+        """Take a handshake message that ingress passed on; drop it if full.
+
+        With a `handshake_cost` each is served only that long after the one before.
+        """
+        if len(self.inbox) >= HANDSHAKE_QUEUE:
+            self.inbox_overflows += 1
+            return
+        self.inbox.append(flight)
+        if not self._host.handshake_cost:
+            self.serve()
+        elif not self._serving:
+            self._serving = True
+            self._host.world.after(self._host.handshake_cost, self._serve_later)
+
+    def serve(self) -> None:
+        """Handle the oldest message of the inbox."""
+        host = self._host
+        flight = self.inbox.popleft()
+        queued = len(self.inbox) + host.pretended_queue
+        path = Path(flight.source, Source(flight.destination.host))
+        with host.judged(flight):
+            self.engine.receive_datagram(
+                flight.data, path, now=host.now, queued=queued
+            )
+
+    def handle_report(self, message: bytes) -> None:
+        """Take a report of a worker."""
+        report = decode_report(message)
+        self.engine.handle_report(report, now=self._host.now)
+        if isinstance(report, SessionsHeld) and report.last:
+            self._host.adopted()
+
+    def drain(self) -> bool:
+        """Pass on everything the engine has to say; return whether it was anything."""
+        moved = False
+        while (event := self.engine.next_event()) is not None:
+            self._handle_event(event)
+            moved = True
+        for command in self.engine.commands_to_forward():
+            self._forward(command)
+            moved = True
+        for datagram in self.engine.datagrams_to_send():
+            self._send(datagram)
+            moved = True
+        return moved
+
+    def next_deadline(self) -> Deadline | None:
+        """Return when the engine wants to be woken."""
+        return self.engine.next_deadline()
+
+    def _send(self, datagram: Datagram) -> None:
+        self._host.send(datagram.data, datagram.path)
+
+    def _serve_later(self) -> None:
+        host = self._host
+        if host.control is not self:
+            return  # this process died meanwhile
+        if host.is_frozen:
+            host.world.at(host.frozen_until, self._serve_later)
+            return
+        if self.inbox:
+            self.serve()
+            host.settle()
+        self._serving = bool(self.inbox)
+        if self._serving:
+            host.world.after(host.handshake_cost, self._serve_later)
+
+    def _handle_event(self, event: Event) -> None:
+        host = self._host
+        match event:
+            case TimestampsReserved(mark=mark):
+                host.disk.timestamp_mark = mark
+                self.engine.mark_saved(mark)
+            case ConfigurationChanged():
+                host.vault.state = self.engine.state()
+            case PeerStateChanged(slot=slot):
+                self._save_peer(slot)
+            case HandshakeCompleted(public_key=key, is_initiator=is_initiator):
+                role = "initiator" if is_initiator else "responder"
+                host.note(f"session with {host.world.name_of(key)} as {role}")
+            case HandshakeGivenUp(public_key=key):
+                host.note(f"gave up on {host.world.name_of(key)}")
+
+    def _save_peer(self, slot: int) -> None:
+        peers = self._host.vault.state.peers
+        kept = self.engine.peer_state(slot)
+        peers[:] = [peer for peer in peers if peer.slot != slot]
+        if kept is not None:
+            peers.append(kept)

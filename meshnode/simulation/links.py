@@ -1,0 +1,166 @@
+"""The network between simulated hosts: delay, loss and everything worse.
+
+All chance comes from the generator given. Addresses belong to one host at a time; a
+datagram to an address that nobody has, or from one its sender has no longer, is
+lost, as it would be.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from meshnode.codec.wireguard import INITIATION_TYPE, RESPONSE_TYPE, message_type
+from meshnode.simulation.trace import Flight, Mark, authentic_part
+from meshnode.types import Endpoint
+
+_IP_AND_UDP: Final = {4: 28, 6: 48}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How one direction between two hosts treats datagrams.
+
+    Times are seconds: `latency` always, up to `jitter` more at random, up to
+    `reorder_delay` more for the share `reorder`. `loss`, `duplicate`, `reorder` and
+    `corrupt` are probabilities. `mtu` is in bytes of a whole IP packet; a longer one
+    vanishes, as where ICMP is filtered.
+    """
+
+    latency: float = 0.02
+    jitter: float = 0.0
+    loss: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    reorder_delay: float = 0.5
+    corrupt: float = 0.0
+    mtu: int = 1500
+    blackhole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What becomes of one copy of a datagram: it is lost if `at` is None."""
+
+    flight: Flight
+    at: float | None
+    mark: Mark
+
+
+class Network:
+    """Who has which address, and how each link behaves."""
+
+    def __init__(self, random: Random, default: Link) -> None:
+        self.default = default
+        self._random = random
+        self._links: dict[tuple[str, str], Link] = {}
+        self._owners: dict[str, str] = {}
+        self._groups: tuple[frozenset[str], ...] = ()
+        self._filters: list[Callable[[Flight], bool]] = []
+
+    def give_address(self, address: str, owner: str) -> None:
+        """Let *owner* answer to a numeric address from now on."""
+        self._owners[address] = owner
+
+    def take_address(self, address: str) -> None:
+        """Let nobody have *address*."""
+        self._owners.pop(address, None)
+
+    def owner(self, endpoint: Endpoint) -> str | None:
+        """Return the host that has this address, or None."""
+        return self._owners.get(endpoint.host)
+
+    def link(self, sender: str, receiver: str) -> Link:
+        """Return how datagrams from *sender* to *receiver* fare."""
+        return self._links.get((sender, receiver), self.default)
+
+    def set_link(self, sender: str, receiver: str, link: Link) -> None:
+        """Change one direction."""
+        self._links[sender, receiver] = link
+
+    def connect(self, one: str, other: str, link: Link) -> None:
+        """Change both directions."""
+        self.set_link(one, other, link)
+        self.set_link(other, one, link)
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Let only members of the same group reach each other."""
+        self._groups = tuple(frozenset(group) for group in groups)
+
+    def heal(self, link: Link | None = None) -> None:
+        """End partitions and forget what was set for single links."""
+        self._groups = ()
+        self._links.clear()
+        if link is not None:
+            self.default = link
+
+    def drop_if(self, condition: Callable[[Flight], bool]) -> Callable[[], None]:
+        """Lose every datagram that *condition* holds for; the result ends it."""
+        self._filters.append(condition)
+        return lambda: self._filters.remove(condition)
+
+    def carry(self, flight: Flight, now: float) -> list[Arrival]:
+        """Decide what becomes of a datagram that leaves its sender at *now*."""
+        link = self.link(flight.sender, flight.receiver)
+        mark = self._fate(flight, link)
+        if mark is not Mark.NONE:
+            return [Arrival(flight, None, mark)]
+        arrivals = [self._arrival(flight, link, now, Mark.NONE)]
+        if self._happens(link.duplicate):
+            arrivals.append(self._arrival(flight, link, now, Mark.DUPLICATE))
+        return arrivals
+
+    def _fate(self, flight: Flight, link: Link) -> Mark:
+        """Return why the datagram is lost, `Mark.NONE` if it is not."""
+        if any(condition(flight) for condition in self._filters):
+            return Mark.DROPPED
+        if link.blackhole or self._is_apart(flight):
+            return Mark.UNREACHABLE
+        if len(flight.data) + _IP_AND_UDP[flight.destination.version] > link.mtu:
+            return Mark.TOO_BIG
+        return Mark.LOST if self._happens(link.loss) else Mark.NONE
+
+    def _arrival(self, flight: Flight, link: Link, now: float, mark: Mark) -> Arrival:
+        delay = link.latency + link.jitter * self._random.random()
+        if self._happens(link.reorder):
+            delay += link.reorder_delay * self._random.random()
+        if self._happens(link.corrupt):
+            flight = corrupt(flight, self._random)
+            mark = Mark.CORRUPT
+        return Arrival(flight, now + delay, mark)
+
+    def _is_apart(self, flight: Flight) -> bool:
+        if not self._groups:
+            return False
+        return not any(
+            flight.sender in group and flight.receiver in group
+            for group in self._groups
+        )
+
+    def _happens(self, probability: float) -> bool:
+        return probability > 0.0 and self._random.random() < probability
+
+
+def corrupt(flight: Flight, random: Random) -> Flight:
+    """Return *flight* with damaged bytes."""
+    data = damage(flight.data, random)
+    # A receiver that is not under load does not look at mac2 (paper 5.4.4): with
+    # nothing else changed, this is still the message of its origin.
+    is_handshake = message_type(flight.data) in (INITIATION_TYPE, RESPONSE_TYPE)
+    same_length = len(data) == len(flight.data)
+    only_mac2 = is_handshake and same_length and authentic_part(data) == (
+        authentic_part(flight.data)
+    )
+    return replace(flight, data=data, origin=flight.origin if only_mac2 else None)
+
+
+def damage(data: bytes, random: Random) -> bytes:
+    """Return *data* changed: a bit flipped, or cut short, or with bytes behind it."""
+    choice = random.random()
+    if choice < 0.15:
+        return data[: random.randrange(len(data))] if data else b"\0"
+    if choice < 0.3:
+        return data + random.randbytes(random.randint(1, 40))
+    damaged = bytearray(data or b"\0")
+    damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
+    return bytes(damaged)

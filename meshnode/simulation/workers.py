@@ -1,0 +1,175 @@
+"""The two workers of a simulated host: the real halves of the reference engine.
+
+Commands and reports go through their codec and through a channel for each worker, as
+in production; only descriptors are missing.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from meshnode.codec.forwarding import (
+    decode_command,
+    encode_command,
+    encode_report,
+    split_allowed_ips,
+)
+from meshnode.dataplane.gate import HandshakeGate
+from meshnode.dataplane.reference.open import OpenHalf
+from meshnode.dataplane.reference.seal import SealHalf
+from meshnode.dataplane.traffic import (
+    RECORD_BYTES,
+    ControlView,
+    EgressRecorder,
+    IngressRecorder,
+    TrafficTable,
+)
+from meshnode.errors import DropReason
+from meshnode.forwarding import (
+    AddAllowedIps,
+    Command,
+    RemoveAllowedIps,
+    SetIdentity,
+)
+from meshnode.simulation.channel import Channel, Schedule
+from meshnode.types import Datagram, Path
+
+_SLOTS: Final = 64
+
+
+class Workers:
+    """Egress and ingress, their channels to control and the memory they share.
+
+    *now* gives boottime, *report* takes the encoded reports. A worker that is down
+    sends and receives nothing; what is written to it waits.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        random: Random,
+        *,
+        now: Callable[[], float],
+        report: Callable[[bytes], None],
+        slowness: float,
+    ) -> None:
+        self.table = TrafficTable(bytearray(_SLOTS * RECORD_BYTES))
+        self.view = ControlView(self.table)
+        self.generation = {"egress": 0, "ingress": 0}
+        self._now = now
+        self._to_egress = Channel(
+            schedule, random, self._apply_to_egress, slowness=slowness
+        )
+        self._to_ingress = Channel(
+            schedule, random, self._apply_to_ingress, slowness=slowness
+        )
+        self.reports = Channel(schedule, random, report, slowness=slowness)
+        self.seal: SealHalf | None = None
+        self.open: OpenHalf | None = None
+        self.gate = HandshakeGate()
+        self.start("egress")
+        self.start("ingress")
+
+    # --- lives ---
+
+    def start(self, role: str) -> None:
+        """Start a worker that knows nothing; its generation is one higher."""
+        self.generation[role] += 1
+        generation = self.generation[role]
+        if role == "egress":
+            self.seal = SealHalf(generation, EgressRecorder(self.table))
+            self._to_egress.open()
+        else:
+            self.open = OpenHalf(generation, IngressRecorder(self.table))
+            self.gate = HandshakeGate()
+            self._to_ingress.open()
+
+    def kill(self, role: str) -> None:
+        """End a worker; its sessions die with it."""
+        if role == "egress":
+            self.seal = None
+            self._to_egress.close()
+        else:
+            self.open = None
+            self._to_ingress.close()
+
+    # --- inputs ---
+
+    def forward(self, command: Command) -> None:
+        """Send a command of control to both workers."""
+        self.forward_to("egress", command)
+        self.forward_to("ingress", command)
+
+    def forward_to(self, role: str, command: Command) -> None:
+        """Send a command of control to one worker."""
+        channel = self._to_egress if role == "egress" else self._to_ingress
+        if isinstance(command, AddAllowedIps | RemoveAllowedIps):
+            for part in split_allowed_ips(command):
+                channel.put(encode_command(part))
+        else:
+            channel.put(encode_command(command))
+
+    def send_packet(self, packet: bytes) -> None:
+        """Take an IP packet from the TUN device."""
+        if self.seal is not None:
+            self.seal.send_packet(packet, now=self._now())
+
+    def receive_data(self, data: bytes, path: Path) -> None:
+        """Take a datagram of type 4."""
+        if self.open is not None:
+            self.open.receive(data, path, now=self._now())
+
+    def admit(self, data: bytes, path: Path) -> DropReason | None:
+        """Ask the gate about a datagram of another type."""
+        if self.open is None:
+            return DropReason.DEVICE_DOWN
+        return self.gate.admit(
+            data, path.remote.host, path.remote.port, now=self._now()
+        )
+
+    # --- outputs ---
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """Return what egress sealed, as single datagrams."""
+        if self.seal is None:
+            return []
+        return [
+            Datagram(data, burst.path)
+            for burst in self.seal.bursts_to_send()
+            for data in burst.datagrams()
+        ]
+
+    def packets_to_deliver(self) -> list[bytes]:
+        """Return what ingress opened."""
+        return [] if self.open is None else self.open.packets_to_deliver()
+
+    def send_reports(self) -> bool:
+        """Send the reports of both workers to control; return whether any."""
+        reports = [] if self.seal is None else self.seal.reports()
+        if self.open is not None:
+            reports += self.open.reports()
+        for report in reports:
+            self.reports.put(encode_report(report))
+        return bool(reports)
+
+    def pump(self) -> None:
+        """Deliver what waited while the host was frozen."""
+        self._to_egress.pump()
+        self._to_ingress.pump()
+        self.reports.pump()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way between control and the workers."""
+        return not (self._to_egress or self._to_ingress or self.reports)
+
+    def _apply_to_egress(self, message: bytes) -> None:
+        if self.seal is not None:
+            self.seal.apply(decode_command(message), now=self._now())
+
+    def _apply_to_ingress(self, message: bytes) -> None:
+        command = decode_command(message)
+        if self.open is not None:
+            self.open.apply(command, now=self._now())
+            if isinstance(command, SetIdentity):
+                self.gate.set_identity(command.public_key)

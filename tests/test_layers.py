@@ -1,0 +1,404 @@
+"""Who may import whom, and other rules on the shape of the source.
+
+The rules are data (`LAYERS` and the tables below it) with the reason each one exists;
+a breach is reported with that reason. The checks take the source tree as an argument,
+so that they are tested themselves, on small trees that break one rule each.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "meshnode"
+
+MAX_LINES = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one package may import of meshnode, and why not more.
+
+    `may` holds dotted names below `meshnode`; a package stands for all it holds.
+    Leaves and the package itself are always allowed.
+    """
+
+    may: frozenset[str]
+    reason: str
+
+
+def _layer(may: str, reason: str) -> Layer:
+    return Layer(frozenset(may.split()), reason)
+
+
+LEAVES = frozenset(("errors", "types", "deadlines", "ports", "forwarding"))
+LEAF_REASON = "leaves are values of the standard library that every layer may hold"
+
+LAYERS = {
+    "crypto": _layer("", "primitives know no protocol"),
+    "codec": _layer("", "bytes to values and back: no keys, no time, no protocol"),
+    "wireguard": _layer("crypto codec", "sans-IO: what it needs comes as arguments"),
+    "dataplane": _layer(
+        "crypto codec wireguard.constants wireguard.replay wireguard.allowed_ips "
+        "wireguard.cookie",
+        "workers hold session keys only: they know packets, not handshakes",
+    ),
+    "host": _layer("", "the operating system knows nothing of what it carries"),
+    "node": _layer(
+        "crypto codec wireguard dataplane host manage",
+        "the shell is above all but the commands",
+    ),
+    "manage": _layer(
+        "crypto codec wireguard.config", "it speaks of a device, it does not run one"
+    ),
+    "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
+    "simulation": _layer(
+        "crypto codec wireguard dataplane host node manage",
+        "the simulated world may see everything but the commands",
+    ),
+}
+
+PURE = ("crypto", "codec", "wireguard", *sorted(LEAVES), "manage.uapi")
+"""Packages and modules whose time, entropy and input are arguments."""
+
+PURE_REASON = "the same code must run in the seeded simulation"
+IMPURE_MODULES = frozenset(
+    "time socket os random secrets threading asyncio trio select subprocess importlib "
+    "multiprocessing tempfile pathlib".split()
+)
+IMPURE_CLOCKS = frozenset(("now", "utcnow", "today"))
+
+ONLY_IMPORTERS = {
+    "nacl": (("crypto",), "one place to judge what we ask of libsodium"),
+    "hashlib": (("crypto",), "hashes have their paper's names, in crypto"),
+    "hmac": (("crypto",), "comparisons and MACs have one home"),
+    "cryptography": ((), "the library is an oracle in tests only"),
+    "pyroute2": (("host",), "its core runs asyncio loops of its own"),
+    "click": (("cli",), "what is not a command must not need one"),
+    "asyncio": ((), "the shell is Trio"),
+    "trio": (
+        ("host", "node", "manage.*_server"),
+        "tasks live in the shell; workers and the pure core have none",
+    ),
+    "topology": ((), "the laboratory is for tests and tools"),
+    "tests": ((), "tests test, they are not used"),
+    "tools": ((), "tools use us, not we them"),
+}
+
+NEVER_TRIO = ("node.supervisor",)
+NEVER_TRIO_REASON = "the supervisor is small: a poll loop that outlives every child"
+
+UNTESTED = {
+    "__main__": "one line, run by the end-to-end tests",
+    "ports": "Protocols without code",
+}
+"""Modules without a unit test of their own, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One source file: its dotted name below the package, text and syntax tree."""
+
+    name: str
+    path: Path
+    text: str
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        """The first part of the name."""
+        return self.name.partition(".")[0]
+
+
+def load(root: Path) -> list[Module]:
+    """Read every module of the package in *root*."""
+    base = root / PACKAGE
+    modules = []
+    for path in sorted(base.rglob("*.py")):
+        parts = path.relative_to(base).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        text = path.read_text()
+        modules.append(Module(name, path, text, ast.parse(text)))
+    return modules
+
+
+def imports(module: Module, known: frozenset[str]) -> Iterator[tuple[str, int]]:
+    """Yield the full dotted names a module imports, with line numbers.
+
+    *known* tells `from package import module` from `from module import name`.
+    """
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            source = _source(module, node)
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                yield (whole if whole in known else source), node.lineno
+
+
+def _source(module: Module, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    here = [PACKAGE, *module.name.split(".")]
+    if module.path.name == "__init__.py":
+        here.append("")
+    return ".".join([*here[: -node.level], *([node.module] if node.module else [])])
+
+
+def _within(name: str, roots: tuple[str, ...] | frozenset[str]) -> bool:
+    for root in roots:
+        before, star, after = root.partition("*")
+        if star and name.startswith(before) and name.endswith(after):
+            return True
+        if name == root or name.startswith(f"{root}."):
+            return True
+    return False
+
+
+def layer_breaches(modules: list[Module]) -> Iterator[str]:
+    """Report imports that go up or sideways, and packages without a rule."""
+    known = frozenset(f"{PACKAGE}.{module.name}".rstrip(".") for module in modules)
+    for module in modules:
+        if not module.name or module.name == "__main__":
+            continue
+        leaf = module.package in LEAVES
+        if not leaf and module.package not in LAYERS:
+            yield f"{module.name}: no rule says what {module.package} may import"
+            continue
+        may, reason = (
+            (frozenset[str](), LEAF_REASON)
+            if leaf
+            else (LAYERS[module.package].may, LAYERS[module.package].reason)
+        )
+        for target, line in imports(module, known):
+            inner = target.removeprefix(f"{PACKAGE}.")
+            if not target.startswith(f"{PACKAGE}."):
+                continue
+            allowed = may | LEAVES | {module.package}
+            if not _within(inner, allowed):
+                yield f"{module.name}:{line} imports {inner}: {reason}"
+
+
+def purity_breaches(modules: list[Module]) -> Iterator[str]:
+    """Report clocks, randomness and input in pure modules."""
+    known = frozenset(f"{PACKAGE}.{module.name}" for module in modules)
+    for module in modules:
+        if not _within(module.name, PURE):
+            continue
+        for target, line in imports(module, known):
+            if target.partition(".")[0] in IMPURE_MODULES:
+                yield f"{module.name}:{line} imports {target}: {PURE_REASON}"
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and node.attr in IMPURE_CLOCKS:
+                if "date" in ast.unparse(node.value):
+                    yield f"{module.name}:{node.lineno} reads a clock: {PURE_REASON}"
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "open":
+                yield f"{module.name}:{node.lineno} opens a file: {PURE_REASON}"
+
+
+def importer_breaches(modules: list[Module]) -> Iterator[str]:
+    """Report libraries imported outside their one home."""
+    known = frozenset(f"{PACKAGE}.{module.name}" for module in modules)
+    for module in modules:
+        for target, line in imports(module, known):
+            library = target.partition(".")[0]
+            homes, reason = ONLY_IMPORTERS.get(library, ((module.name or "*",), ""))
+            if not _within(module.name, homes):
+                yield f"{module.name}:{line} imports {library}: {reason}"
+            if library == "trio" and module.name in NEVER_TRIO:
+                yield f"{module.name}:{line} imports trio: {NEVER_TRIO_REASON}"
+
+
+def stale_rules(modules: list[Module]) -> Iterator[str]:
+    """Report rules that name what no longer exists."""
+    names = {module.name for module in modules}
+    homes = {home for homes, _ in ONLY_IMPORTERS.values() for home in homes}
+    allowed = {name for layer in LAYERS.values() for name in layer.may}
+    for name in sorted(
+        set(LAYERS) | LEAVES | set(PURE) | homes | allowed | set(NEVER_TRIO)
+        | set(UNTESTED)
+    ):
+        if not any(_within(module, (name,)) for module in names):
+            yield f"a rule names {name}, which does not exist"
+
+
+def size_breaches(modules: list[Module]) -> Iterator[str]:
+    """Report modules too long to hold in the head."""
+    for module in modules:
+        lines = module.text.count("\n")
+        if lines > MAX_LINES:
+            yield f"{module.name}: {lines} lines, more than {MAX_LINES}: split it"
+
+
+def docstring_breaches(modules: list[Module]) -> Iterator[str]:
+    """Report public modules, classes and functions without a docstring."""
+    for module in modules:
+        for name, node in _public(module.tree, module.name or PACKAGE):
+            if not ast.get_docstring(node):
+                yield f"{name}: public, but says nothing of what it does"
+
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _public(node: Documented, name: str) -> Iterator[tuple[str, Documented]]:
+    yield name, node
+    if not isinstance(node, ast.Module | ast.ClassDef):
+        return
+    for child in node.body:
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            decorators = {ast.unparse(decorator) for decorator in child.decorator_list}
+            known = any(d.endswith((".setter", "overload")) for d in decorators)
+            if not child.name.startswith("_") and not known:
+                yield from _public(child, f"{name}.{child.name}")
+
+
+def untested_modules(modules: list[Module], root: Path) -> Iterator[str]:
+    """Report modules without their unit test file."""
+    for module in modules:
+        if module.path.name == "__init__.py" or module.name in UNTESTED:
+            continue
+        *packages, leaf = module.name.split(".")
+        test = Path("tests", "unit", *packages, f"test_{leaf}.py")
+        if not (root / test).exists():
+            yield f"{module.name}: has no {test}"
+
+
+CHECKS: dict[str, Callable[[Path], list[str]]] = {
+    "layers": lambda root: list(layer_breaches(load(root))),
+    "purity": lambda root: list(purity_breaches(load(root))),
+    "importers": lambda root: list(importer_breaches(load(root))),
+    "rules": lambda root: list(stale_rules(load(root))),
+    "size": lambda root: list(size_breaches(load(root))),
+    "docstrings": lambda root: list(docstring_breaches(load(root))),
+    "tests": lambda root: list(untested_modules(load(root), root)),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_source_keeps_the_rule(check: str) -> None:
+    """Meshnode's own source breaks no rule."""
+    breaches = CHECKS[check](ROOT)
+    assert not breaches, "\n" + "\n".join(breaches)
+
+
+def _fake_tree(root: Path) -> Path:
+    """Make a tree that keeps every rule, with a module for each name in a rule."""
+    names = set(LEAVES) | set(UNTESTED) | set(NEVER_TRIO)
+    names |= {f"{package}.thing" for package in LAYERS}
+    names |= {name for layer in LAYERS.values() for name in layer.may if "." in name}
+    names |= {"manage.uapi", "manage.uapi_server"}
+    (root / PACKAGE).mkdir()
+    (root / PACKAGE / "__init__.py").write_text('"""A package."""\n')
+    for name in sorted(names):
+        _write(root, name, '"""A module."""\n')
+        *packages, leaf = name.split(".")
+        test = root.joinpath("tests", "unit", *packages, f"test_{leaf}.py")
+        test.parent.mkdir(parents=True, exist_ok=True)
+        test.touch()
+    return root
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    path = root.joinpath(PACKAGE, *name.split(".")).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    init = path.parent / "__init__.py"
+    if not init.exists():
+        init.write_text('"""A package."""\n')
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_checker_passes_a_sound_tree(tmp_path: Path, check: str) -> None:
+    """A tree that keeps the rules is not accused."""
+    root = _fake_tree(tmp_path)
+    _write(
+        root,
+        "dataplane.thing",
+        '"""Uses what it may."""\n'
+        "from meshnode.wireguard.replay import x\n"
+        "from meshnode.wireguard import constants\n"
+        "from meshnode.types import y\n"
+        "import time\n",
+    )
+    _write(root, "manage.uapi_server", '"""A server."""\nimport trio\n')
+    assert CHECKS[check](root) == []
+
+
+BREACHES = [
+    ("layers", "codec.thing", "from meshnode.crypto import keys", "no protocol"),
+    ("layers", "crypto.thing", "import meshnode.wireguard.replay", "know no protocol"),
+    ("layers", "wireguard.thing", "from meshnode.dataplane import thing", "sans-IO"),
+    ("layers", "dataplane.thing", "from meshnode.wireguard import thing", "handshakes"),
+    ("layers", "dataplane.thing", "from ..wireguard.thing import x", "handshakes"),
+    ("layers", "host.thing", "def f():\n    import meshnode.codec.thing", "carries"),
+    ("layers", "node.thing", "from meshnode.cli import thing", "commands"),
+    ("layers", "manage.thing", "import meshnode.wireguard.thing", "does not run one"),
+    ("layers", "cli.thing", "import meshnode.wireguard.thing", "manage only"),
+    ("layers", "node.thing", "import meshnode.simulation.thing", "commands"),
+    ("layers", "types", "import meshnode.codec.thing", "leaves"),
+    ("layers", "novelty.thing", "", "no rule"),
+    ("purity", "codec.thing", "import time", "simulation"),
+    ("purity", "wireguard.thing", "from os import urandom", "simulation"),
+    ("purity", "crypto.thing", "def f():\n    import secrets", "simulation"),
+    ("purity", "manage.uapi", "import socket", "simulation"),
+    ("purity", "ports", "import asyncio", "simulation"),
+    (
+        "purity",
+        "codec.thing",
+        "from datetime import datetime\nx = datetime.now()",
+        "clock",
+    ),
+    ("purity", "codec.thing", "import datetime\nx = datetime.date.today()", "clock"),
+    ("purity", "codec.thing", "x = open('file')", "opens a file"),
+    ("importers", "wireguard.thing", "import hashlib", "crypto"),
+    ("importers", "dataplane.thing", "from nacl import bindings", "libsodium"),
+    ("importers", "dataplane.thing", "import trio", "shell"),
+    ("importers", "manage.thing", "import trio.socket", "shell"),
+    ("importers", "node.supervisor", "import trio", "poll loop"),
+    ("importers", "node.thing", "import pyroute2", "asyncio loops"),
+    ("importers", "manage.thing", "import click", "command"),
+    ("importers", "node.thing", "from topology import hosts", "laboratory"),
+    ("size", "codec.thing", "x = 1\n" * 600, "601 lines"),
+    ("docstrings", "codec.thing", "def f():\n    pass", "codec.thing.f"),
+    (
+        "docstrings",
+        "codec.thing",
+        'class C:\n    """A class."""\n    async def m(self): pass',
+        "C.m",
+    ),
+    ("tests", "codec.novelty", "", "test_novelty.py"),
+]
+
+
+@pytest.mark.parametrize(("check", "name", "source", "reason"), BREACHES)
+def test_checker_finds_a_breach(
+    tmp_path: Path, check: str, name: str, source: str, reason: str
+) -> None:
+    """Each rule, broken once, is reported, with its reason and nothing else."""
+    root = _fake_tree(tmp_path)
+    _write(root, name, f'"""A module."""\n{source}')
+    breaches = CHECKS[check](root)
+    assert breaches
+    assert all(reason in breach for breach in breaches)
+
+
+def test_checker_finds_a_missing_module_docstring(tmp_path: Path) -> None:
+    """A module that does not say what it holds is reported."""
+    root = _fake_tree(tmp_path)
+    _write(root, "codec.thing", "x = 1\n")
+    assert len(CHECKS["docstrings"](root)) == 1
+
+
+def test_checker_finds_a_stale_rule(tmp_path: Path) -> None:
+    """A rule on a package that is gone is reported, not silently kept."""
+    root = _fake_tree(tmp_path)
+    root.joinpath(PACKAGE, "wireguard", "cookie.py").unlink()
+    assert CHECKS["rules"](root) == [
+        "a rule names wireguard.cookie, which does not exist"
+    ]

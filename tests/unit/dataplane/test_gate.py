@@ -1,0 +1,173 @@
+"""Admission of handshake messages before they cost control anything."""
+
+import pytest
+
+from meshnode.crypto.primitives import mac
+from meshnode.dataplane.gate import HandshakeGate
+from meshnode.errors import DropReason
+from meshnode.wireguard.cookie import mac1_key
+
+OURS = bytes(range(32))
+HOST, PORT = "192.0.2.1", 51820
+SIZES = {1: 148, 2: 92, 3: 64}
+
+
+def message(kind: int, *, key: bytes = OURS, mac2: bytes = bytes(16)) -> bytes:
+    """Build a message that is right as far as the gate can see."""
+    if kind == 3:
+        return kind.to_bytes(4, "little") + bytes(60)
+    body = kind.to_bytes(4, "little") + bytes(SIZES[kind] - 36)
+    return body + mac(mac1_key(key), body) + mac2
+
+
+def gate(burst: int = 4) -> HandshakeGate:
+    """Build a gate for our key that admits ten messages a second."""
+    built = HandshakeGate(rate=10.0, burst=burst)
+    built.set_identity(OURS)
+    return built
+
+
+def flood(built: HandshakeGate, data: bytes, host: str = HOST, now: float = 0.0) -> int:
+    """Offer *data* until it is refused; return how often it was admitted."""
+    admitted = 0
+    while (reason := built.admit(data, host, PORT, now=now)) is None:
+        admitted += 1
+        assert admitted < 1000
+    assert reason is DropReason.RATE_LIMITED
+    return admitted
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+@pytest.mark.parametrize("wrap", [bytes, memoryview])
+def test_right_messages_pass(kind: int, wrap: type) -> None:
+    """Each of the three types passes, as bytes and as a view."""
+    assert gate().admit(wrap(message(kind)), HOST, PORT, now=0.0) is None
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_every_other_length_is_refused(kind: int) -> None:
+    """A message one byte or more off its type's length is not looked at."""
+    data = message(kind) + bytes(8)
+    for length in range(len(data) + 1):
+        if length == SIZES[kind]:
+            continue
+        reason = gate().admit(data[:length], HOST, PORT, now=0.0)
+        assert reason is DropReason.BAD_LENGTH, length
+
+
+@pytest.mark.parametrize("kind", [0, 4, 5, 255, 0x101, 0x01000001, 2**32 - 1])
+def test_other_types_are_refused(kind: int) -> None:
+    """Data, unknown types and non-zero reserved bytes are no handshakes."""
+    data = kind.to_bytes(4, "little") + message(1)[4:]
+    assert gate().admit(data, HOST, PORT, now=0.0) is DropReason.BAD_TYPE
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_mac1_is_checked(kind: int) -> None:
+    """A message for another key, or changed before or in mac1, is refused."""
+    other = message(kind, key=bytes(32))
+    assert gate().admit(other, HOST, PORT, now=0.0) is DropReason.BAD_MAC1
+    for place in (4, SIZES[kind] - 33, SIZES[kind] - 32, SIZES[kind] - 17):
+        data = bytearray(message(kind))
+        data[place] ^= 1
+        assert gate().admit(bytes(data), HOST, PORT, now=0.0) is DropReason.BAD_MAC1
+
+
+def test_mac2_is_not_covered_by_mac1() -> None:
+    """Only control can judge a mac2, so any passes."""
+    data = message(1, mac2=b"\xff" * 16)
+    assert gate().admit(data, HOST, PORT, now=0.0) is None
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_without_identity_nothing_passes(kind: int) -> None:
+    """Before a key is set, and after it is taken away, all are refused."""
+    fresh = HandshakeGate()
+    refused = DropReason.NO_IDENTITY
+    assert fresh.admit(message(kind), HOST, PORT, now=0.0) is refused
+    fresh.set_identity(OURS)
+    assert fresh.admit(message(kind), HOST, PORT, now=0.0) is None
+    fresh.set_identity(b"")
+    assert fresh.admit(message(kind), HOST, PORT, now=0.0) is refused
+
+
+def test_a_new_identity_replaces_the_old() -> None:
+    """After a change of keys only messages to the new one pass."""
+    built = gate()
+    built.set_identity(bytes(32))
+    assert built.admit(message(1), HOST, PORT, now=0.0) is DropReason.BAD_MAC1
+    assert built.admit(message(1, key=bytes(32)), HOST, PORT, now=0.0) is None
+
+
+def test_the_rate() -> None:
+    """A full bucket admits its burst, then one message each 1/rate seconds."""
+    built = gate(burst=4)
+    assert flood(built, message(1)) == 4
+    assert flood(built, message(1), now=0.05) == 0
+    assert flood(built, message(1), now=0.11) == 1
+    assert flood(built, message(1), now=0.35) == 2
+    assert flood(built, message(1), now=1000.0) == 4
+
+
+def test_time_that_stands_or_goes_back_gives_no_tokens() -> None:
+    """Whatever the clock does, a flood at one instant stays refused."""
+    built = gate(burst=2)
+    assert flood(built, message(1), now=5.0) == 2
+    assert flood(built, message(1), now=5.0) == 0
+    assert flood(built, message(1), now=4.0) == 0
+    assert flood(built, message(1), now=5.0) == 0
+    assert flood(built, message(1), now=5.11) == 1
+
+
+def test_time_that_goes_back_takes_no_tokens() -> None:
+    """A bucket that has tokens keeps them whatever the clock does."""
+    built = gate(burst=3)
+    assert built.admit(message(1), HOST, PORT, now=1000.0) is None
+    assert flood(built, message(1), now=0.0) == 2
+
+
+def test_classes_do_not_starve_each_other() -> None:
+    """Each class still has its whole burst when the others are exhausted."""
+    known, cookied = message(1), message(1, mac2=b"\x01" * 16)
+    built = gate(burst=4)
+    built.set_known_sources(frozenset({("198.51.100.7", PORT)}))
+    assert flood(built, message(1)) == 4
+    assert flood(built, message(3)) == 0
+    assert flood(built, cookied) == 4
+    assert flood(built, known, host="198.51.100.7") == 4
+    assert flood(built, cookied, host="198.51.100.7") == 0
+
+
+def test_a_known_source_is_host_and_port() -> None:
+    """Another port of a peer's host is a stranger."""
+    built = gate(burst=1)
+    built.set_known_sources(frozenset({(HOST, PORT + 1)}))
+    assert flood(built, message(1)) == 1
+    assert built.admit(message(1), HOST, PORT + 1, now=0.0) is None
+
+
+def test_known_sources_may_change_in_place() -> None:
+    """A live set is asked each time, so roaming needs no copy."""
+    sources: set[tuple[str, int]] = set()
+    built = gate(burst=1)
+    built.set_known_sources(sources)
+    assert flood(built, message(1)) == 1
+    sources.add((HOST, PORT))
+    assert built.admit(message(1), HOST, PORT, now=0.0) is None
+
+
+def test_a_cookie_reply_has_no_mac2() -> None:
+    """The end of a cookie reply is a tag, and opens no other class."""
+    built = gate(burst=1)
+    reply = message(3)[:-16] + b"\xff" * 16
+    assert flood(built, message(1)) == 1
+    assert flood(built, reply) == 0
+
+
+def test_bad_messages_spend_no_tokens() -> None:
+    """A flood without mac1 leaves the buckets full."""
+    built = gate(burst=4)
+    for _ in range(100):
+        built.admit(message(1, key=bytes(32)), HOST, PORT, now=0.0)
+        built.admit(message(1)[:-1], HOST, PORT, now=0.0)
+    assert flood(built, message(1)) == 4
