@@ -87,7 +87,8 @@ class Initiator:
         return message + mac1 + bytes(16)
 
 
-def measure(implementation: UserspaceWireGuard, left: Port, right: Port, *, seconds: int
+def measure(
+    implementation: UserspaceWireGuard, left: Port, right: Port, *, seconds: int
 ) -> HandshakeRate:
     """Load a responder of *implementation* on the right host from the left one."""
     initiators = [Keys.generate() for _ in range(INITIATORS)]

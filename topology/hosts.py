@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -175,12 +175,16 @@ class Port:
 
 
 class Lab:
-    """A set of hosts that lives as long as a `with` block."""
+    """A set of hosts that lives as long as a `with` block.
+
+    `last_logs` keeps what the background processes wrote, once the block is left.
+    """
 
     def __init__(self) -> None:
         self.tag = leaks.new_tag()
         self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
         self.processes: list[Process] = []
+        self.last_logs = ""
         self._hosts: list[Host] = []
         self._ports: list[Port] = []
         self._networks = 0
@@ -307,16 +311,24 @@ class Lab:
         left = self._stop_processes()
         namespaces = leaks.namespaces_of(self.tag)
         left += end_processes_in(namespaces.values())
-        made = {(port.host, port.interface) for port in self._ports}
-        for host in self._hosts:
-            if host.namespace in namespaces:
-                for interface in sorted(host.interfaces()):
-                    if (host, interface) not in made:
-                        left.append(f"interface {interface} in {host.name}")
-        left += leaks.sweep(self.tag)
-        shutil.rmtree(self.directory)
+        try:
+            left += self._foreign_interfaces(namespaces)
+        finally:
+            left += leaks.sweep(self.tag)
+            self.last_logs = self.logs()
+            shutil.rmtree(self.directory)
         self.assert_clean()
         return [thing for thing in left if not thing.startswith("namespace ")]
+
+    def _foreign_interfaces(self, namespaces: Collection[str]) -> list[str]:
+        made = {(port.host, port.interface) for port in self._ports}
+        return [
+            f"interface {interface} in {host.name}"
+            for host in self._hosts
+            if host.namespace in namespaces
+            for interface in sorted(host.interfaces())
+            if (host, interface) not in made
+        ]
 
     def _stop_processes(self) -> list[str]:
         # All at once: each may take its grace to undo what it did.

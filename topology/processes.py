@@ -141,9 +141,9 @@ def run(
 
 def processes_in(namespaces: Collection[int]) -> Iterator[int]:
     """Yield the ids of all processes in the network namespaces with these inodes."""
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and _namespace_of(int(entry.name)) in namespaces:
-            yield int(entry.name)
+    for name in os.listdir("/proc"):
+        if name.isdigit() and _namespace_of(int(name)) in namespaces:
+            yield int(name)
 
 
 def end_processes_in(namespaces: Collection[int]) -> list[str]:

@@ -197,21 +197,31 @@ class WireGuardDevice:
 class UserspaceWireGuard:
     """A program that makes a WireGuard interface: `command... IFACE`, foreground.
 
-    `release` is its version, for reports.
+    `release` is its version, for reports. `directories` names environment variables
+    that tell it where to keep files: the laboratory gives it directories of its own.
     """
 
     name: str
     command: tuple[str, ...]
     release: str
+    directories: tuple[str, ...] = ()
 
     def version(self) -> str:
         """The version of the program."""
         return self.release
 
+    def environment(self, host: Host) -> dict[str, str]:
+        """Return the environment variables to run the program with in *host*."""
+        return {
+            name: str(host.lab.directory / name.lower()) for name in self.directories
+        }
+
     def start(self, host: Host) -> WireGuardDevice:
         """Start a device in *host*, with keys and listen port set, and wait for it."""
         interface = host.lab.interface_name()
-        process = host.start([*self.command, interface])
+        process = host.start(
+            [*self.command, interface], environment=self.environment(host)
+        )
         device = WireGuardDevice(host, interface, process)
         device.await_ready()
         device.set(
@@ -261,6 +271,7 @@ def meshnode(engine: str | None = None) -> UserspaceWireGuard:
         f"meshnode {engine}" if engine else "meshnode",
         (str(command), "--foreground", *options),
         package_version("meshnode"),
+        directories=("MESHNODE_STATE_DIR", "MESHNODE_RUN_DIR"),
     )
 
 
@@ -289,10 +300,12 @@ class Tinc:
         for number in (2, 1):
             self._start((left, right)[number - 1], directories[number - 1], number)
         wait_until(
-            lambda: left.host.run(
-                f"ping -c 1 -W 1 {joined.right_v4}", check=False
-            ).returncode
-            == 0,
+            lambda: (
+                left.host.run(
+                    f"ping -c 1 -W 1 {joined.right_v4}", check=False
+                ).returncode
+                == 0
+            ),
             "tinc carries a ping",
             timeout=_TINC_DEADLINE,
         )
@@ -323,6 +336,4 @@ class Tinc:
 
     def _start(self, port: Port, directory: Path, number: int) -> None:
         pidfile = directory / "tinc.pid"
-        port.host.start(
-            ["tincd", "-c", str(directory), "-D", f"--pidfile={pidfile}"]
-        )
+        port.host.start(["tincd", "-c", str(directory), "-D", f"--pidfile={pidfile}"])

@@ -1,31 +1,31 @@
 """The Internet checksum (RFC 1071), in pure Python and fast.
 
 Theory of operation: 16-bit words added in ones' complement are a number modulo 65535,
-and 2^16 is 1 modulo 65535, so a whole buffer read as one integer has the same residue
-as the sum of its words. Read little-endian every word is swapped, which multiplies
-the residue by 2^8 (RFC 1071, section 2B); that reading is faster and needs no padding
-of an odd length. Halving a large integer by shift and add before the division costs
-a third of dividing it: 1,400 bytes take about 1.8 microseconds instead of 2.6.
+and 2^16 is 1 modulo 65535, so a buffer read as one integer has the same residue as
+the sum of its words. Read little-endian every word is swapped, which multiplies the
+residue by 2^8 (RFC 1071, section 2B); that reading is faster and needs no padding of
+an odd length. Dividing a large integer is slow, so it is first made small by adding
+pieces of it: 1,368 bytes take 1.7 microseconds instead of 2.6, and 61,560 bytes 0.9
+for each 1,368.
 """
-
-from functools import lru_cache
 
 MODULUS = 0xFFFF
 _SWAP = 0x100
 
-# An integer of this many bits is divided as fast as it is folded once more.
-_SMALL_BITS = 1408
+# Pieces of data added up as integers, in bytes; even, so that words stay aligned.
+_PIECE = 704
+_LARGE_PIECE = 4 * _PIECE
 
 
-@lru_cache(maxsize=128)
-def _folds(blocks: int) -> tuple[tuple[int, int], ...]:
-    """Return the (shift, mask) steps that make *blocks* times 64 bytes small."""
-    steps = []
-    bits = blocks * 512
-    while bits > _SMALL_BITS:
-        bits = (bits // 2 + 15) // 16 * 16
-        steps.append((bits, (1 << bits) - 1))
-    return tuple(steps)
+def _folds(*sizes: int) -> tuple[tuple[int, int], ...]:
+    """Return (shift, mask) steps; each makes an integer that many bytes long."""
+    return tuple((8 * size, (1 << 8 * size) - 1) for size in sizes)
+
+
+# Below a quarter of a piece, dividing is faster than another fold.
+_NO_FOLDS = _folds()
+_PIECE_FOLDS = _folds(_PIECE // 2, _PIECE // 4)
+_LARGE_FOLDS = _folds(2 * _PIECE, _PIECE, _PIECE // 2, _PIECE // 4)
 
 
 def residue(data: bytes) -> int:
@@ -33,8 +33,21 @@ def residue(data: bytes) -> int:
 
     An odd last byte counts as the high byte of a word, as RFC 1071 has it.
     """
-    total = int.from_bytes(data, "little")
-    for bits, mask in _folds(len(data) + 63 >> 6):
+    read = int.from_bytes
+    size = len(data)
+    if size <= _PIECE:
+        total = read(data, "little")
+        folds = _NO_FOLDS if size <= _PIECE // 2 else _PIECE_FOLDS
+    elif size <= 2 * _PIECE:
+        # The usual case, so without a loop: the payload of a full-size segment.
+        total = read(data[:_PIECE], "little") + read(data[_PIECE:], "little")
+        folds = _PIECE_FOLDS
+    else:
+        total = 0
+        for at in range(0, size, _LARGE_PIECE):
+            total += read(data[at : at + _LARGE_PIECE], "little")
+        folds = _LARGE_FOLDS
+    for bits, mask in folds:
         total = (total >> bits) + (total & mask)
     return total * _SWAP % MODULUS
 

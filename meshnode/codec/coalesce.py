@@ -81,8 +81,8 @@ class Coalescer:
 class _Layout:
     """Where things are in headers of one shape, seen as one big-endian integer.
 
-    `same` masks what must not change from packet to packet, `transport` the bits of
-    the transport header. Shifts say how far right a field's lowest bit is.
+    `same` masks what must not change from packet to packet, `summed` what checksums
+    cover. `sequence_shift` says how far left of the lowest bit a sequence number is.
     """
 
     version: int
@@ -90,8 +90,7 @@ class _Layout:
     ip_size: int
     header_size: int
     same: int
-    transport: int
-    ip_shift: int
+    summed: int
     sequence_shift: int
     push_bit: int
 
@@ -116,8 +115,7 @@ def _layout(version: int, protocol: int, header_size: int) -> _Layout:
         ip_size=ip_size,
         header_size=header_size,
         same=bits(0, header_size) & ~vary,
-        transport=bits(ip_size, header_size - ip_size),
-        ip_shift=8 * (header_size - ip_size),
+        summed=bits(0, header_size) if version == 4 else bits(40, header_size - 40),
         sequence_shift=8 * (header_size - ip_size - 8),
         push_bit=push,
     )
@@ -164,7 +162,6 @@ class _Run:
     """Packets of one flow that follow each other, and what the next must look like."""
 
     __slots__ = (
-        "_claims",
         "_headers",
         "_layout",
         "_length",
@@ -184,10 +181,9 @@ class _Run:
         self._next_sequence = ((header >> layout.sequence_shift) + size) & 0xFFFFFFFF
         self._packets = [packet]
         self._length = len(packet)
-        # The sum of all transport headers; the IPv4 headers were verified before.
-        self._claims = header & layout.transport
+        self._headers = header & layout.summed
         self._pushed = header & layout.push_bit
-        self.is_closed = bool(self._pushed) or not self._has_good_ip_header(header)
+        self.is_closed = bool(self._pushed)
 
     def take(self, packet: bytes) -> bool:
         """Add *packet* if it continues the run; return whether it did."""
@@ -206,11 +202,9 @@ class _Run:
             self._next_sequence = (sequence + size) & 0xFFFFFFFF
         elif not self._takes_datagram(header, size):
             return False
-        if not self._has_good_ip_header(header):
-            return False
         self._packets.append(packet)
         self._length = length
-        self._claims += header & layout.transport
+        self._headers += header & layout.summed
         if size < self._size or header & layout.push_bit:
             self._pushed = header & layout.push_bit
             self.is_closed = True
@@ -232,16 +226,15 @@ class _Run:
             and header & 0xFFFF != 0
         )
 
-    def _has_good_ip_header(self, header: int) -> bool:
-        layout = self._layout
-        return layout.version == 6 or not (header >> layout.ip_shift) % MODULUS
-
     def _verifies(self, body: bytes) -> bool:
-        """Return whether pseudo-headers, headers and payloads add up to nothing."""
+        """Return whether pseudo-headers, headers and payloads add up to nothing.
+
+        An IPv4 header does so by itself, so one sum is enough for both checksums.
+        """
         layout = self._layout
         count = len(self._packets)
         lengths = len(body) + count * (layout.header_size - layout.ip_size)
-        total = count * self._pseudo_residue() + lengths + self._claims
+        total = count * self._pseudo_residue() + lengths + self._headers
         if self._size % 2:
             # In the body every other payload begins within a word.
             at = layout.header_size
@@ -266,15 +259,17 @@ class _Run:
             packet[10:12] = checksum.to_bytes(2, "big")
         else:
             packet[4:6] = transport_size.to_bytes(2, "big")
-        # The sum of the pseudo-header alone; the kernel adds the rest when it must.
-        partial = ((self._pseudo_residue() + transport_size) % MODULUS).to_bytes(2, "big")
         if layout.protocol == TCP:
             packet[layout.ip_size + 13] |= PSH if self._pushed else 0
             offset = TCP_CHECKSUM_AT
             kind = GSO_TCPV4 if layout.version == 4 else GSO_TCPV6
         else:
-            packet[layout.ip_size + 4 : layout.ip_size + 6] = transport_size.to_bytes(2, "big")
+            at = layout.ip_size + 4
+            packet[at : at + 2] = transport_size.to_bytes(2, "big")
             offset, kind = UDP_CHECKSUM_AT, GSO_UDP_L4
-        packet[layout.ip_size + offset : layout.ip_size + offset + 2] = partial
+        # The sum of the pseudo-header alone; the kernel adds the rest when it must.
+        partial = (self._pseudo_residue() + transport_size) % MODULUS
+        at = layout.ip_size + offset
+        packet[at : at + 2] = partial.to_bytes(2, "big")
         fields = (NEEDS_CSUM, kind, layout.header_size, self._size)
         return HEADER.pack(*fields, layout.ip_size, offset) + packet

@@ -155,9 +155,7 @@ def _encode(number: int, message: Any, checks: tuple[_Check, ...]) -> bytes:
     return packed
 
 
-def _decode(
-    data: bytes, catalogue: dict[int, tuple[type, tuple[_Check, ...]]]
-) -> Any:
+def _decode(data: bytes, catalogue: dict[int, tuple[type, tuple[_Check, ...]]]) -> Any:
     try:
         if len(data) > MAX_MESSAGE_BYTES:
             raise ValueError("message too long")

@@ -38,6 +38,7 @@ PSH = 0x08
 ACK = 0x10
 CWR = 0x80
 
+
 def segments(frame: bytes) -> list[bytes]:
     """Return the complete IP packets that *frame* stands for, in order.
 

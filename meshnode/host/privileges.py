@@ -85,7 +85,7 @@ _STATUS_SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 def current_privileges() -> Privileges:
     """Return what this process may do."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
         return parse_status(status.read())
 
 
@@ -106,6 +106,9 @@ def require_net_admin() -> None:
 
 def drop_to_worker() -> None:
     """Become nobody, with no capability and no way to get one.
+
+    Import everything first: nobody may not be allowed to read our modules, or even
+    the standard library.
 
     Raises:
         PrivilegeError: if anything is left; the process must end then.

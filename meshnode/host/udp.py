@@ -39,7 +39,10 @@ _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_DONT = 0
 
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-_SOURCE_GONE = (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
+
+# What the kernel says of a source it does not have: IPv4 "unreachable", IPv6
+# "invalid"; and of an interface that went.
+_SOURCE_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ the same file, which the next change tidies up.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
@@ -30,6 +31,8 @@ from meshnode.manage.secret_dir import (
     create_secret_dir,
     open_secret_dir,
 )
+
+Value = TypeVar("Value")
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEY, _OLD, _PRESHARED = ".key", ".old", ".psk"
@@ -87,10 +90,10 @@ class KeyStore:
     def info(self, name: str) -> KeyInfo:
         """Return what can be told of *name*."""
         with self._open(name, for_change=False) as directory:
-            key = self._read(directory, name, _KEY)
+            key = self._read(directory, name + _KEY, parse_key)
             old = None
             if not directory.is_same(name + _KEY, name + _OLD):
-                old = self._read(directory, name, _OLD)
+                old = self._read(directory, name + _OLD, parse_key)
             has_preshared_key = directory.has(name + _PRESHARED)
         if key is None and not has_preshared_key:
             raise self._unknown(name)
@@ -110,8 +113,10 @@ class KeyStore:
     def load_preshared(self, name: str) -> PresharedKey:
         """Return the preshared key."""
         with self._open(name, for_change=False) as directory:
-            data = directory.read(name + _PRESHARED)
-        return PresharedKey.from_base64(data.decode("ascii", "replace"))
+            key = self._read(directory, name + _PRESHARED, _parse_preshared)
+        if key is None:
+            raise self._unknown(name)
+        return key
 
     def save(self, name: str, key: StoredKey, *, overwrite: bool) -> None:
         """Store a private key; raises `ConfigError` rather than overwrite unasked."""
@@ -182,19 +187,19 @@ class KeyStore:
         )
 
     def _read(
-        self, directory: SecretDirectory, name: str, suffix: str
-    ) -> StoredKey | None:
+        self, directory: SecretDirectory, file: str, parse: Callable[[bytes], Value]
+    ) -> Value | None:
         try:
-            return parse_key(directory.read(name + suffix))
+            data = directory.read(file)
         except FileNotFoundError:
             return None
+        try:
+            return parse(data)
         except ConfigError as error:
-            path = str(self._path / (name + suffix))
-            text = str(error)
-            raise ConfigError(text if path in text else f"{path}: {text}") from None
+            raise ConfigError(f"{self._path / file}: {error}") from None
 
     def _require(self, directory: SecretDirectory, name: str) -> StoredKey:
-        key = self._read(directory, name, _KEY)
+        key = self._read(directory, name + _KEY, parse_key)
         if key is None:
             raise self._unknown(name)
         return key
@@ -225,6 +230,10 @@ class KeyStore:
         is_same = directory.is_same(name + _KEY, name + _OLD)
         if is_same or not directory.has(name + _OLD):
             raise ConfigError(f"no rotation of key {name!r} is under way")
+
+
+def _parse_preshared(data: bytes) -> PresharedKey:
+    return PresharedKey.from_base64(data.decode("ascii", "replace"))
 
 
 def _names(directory: SecretDirectory) -> list[str]:

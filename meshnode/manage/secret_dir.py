@@ -74,12 +74,14 @@ class SecretDirectory:
                 text = f"{path} is a symbolic link; put the file itself there"
                 raise ConfigError(text) from None
             raise
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path} is not a regular file")
             _check_private(path, status, "600")
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = os.read(descriptor, MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
         if len(data) > MAX_FILE_BYTES:
             raise ConfigError(f"{path} is too long to be a key")
         return data

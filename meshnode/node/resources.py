@@ -5,11 +5,13 @@ port, links and memory as the one before it left them.
 """
 
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from meshnode.codec.lifeline import Worker
 from meshnode.dataplane.traffic import TrafficTable
@@ -17,12 +19,16 @@ from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
 from meshnode.host.memory import create_shared
-from meshnode.host.tun import TunDevice, create_tun, set_mtu
+from meshnode.host.tun import TunDevice, create_tun
 from meshnode.host.udp import UdpPair, open_udp_pair
 from meshnode.manage.paths import uapi_socket
+from meshnode.node.counters import COUNTERS_SIZE
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.node.vault import VAULT_BYTES
 from meshnode.wireguard.constants import DEFAULT_MTU
+
+_SIOCSIFMTU: Final = 0x8922
+_IFREQ: Final = struct.Struct("16si20x")
 
 _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
@@ -34,11 +40,6 @@ class Link:
 
     control: socket.socket
     worker: socket.socket
-
-    @classmethod
-    def open(cls, buffer_bytes: int) -> "Link":
-        """Make a link that holds that much in each direction; raises `HostError`."""
-        return cls(*seqpacket_pair(buffer_bytes=buffer_bytes))
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Resources:
     programs: dict[Worker, Link]
     handshakes: Link
     traffic_fd: int
+    counters_fd: int
     vault_fd: int
     _cleanup: contextlib.ExitStack = field(repr=False)
 
@@ -70,24 +72,25 @@ class Resources:
             stack.callback(journal.undo_all)
             tun = create_tun(name)
             stack.callback(tun.close)
-            set_mtu(name, DEFAULT_MTU)
+            _set_mtu(name, DEFAULT_MTU)
             udp = open_udp_pair(0)
+            stack.callback(udp.close)
             path = uapi_socket(name)
             uapi = stack.enter_context(listen_uapi(path, journal))
-            opened = cls(
+            return cls(
                 name=name,
                 journal=journal,
                 tun=tun,
                 udp=udp,
                 uapi=uapi,
                 uapi_path=path,
-                programs={worker: Link.open(_PROGRAM_BYTES) for worker in Worker},
-                handshakes=Link.open(_HANDSHAKE_BYTES),
-                traffic_fd=create_shared("meshnode-traffic", TrafficTable.SIZE),
-                vault_fd=create_shared("meshnode-vault", VAULT_BYTES),
+                programs={worker: _link(_PROGRAM_BYTES, stack) for worker in Worker},
+                handshakes=_link(_HANDSHAKE_BYTES, stack),
+                traffic_fd=_memory("traffic", TrafficTable.SIZE, stack),
+                counters_fd=_memory("counters", COUNTERS_SIZE, stack),
+                vault_fd=_memory("vault", VAULT_BYTES, stack),
                 _cleanup=stack.pop_all(),
             )
-        return opened
 
     def replace_udp(self, pair: UdpPair) -> None:
         """Let go of the sockets in use and keep *pair*."""
@@ -101,9 +104,27 @@ class Resources:
             HostError: if something could not be taken back.
         """
         self.udp.close()
-        for link in (*self.programs.values(), self.handshakes):
-            link.control.close()
-            link.worker.close()
-        os.close(self.traffic_fd)
-        os.close(self.vault_fd)
         self._cleanup.close()
+
+
+def _link(buffer_bytes: int, stack: contextlib.ExitStack) -> Link:
+    ends = seqpacket_pair(buffer_bytes=buffer_bytes)
+    return Link(*[stack.enter_context(end) for end in ends])
+
+
+def _memory(name: str, size: int, stack: contextlib.ExitStack) -> int:
+    descriptor = create_shared(f"meshnode-{name}", size)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _set_mtu(name: str, mtu: int) -> None:
+    # Not by netlink: its library would stay in the supervisor's memory for ever.
+    request = _IFREQ.pack(name.encode("ascii"), mtu)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFMTU, request)
+    except OSError as error:
+        raise HostError(
+            f"cannot set the MTU of {name}: {error.strerror}", errno=error.errno or 5
+        ) from error

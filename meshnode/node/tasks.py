@@ -20,7 +20,8 @@ class WorkerTask:
     """The life of one worker.
 
     `parent` is the supervisor's process id, `program_fd` the link to control, and
-    `handshakes_fd` the end that takes handshakes to it (ingress only).
+    `handshakes_fd` the end that takes handshakes to it (ingress only). `udp_offload`
+    is 1 if the device takes UDP super-packets.
     """
 
     worker: Worker
@@ -29,6 +30,7 @@ class WorkerTask:
     log_level: str
     parent: int
     generation: int
+    udp_offload: int
     tun_fd: int
     udp4_fd: int
     udp6_fd: int

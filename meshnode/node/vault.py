@@ -115,9 +115,7 @@ class _Half:
         self._memory[start:end] = snapshot
         self._terminate(end)
         checksum = _checksum(sequence, snapshot)
-        _HEADER.pack_into(
-            self._memory, 0, _MAGIC, sequence, len(snapshot), checksum
-        )
+        _HEADER.pack_into(self._memory, 0, _MAGIC, sequence, len(snapshot), checksum)
         self._open_log(len(snapshot), end)
 
     def append(self, record: bytes) -> bool:

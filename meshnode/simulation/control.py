@@ -6,7 +6,6 @@ what the engine asks to be persisted, forward its commands, send its datagrams.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +14,7 @@ from meshnode.deadlines import Deadline
 from meshnode.forwarding import Command, SessionsHeld
 from meshnode.ports import TrafficView
 from meshnode.simulation.trace import Flight
-from meshnode.types import Datagram, Path, Source
-from meshnode.wireguard.config import DeviceState
+from meshnode.types import Datagram
 from meshnode.wireguard.constants import HANDSHAKE_QUEUE
 from meshnode.wireguard.engine import Engine
 from meshnode.wireguard.events import (
@@ -32,20 +30,6 @@ if TYPE_CHECKING:
     from meshnode.simulation.host import SimulatedHost
 
 MTU: Final = 1420
-
-
-@dataclass(slots=True)
-class Disk:
-    """What survives a crash of the whole node: the mark of our timestamps."""
-
-    timestamp_mark: bytes = b""
-
-
-@dataclass(slots=True)
-class Vault:
-    """What survives a crash of the control process alone."""
-
-    state: DeviceState = field(default_factory=DeviceState)
 
 
 class Control:
@@ -71,7 +55,7 @@ class Control:
             traffic=traffic,
             wall_time=host.clock.wall_time(host.world.now),
             now=host.now,
-            timestamp_mark=host.disk.timestamp_mark,
+            timestamp_mark=host.supervisor.disk.timestamp_mark,
         )
         self.inbox: deque[Flight] = deque()
         self.inbox_overflows = 0
@@ -99,10 +83,9 @@ class Control:
         host = self._host
         flight = self.inbox.popleft()
         queued = len(self.inbox) + host.pretended_queue
-        path = Path(flight.source, Source(flight.destination.host))
         with host.judged(flight):
             self.engine.receive_datagram(
-                flight.data, path, now=host.now, queued=queued
+                flight.data, host.path_of(flight), now=host.now, queued=queued
             )
 
     def handle_report(self, message: bytes) -> None:
@@ -110,7 +93,7 @@ class Control:
         report = decode_report(message)
         self.engine.handle_report(report, now=self._host.now)
         if isinstance(report, SessionsHeld) and report.last:
-            self._host.adopted()
+            self._host.supervisor.sessions_told()
 
     def drain(self) -> bool:
         """Pass on everything the engine has to say; return whether it was anything."""
@@ -151,20 +134,21 @@ class Control:
         host = self._host
         match event:
             case TimestampsReserved(mark=mark):
-                host.disk.timestamp_mark = mark
+                host.supervisor.disk.timestamp_mark = mark
                 self.engine.mark_saved(mark)
             case ConfigurationChanged():
-                host.vault.state = self.engine.state()
+                host.supervisor.vault.state = self.engine.state()
             case PeerStateChanged(slot=slot):
                 self._save_peer(slot)
             case HandshakeCompleted(public_key=key, is_initiator=is_initiator):
+                host.world.sessions += 1
                 role = "initiator" if is_initiator else "responder"
                 host.note(f"session with {host.world.name_of(key)} as {role}")
             case HandshakeGivenUp(public_key=key):
                 host.note(f"gave up on {host.world.name_of(key)}")
 
     def _save_peer(self, slot: int) -> None:
-        peers = self._host.vault.state.peers
+        peers = self._host.supervisor.vault.state.peers
         kept = self.engine.peer_state(slot)
         peers[:] = [peer for peer in peers if peer.slot != slot]
         if kept is not None:

@@ -14,7 +14,6 @@ from meshnode.codec.forwarding import (
     encode_report,
     split_allowed_ips,
 )
-from meshnode.dataplane.gate import HandshakeGate
 from meshnode.dataplane.reference.open import OpenHalf
 from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.traffic import (
@@ -24,15 +23,17 @@ from meshnode.dataplane.traffic import (
     IngressRecorder,
     TrafficTable,
 )
-from meshnode.errors import DropReason
 from meshnode.forwarding import (
     AddAllowedIps,
     Command,
     RemoveAllowedIps,
-    SetIdentity,
+    Report,
 )
 from meshnode.simulation.channel import Channel, Schedule
 from meshnode.types import Datagram, Path
+
+ROLES: Final = ("egress", "ingress")
+"""The workers of a host."""
 
 _SLOTS: Final = 64
 
@@ -55,7 +56,7 @@ class Workers:
     ) -> None:
         self.table = TrafficTable(bytearray(_SLOTS * RECORD_BYTES))
         self.view = ControlView(self.table)
-        self.generation = {"egress": 0, "ingress": 0}
+        self.generation = dict.fromkeys(ROLES, 0)
         self._now = now
         self._to_egress = Channel(
             schedule, random, self._apply_to_egress, slowness=slowness
@@ -66,9 +67,8 @@ class Workers:
         self.reports = Channel(schedule, random, report, slowness=slowness)
         self.seal: SealHalf | None = None
         self.open: OpenHalf | None = None
-        self.gate = HandshakeGate()
-        self.start("egress")
-        self.start("ingress")
+        for role in ROLES:
+            self.start(role)
 
     # --- lives ---
 
@@ -81,7 +81,6 @@ class Workers:
             self._to_egress.open()
         else:
             self.open = OpenHalf(generation, IngressRecorder(self.table))
-            self.gate = HandshakeGate()
             self._to_ingress.open()
 
     def kill(self, role: str) -> None:
@@ -92,6 +91,11 @@ class Workers:
         else:
             self.open = None
             self._to_ingress.close()
+
+    def running(self) -> list[str]:
+        """Return the roles of the workers that are alive."""
+        halves = {"egress": self.seal, "ingress": self.open}
+        return [role for role in ROLES if halves[role] is not None]
 
     # --- inputs ---
 
@@ -114,18 +118,14 @@ class Workers:
         if self.seal is not None:
             self.seal.send_packet(packet, now=self._now())
 
-    def receive_data(self, data: bytes, path: Path) -> None:
-        """Take a datagram of type 4."""
-        if self.open is not None:
-            self.open.receive(data, path, now=self._now())
-
-    def admit(self, data: bytes, path: Path) -> DropReason | None:
-        """Ask the gate about a datagram of another type."""
+    def receive(self, data: bytes, path: Path) -> bool:
+        """Take a datagram; return whether it is a handshake message for control."""
         if self.open is None:
-            return DropReason.DEVICE_DOWN
-        return self.gate.admit(
-            data, path.remote.host, path.remote.port, now=self._now()
-        )
+            return False
+        self.open.receive(data, path, now=self._now())
+        # The facts for the timers are written when the reports are asked for.
+        self._put_reports(self.open.reports())
+        return bool(self.open.handshakes())
 
     # --- outputs ---
 
@@ -148,9 +148,7 @@ class Workers:
         reports = [] if self.seal is None else self.seal.reports()
         if self.open is not None:
             reports += self.open.reports()
-        for report in reports:
-            self.reports.put(encode_report(report))
-        return bool(reports)
+        return self._put_reports(reports)
 
     def pump(self) -> None:
         """Deliver what waited while the host was frozen."""
@@ -163,13 +161,15 @@ class Workers:
         """Whether nothing is under way between control and the workers."""
         return not (self._to_egress or self._to_ingress or self.reports)
 
+    def _put_reports(self, reports: list[Report]) -> bool:
+        for report in reports:
+            self.reports.put(encode_report(report))
+        return bool(reports)
+
     def _apply_to_egress(self, message: bytes) -> None:
         if self.seal is not None:
             self.seal.apply(decode_command(message), now=self._now())
 
     def _apply_to_ingress(self, message: bytes) -> None:
-        command = decode_command(message)
         if self.open is not None:
-            self.open.apply(command, now=self._now())
-            if isinstance(command, SetIdentity):
-                self.gate.set_identity(command.public_key)
+            self.open.apply(decode_command(message), now=self._now())

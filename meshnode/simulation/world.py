@@ -14,9 +14,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from meshnode.crypto.keys import PresharedKey, PrivateKey
-from meshnode.deadlines import Deadline, DeadlineHeap
-from meshnode.simulation.application import inner_prefixes
+from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
+from meshnode.deadlines import DeadlineHeap
+from meshnode.simulation.administrator import Administrator
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.host import SimulatedHost
 from meshnode.simulation.invariants import Watch, standard_invariants
@@ -24,7 +24,6 @@ from meshnode.simulation.links import Arrival, Link, Network
 from meshnode.simulation.story import tell
 from meshnode.simulation.trace import Flight, Mark, Trace
 from meshnode.types import Endpoint
-from meshnode.wireguard.config import DeviceChange, PeerChange
 
 _MAX_STEPS_AT_ONCE: Final = 10_000
 
@@ -51,6 +50,8 @@ class World:
         self.network = Network(Random(f"{seed}/network"), link or Link())
         self.hosts: dict[str, SimulatedHost] = {}
         self.trace = Trace(keep)
+        self.administrator = Administrator(self)
+        self.sessions = 0
         self.key_owners: dict[bytes, str] = {}
         self.watch = Watch(standard_invariants(self))
         self._actions: list[tuple[float, int, Callable[[], None]]] = []
@@ -73,7 +74,7 @@ class World:
             self, name, len(self.hosts), clock or Clock(), slowness=slowness
         )
         self.hosts[name] = host
-        host.switch_on()
+        host.supervisor.switch_on()
         return host
 
     def introduce(
@@ -86,31 +87,23 @@ class World:
         mutual: bool = True,
     ) -> None:
         """Configure two hosts as peers; unless *mutual*, only *one* is told where."""
-        for host, peer in ((self.hosts[one], self.hosts[other]),) + (
-            (self.hosts[other], self.hosts[one]),
-        ):
-            host.configure(
-                DeviceChange(
-                    peers=[
-                        PeerChange(
-                            public_key=peer.public_key,
-                            preshared_key=preshared_key,
-                            endpoint=peer.endpoint if mutual or host.name == one
-                            else None,
-                            persistent_keepalive=keepalive or None,
-                            allowed_ips=[
-                                (True, prefix) for prefix in inner_prefixes(peer.index)
-                            ],
-                        )
-                    ]
-                )
-            )
+        self.administrator.introduce(
+            one,
+            other,
+            preshared_key=preshared_key,
+            keepalive=keepalive,
+            mutual=mutual,
+        )
 
     def new_key(self, owner: str) -> PrivateKey:
         """Draw a private key and remember whose it is."""
         key = PrivateKey(self.random.randbytes(32))
         self.key_owners[key.public_key().raw] = owner
         return key
+
+    def name_of(self, key: PublicKey) -> str:
+        """Return the host that has, or had, this key."""
+        return self.key_owners.get(key.raw, str(key))
 
     def next_packet_number(self) -> int:
         """Return a number that no other inner packet has."""

@@ -20,8 +20,6 @@ from meshnode.wireguard.constants import COOKIE_BURST, COOKIE_RATE
 # More than can prove their address to one Python process in the refill time.
 DEFAULT_CAPACITY: Final = 8192
 _REFILL_TIME: Final = COOKIE_BURST / COOKIE_RATE
-# Sums of times are inexact; a bucket must not stay a hair short of a whole token.
-_ONE_TOKEN: Final = 1.0 - 1e-6
 
 
 class RateLimiter:
@@ -49,7 +47,7 @@ class RateLimiter:
             bucket = (float(COOKIE_BURST), now)
         tokens, since = bucket
         tokens = min(float(COOKIE_BURST), tokens + (now - since) * COOKIE_RATE)
-        allowed = tokens >= _ONE_TOKEN
+        allowed = tokens >= 1.0
         self._buckets[source] = (tokens - 1.0 if allowed else tokens, now)
         return allowed
 

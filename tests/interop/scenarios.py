@@ -5,18 +5,15 @@ those of its order: accounting, traffic, roaming, crypto-routing, key change, NA
 The left device begins the handshakes unless a scenario says otherwise.
 """
 
-import hashlib
 import os
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.interop.traffic import PORT
-from topology.hosts import Host, Lab, Port, wait_until
+from topology.hosts import Host, Lab, Port
 from topology.processes import CommandFailed
+from topology.traffic import await_listener, run, send_file, start
 from topology.tunnels import LISTEN_PORT, Keys, UserspaceWireGuard, WireGuardDevice
 
 LEFT_V4, RIGHT_V4 = "192.168.241.1", "192.168.241.2"
@@ -24,8 +21,6 @@ LEFT_V6, RIGHT_V6 = "fd00::1", "fd00::2"
 NO_PEER = "(none)"
 
 Implementations = tuple[UserspaceWireGuard, UserspaceWireGuard]
-
-_HELPER = Path(__file__).with_name("traffic.py")
 
 
 @dataclass(slots=True)
@@ -110,26 +105,11 @@ def traffic(two: Pair) -> None:
     move_bytes(right, left, LEFT_V6)
 
 
-def move_bytes(sender: Host, receiver: Host, address: str, *, megabytes: int = 4) -> None:
-    """Send bytes over TCP to *address* and check that the same ones arrive."""
-    source = sender.lab.directory / f"sent-{sender.name}"
-    source.write_bytes(os.urandom(megabytes << 20))
-    server = receiver.start([sys.executable, str(_HELPER), "receive", address])
-    _await_listener(receiver, PORT)
-    try:
-        sender.run([sys.executable, str(_HELPER), "send", address, str(source)], timeout=30)
-        assert server.wait(10) == 0, server.output
-        digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        assert server.output.strip() == digest
-    finally:
-        server.stop()
-
-
-def _await_listener(host: Host, port: int) -> None:
-    wait_until(
-        lambda: bool(host.run(f"ss -Hltun sport = {port}").stdout),
-        f"a listener on port {port}",
-    )
+def move_bytes(sender: Host, receiver: Host, address: str) -> None:
+    """Send 4 MiB over TCP to *address* and check that the same ones arrive."""
+    file = sender.lab.directory / f"sent-by-{sender.name}"
+    file.write_bytes(os.urandom(4 << 20))
+    send_file(file, sender, receiver, address)
 
 
 def roaming(two: Pair) -> None:
@@ -177,14 +157,10 @@ def right_knows_left(two: Pair) -> WireGuardDevice:
 
 
 def _datagram_arrives(two: Pair) -> bool:
-    listener = two.left.inside.start(
-        [sys.executable, str(_HELPER), "datagram", LEFT_V4]
-    )
-    _await_listener(two.left.inside, PORT)
-    two.right.inside.run(
-        [sys.executable, str(_HELPER), "throw", LEFT_V4, RIGHT_V4], timeout=10
-    )
-    return listener.wait(10) == 0
+    listener = start(two.left.inside, "datagram", LEFT_V4)
+    await_listener(two.left.inside)
+    run(two.right.inside, "throw", LEFT_V4, RIGHT_V4)
+    return listener.wait() == 0
 
 
 def key_change(two: Pair) -> None:
@@ -264,9 +240,10 @@ def configuration_sizes(device: WireGuardDevice) -> None:
     many += [f"fd{a:02x}:{b + 1:x}::/32" for a, b in pairs]
     _configure_peers(device, {key: many})
     assert set(device.show("allowed-ips")[key].split()) == set(many)
-    peers = {Keys.generate().public: [] for _ in range(40)}
-    for number, prefixes in enumerate(peers.values()):
-        prefixes += [f"10.{number}.{low}.0/24" for low in range(52)]
+    peers = {
+        Keys.generate().public: [f"10.{number}.{low}.0/24" for low in range(52)]
+        for number in range(40)
+    }
     _configure_peers(device, peers)
     shown = {peer: text.split() for peer, text in device.show("allowed-ips").items()}
     assert {peer: sorted(found) for peer, found in shown.items()} == {
@@ -304,10 +281,16 @@ def configuration_semantics(device: WireGuardDevice) -> None:
     device.set(f"peer {peer.public} allowed-ips 10.1.2.3/8")
     assert device.show("allowed-ips") == {}
     device.set(f"peer {other.public} allowed-ips 10.1.2.3/8,fd00::5/16")
-    assert device.show("allowed-ips")[other.public].split() == ["10.0.0.0/8", "fd00::/16"]
+    assert device.show("allowed-ips")[other.public].split() == [
+        "10.0.0.0/8",
+        "fd00::/16",
+    ]
     third = Keys.generate().public
     device.set(f"peer {third} allowed-ips 10.0.0.0/8")
-    assert device.show("allowed-ips") == {other.public: "fd00::/16", third: "10.0.0.0/8"}
+    assert device.show("allowed-ips") == {
+        other.public: "fd00::/16",
+        third: "10.0.0.0/8",
+    }
     device.set("private-key /dev/null")
     shown = device.host.run(["wg", "show", device.interface, "private-key"]).stdout
     assert shown.strip() == NO_PEER
@@ -329,10 +312,8 @@ def low_order_keys(lab: Lab, implementation: UserspaceWireGuard) -> None:
     """Netns.sh step 14: low-order public keys may be peers but get no packet."""
     port, far = lab.connect(lab.host("left"), lab.host("right"))
     device = implementation.start(port.host)
-    watch = far.host.start(
-        [sys.executable, str(_HELPER), "silence", far.v4, str(LISTEN_PORT), "2"]
-    )
-    _await_listener(far.host, LISTEN_PORT)
+    watch = start(far.host, "silence", far.v4, str(LISTEN_PORT), "2")
+    await_listener(far.host, LISTEN_PORT)
     for number, key in enumerate(LOW_ORDER_KEYS):
         device.set(
             f"peer {key} endpoint {far.v4}:{LISTEN_PORT} persistent-keepalive 1 "
@@ -345,14 +326,10 @@ def low_order_keys(lab: Lab, implementation: UserspaceWireGuard) -> None:
     assert watch.wait(10) == 0, watch.output
     assert len(device.show("allowed-ips")) == len(LOW_ORDER_KEYS)
     # The scenario can fail: a sound key gets its initiation.
-    watch = far.host.start(
-        [sys.executable, str(_HELPER), "silence", far.v4, str(LISTEN_PORT), "2"]
-    )
-    _await_listener(far.host, LISTEN_PORT)
+    watch = start(far.host, "silence", far.v4, str(LISTEN_PORT), "2")
+    await_listener(far.host, LISTEN_PORT)
     sound = Keys.generate().public
-    device.set(
-        f"peer {sound} endpoint {far.v4}:{LISTEN_PORT} persistent-keepalive 1"
-    )
+    device.set(f"peer {sound} endpoint {far.v4}:{LISTEN_PORT} persistent-keepalive 1")
     assert watch.wait(10) == 1, watch.output
 
 

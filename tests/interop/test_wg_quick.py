@@ -18,6 +18,7 @@ from topology.tunnels import (
     TUNNEL_MTU,
     Keys,
     WireGuardDevice,
+    meshnode,
     wireguard_go,
 )
 
@@ -48,6 +49,7 @@ class Quick:
             ["unshare", "--mount", "sh", "-c", hidden + str(self.file)],
             environment={
                 "WG_QUICK_USERSPACE_IMPLEMENTATION": self.implementation,
+                **meshnode().environment(self.host),
                 "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             },
         )

@@ -3,6 +3,8 @@
 wireguard-go also meets itself: that proves the scenarios, not us.
 """
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.interop import scenarios
@@ -11,7 +13,10 @@ from topology.tunnels import UserspaceWireGuard, meshnode, wireguard_go
 
 pytestmark = pytest.mark.root
 
-FACTORIES = {"meshnode": meshnode, "wireguard-go": wireguard_go}
+FACTORIES: dict[str, Callable[[], UserspaceWireGuard]] = {
+    "meshnode": meshnode,
+    "wireguard-go": wireguard_go,
+}
 MATRIX = (
     ("meshnode", "wireguard-go"),
     ("wireguard-go", "meshnode"),
@@ -78,9 +83,7 @@ def test_preshared_key_mismatch_is_refused(
     scenarios.preshared_mismatch(scenarios.pair(lab, both, preshared=keys))
 
 
-def test_keepalive_holds_a_nat_open(
-    lab: Lab, both: scenarios.Implementations
-) -> None:
+def test_keepalive_holds_a_nat_open(lab: Lab, both: scenarios.Implementations) -> None:
     """Behind a NAT that forgets in 2 s we stay reachable with a keepalive of 1 s."""
     scenarios.behind_nat(lab, both)
 

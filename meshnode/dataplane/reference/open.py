@@ -25,13 +25,17 @@ from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
     Command,
     EndpointMoved,
+    ProgramComplete,
     RekeyDue,
+    RemovePeer,
     Report,
     Session,
     SessionConfirmed,
+    SetEndpoint,
     SetIdentity,
     TrafficResumed,
 )
+from meshnode.ports import NEVER
 from meshnode.types import Datagram, Path
 from meshnode.wireguard.constants import RECEIVE_REKEY_AGE, REJECT_AFTER_MESSAGES
 from meshnode.wireguard.replay import ReplayWindow
@@ -39,8 +43,8 @@ from meshnode.wireguard.replay import ReplayWindow
 _HEADER_SIZE = DATA_HEADER.size
 _unpack_header = DATA_HEADER.unpack_from
 
-MAX_DATAGRAM = 65535
-"""The longest datagram, or burst of them, one receive can bring."""
+_DATA_TYPE_BYTES = DATA_TYPE.to_bytes(4, "little")
+_NEVER_DUE = float("inf")
 
 
 class _Session(TableSession):
@@ -51,10 +55,8 @@ class _Session(TableSession):
         self.opener = Opener(secrets.receive_key)
         self.window = ReplayWindow()
         self.is_confirmed = False
-        never = float("inf")
-        # Infinite also once it was reported.
         self.rekey_at = (
-            secrets.born_at + RECEIVE_REKEY_AGE if secrets.is_initiator else never
+            secrets.born_at + RECEIVE_REKEY_AGE if secrets.is_initiator else _NEVER_DUE
         )
 
 
@@ -75,6 +77,10 @@ class _Sources:
     def __init__(self) -> None:
         self._paths: dict[int, tuple[str, int]] = {}
         self.count: dict[tuple[str, int], int] = {}
+
+    def slots(self) -> set[int]:
+        """Return the slots of the peers whose place is known."""
+        return set(self._paths)
 
     def set(self, slot: int, path: Path | None) -> None:
         """Note that the peer in *slot* is reached by *path* now."""
@@ -101,7 +107,11 @@ class OpenHalf:
             generation, _Peer, _Session
         )
         self._recorder = recorder
+        self._sources = _Sources()
         self._gate = HandshakeGate()
+        self._gate.set_known_sources(self._sources.count.keys())
+        self._active: dict[int, _Peer] = {}
+        self._now = NEVER
         self._moved: dict[int, Path] = {}
         self._reports: list[Report] = []
         self._packets: list[bytes] = []
@@ -109,10 +119,12 @@ class OpenHalf:
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command of control."""
+        self._record()
         reports = self._table.apply(command)
         if reports is None:
             return
         self._reports += reports
+        self._refresh_sources(command)
         if isinstance(command, SetIdentity):
             self._gate.set_identity(command.public_key)
 
@@ -130,22 +142,157 @@ class OpenHalf:
         Each has *segment_size* bytes but the last, which may be shorter. The arena is
         overwritten and free again afterwards.
         """
-        drops, data = self.drops, arena.data
-        sessions, lookup = self._table.sessions, self._table.routes.lookup
+        self._now = now
         if not self._table.is_up:
-            drops[DropReason.DEVICE_DOWN] += 1
+            self.drops[DropReason.DEVICE_DOWN] += 1
             return
-        deliver = self._packets.append
-        session: _Session | None = None
-        authenticated: _Session | None = None
-        data_packets = data_bytes = 0
-        segment_size = segment_size or 1
-        for at in range(0, length or 1, segment_size):
+        current: _Session | None = None
+        peer: _Peer | None = None
+        # An empty datagram is one, too: the steps must not be 0.
+        for at in range(0, length or 1, segment_size or 1):
             size = min(segment_size, length - at)
-            if size < DATA_OVERHEAD:
-                self._receive_other(bytes(data[at : at + size]), path, now)
+            opened = self._open(arena, at, size, path, now)
+            if opened is None:
                 continue
-            kind, index, counter = _unpack_header(data, at)
-            if kind != DATA_TYPE:
-                self._receive_other(bytes(data[at : at + size]), path, now)
-                continue
+            session, packet = opened
+            if session is not current or peer is None:
+                current = session
+                peer = self._table.peers.get(session.slot)
+                if peer is None:
+                    self.drops[DropReason.UNKNOWN_PEER] += 1
+                    continue
+                self._note_authenticated(peer, session, path, now)
+            if packet:
+                peer.data_packets += 1
+                peer.data_bytes += size
+                self._deliver(packet, session.slot)
+            else:
+                peer.keepalives += 1
+                peer.keepalive_bytes += size
+
+    def packets_to_deliver(self) -> list[bytes]:
+        """Return and forget the inner packets, trimmed to their true length."""
+        packets, self._packets = self._packets, []
+        return packets
+
+    def handshakes(self) -> list[Datagram]:
+        """Return and forget the handshake messages that control shall have."""
+        handshakes, self._handshakes = self._handshakes, []
+        return handshakes
+
+    def reports(self) -> list[Report]:
+        """Write the facts of the batch; return and forget what control must be told.
+
+        Of several moves of one peer only the last is told.
+        """
+        self._record()
+        self._reports += [EndpointMoved(*move) for move in self._moved.items()]
+        self._moved.clear()
+        reports, self._reports = self._reports, []
+        return reports
+
+    def _open(
+        self, arena: Arena, at: int, size: int, path: Path, now: float
+    ) -> tuple[_Session, bytes] | None:
+        """Return the session and plaintext of one datagram, if it authenticates."""
+        drops = self.drops
+        if size >= DATA_OVERHEAD:
+            kind, index, counter = _unpack_header(arena.data, at)
+        else:
+            kind = 0
+        if kind != DATA_TYPE:
+            self._receive_other(bytes(arena.data[at : at + size]), path, now)
+            return None
+        session = self._table.sessions.get(index)
+        if session is None:
+            drops[DropReason.UNKNOWN_INDEX] += 1
+        elif now >= session.expires_at:
+            drops[DropReason.KEY_EXPIRED] += 1
+        elif counter >= REJECT_AFTER_MESSAGES:
+            drops[DropReason.COUNTER_LIMIT] += 1
+        elif not session.window.is_fresh(counter):
+            # Asked before the cipher, for a replayed flood must not cost one.
+            drops[DropReason.REPLAY] += 1
+        else:
+            packet = session.opener.open_from(
+                arena, at + _HEADER_SIZE, size - _HEADER_SIZE, counter
+            )
+            if packet is None:
+                drops[DropReason.BAD_TAG] += 1
+            elif session.window.accept(counter):
+                return session, packet
+            else:
+                drops[DropReason.REPLAY] += 1
+        return None
+
+    def _receive_other(self, data: bytes, path: Path, now: float) -> None:
+        """Pass a handshake message up, if the gate admits it."""
+        if data[:4] == _DATA_TYPE_BYTES:
+            self.drops[DropReason.BAD_LENGTH] += 1
+            return
+        remote = path.remote
+        reason = self._gate.admit(data, remote.host, remote.port, now=now)
+        if reason is None:
+            self._handshakes.append(Datagram(data, path))
+        else:
+            self.drops[reason] += 1
+
+    def _note_authenticated(
+        self, peer: _Peer, session: _Session, path: Path, now: float
+    ) -> None:
+        """Do what one authenticated datagram of a burst is reason enough for."""
+        self._active[peer.slot] = peer
+        # Identity first: the pump gives equal paths as one object.
+        if path is not peer.path and path != peer.path:
+            peer.path = path
+            self._moved[peer.slot] = path
+            self._sources.set(peer.slot, path)
+        if not session.is_confirmed:
+            session.is_confirmed = True
+            confirmed = SessionConfirmed(session.slot, session.local_index)
+            self._reports.append(confirmed)
+        if now > session.rekey_at:
+            session.rekey_at = _NEVER_DUE
+            due = RekeyDue(session.slot, session.local_index, received=True)
+            self._reports.append(due)
+
+    def _deliver(self, packet: bytes, slot: int) -> None:
+        """Check the inner packet and queue it without its padding."""
+        try:
+            size = ip.true_length(packet)
+        except BadPacket as refusal:
+            self.drops[refusal.reason] += 1
+            return
+        if self._table.routes.lookup(ip.source(packet)) != slot:
+            self.drops[DropReason.BAD_SOURCE] += 1
+            return
+        self._packets.append(packet if size == len(packet) else packet[:size])
+
+    def _record(self) -> None:
+        """Write what was received since the last call, once a peer."""
+        for slot, peer in self._active.items():
+            has_resumed = False
+            if peer.data_packets:
+                has_resumed = self._recorder.received_data(
+                    slot, peer.data_packets, peer.data_bytes, self._now
+                )
+                peer.data_packets = peer.data_bytes = 0
+            if peer.keepalives:
+                size = peer.keepalive_bytes
+                self._recorder.received_keepalive(slot, size, self._now)
+                peer.keepalives = peer.keepalive_bytes = 0
+            if has_resumed:
+                self._reports.append(TrafficResumed(slot))
+        self._active.clear()
+
+    def _refresh_sources(self, command: Command) -> None:
+        """Keep the gate's known sources equal to the paths of the peers in use."""
+        match command:
+            case ProgramComplete():
+                for slot in self._sources.slots() - self._table.peers.keys():
+                    self._sources.set(slot, None)
+                for slot, peer in self._table.peers.items():
+                    self._sources.set(slot, peer.path)
+            case SetEndpoint(slot, _) | RemovePeer(slot):
+                known = self._table.peers.get(slot)
+                self._sources.set(slot, known.path if known else None)

@@ -83,9 +83,7 @@ class _Session(TableSession):
 
     def can_carry(self, packets: int, now: float) -> bool:
         """Return whether that many packets may still be sent (paper 6.2)."""
-        return (
-            now < self.expires_at and self.counter + packets <= REJECT_AFTER_MESSAGES
-        )
+        return now < self.expires_at and self.counter + packets <= REJECT_AFTER_MESSAGES
 
 
 class _Peer(TablePeer[_Session]):

@@ -113,6 +113,14 @@ def test_hmac_equals_the_standard_librarys(key: bytes, data: bytes) -> None:
     assert primitives.hmac_blake2s(key, data) == expected
 
 
+@pytest.mark.parametrize("size", [63, 64, 65, 128])
+def test_hmac_hashes_a_key_longer_than_a_block(size: int) -> None:
+    """RFC 2104: a key of up to 64 bytes is used as it is, a longer one is hashed."""
+    key = bytes(range(size))
+    expected = hmac.new(key, b"data", hashlib.blake2s).digest()
+    assert primitives.hmac_blake2s(key, b"data") == expected
+
+
 @pytest.mark.parametrize(
     "vector", VECTORS["chacha20poly1305"], ids=lambda v: v["source"]
 )

@@ -1,7 +1,7 @@
 """A device that only remembers, for the tests of the userspace API."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -32,12 +32,14 @@ class FakeDevice:
         self.most_sets_at_once = 0
 
     async def get(self) -> DeviceStatus:
+        """Tell the status, or fail as told."""
         await trio.lowlevel.checkpoint()
         if self.get_error is not None:
             raise self.get_error
         return self.status
 
     async def set(self, change: DeviceChange) -> None:
+        """Apply *change* when the gate is open, or fail as told."""
         self.sets_at_once += 1
         self.most_sets_at_once = max(self.most_sets_at_once, self.sets_at_once)
         try:
@@ -109,25 +111,25 @@ class Served:
         self.device = device
 
     async def connect(self) -> trio.SocketStream:
+        """Connect to the server."""
         return await trio.open_unix_socket(self.path)
+
+    async def read_reply(self, stream: trio.SocketStream) -> bytes:
+        """Read to the empty line, or to the end of the connection."""
+        reply = b""
+        with trio.fail_after(30):
+            while not reply.endswith(b"\n\n"):
+                data = await stream.receive_some()
+                if not data:
+                    break
+                reply += data
+        return reply
 
     async def ask(self, request: bytes) -> bytes:
         """Send *request* and return the whole reply."""
         async with await self.connect() as stream:
             await stream.send_all(request)
-            return await read_reply(stream)
-
-
-async def read_reply(stream: trio.SocketStream) -> bytes:
-    """Read to the empty line, or to the end of the connection."""
-    reply = b""
-    with trio.fail_after(30):
-        while not reply.endswith(b"\n\n"):
-            data = await stream.receive_some()
-            if not data:
-                break
-            reply += data
-    return reply
+            return await self.read_reply(stream)
 
 
 @asynccontextmanager
@@ -144,6 +146,7 @@ async def serve(path: Path, device: FakeDevice) -> AsyncIterator[Served]:
 
 @pytest.fixture
 def device() -> FakeDevice:
+    """A device without a key."""
     return FakeDevice()
 
 
@@ -160,6 +163,13 @@ def busy_device(device: FakeDevice) -> FakeDevice:
 
 
 @pytest.fixture
+def serve_at() -> Callable[[Path, FakeDevice], AbstractAsyncContextManager[Served]]:
+    """Serve a device at a path while a block runs."""
+    return serve
+
+
+@pytest.fixture
 async def served(tmp_path: Path, device: FakeDevice) -> AsyncIterator[Served]:
+    """A device without a key, served."""
     async with serve(tmp_path / "wg.sock", device) as served:
         yield served

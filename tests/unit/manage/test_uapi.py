@@ -64,10 +64,12 @@ FULL_CHANGE = DeviceChange(
 
 
 def parse(data: bytes) -> list[Request]:
+    """The requests in *data*."""
     return RequestParser().feed(data)
 
 
 def parse_lines(*lines: str) -> list[Request]:
+    """The requests in one `set` of these lines."""
     return parse("\n".join(["set=1", *lines, "", ""]).encode())
 
 
@@ -102,16 +104,16 @@ def test_bytes_may_arrive_one_at_a_time() -> None:
     assert requests == [SetRequest(FULL_CHANGE), GetRequest(), SetRequest(FULL_CHANGE)]
 
 
-def test_pieces_of_any_size_give_the_same_requests() -> None:
+def test_pieces_of_any_size_give_the_same_requests(
+    rng: random.Random, seed: int
+) -> None:
     """Pieces of random sizes change nothing."""
-    seed = 20
-    chance = random.Random(seed)
     stream = FULL_SET + b"set=1\nbad\n\n" + b"get=1\n\n"
     whole = parse(stream)
     for _ in range(50):
         parser, rest, requests = RequestParser(), stream, []
         while rest:
-            size = chance.randint(1, 200)
+            size = rng.randint(1, 200)
             requests += parser.feed(rest[:size])
             rest = rest[size:]
         assert requests == whole, f"seed {seed}"

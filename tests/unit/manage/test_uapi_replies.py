@@ -14,6 +14,7 @@ PRIVATE = PrivateKey(bytes(range(32)))
 
 
 def peer(**changes: object) -> PeerStatus:
+    """A peer that has done nothing, but for *changes*."""
     values: dict[str, object] = {
         "public_key": PublicKey(b"\xaa" * 32),
         "preshared_key": PresharedKey.none(),
@@ -81,7 +82,7 @@ def test_a_full_status_has_all_lines_in_order() -> None:
 
 
 def test_a_handshake_at_a_whole_second_is_not_never() -> None:
-    """wgctrl ignores a handshake with zero nanoseconds, so it gets one."""
+    """A client, wgctrl, ignores a handshake with zero nanoseconds, so it gets one."""
     reply = serialise_status(DeviceStatus(None, 0, 0, [peer(last_handshake=(9, 0))]))
     assert b"last_handshake_time_sec=9\nlast_handshake_time_nsec=1\n" in reply
 
@@ -104,7 +105,7 @@ def test_chunks_are_bounded_and_lose_nothing() -> None:
 
 
 def test_every_line_has_one_equals_sign() -> None:
-    """wgctrl refuses a line with more."""
+    """A client, wgctrl, refuses a line with more."""
     status = DeviceStatus(PRIVATE, 1, 1, [peer(endpoint=Endpoint("::1", 1))])
     lines = serialise_status(status).decode().splitlines()
     assert {line.count("=") for line in lines if line} == {1}

@@ -19,6 +19,7 @@ from meshnode.types import Endpoint, Prefix
 
 
 def no_zone(name: str) -> int:
+    """There is no interface at all."""
     raise OSError
 
 
@@ -35,6 +36,7 @@ def oracle_prefix(text: str) -> Prefix | None:
 
 
 def parsed_prefix(text: str) -> Prefix | None:
+    """What we make of it, None for a refusal."""
     try:
         return parse_prefix(text.encode())
     except ConfigError:

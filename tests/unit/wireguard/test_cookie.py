@@ -33,6 +33,7 @@ class CountingEntropy:
         self.draws = 0
 
     def __call__(self, size: int) -> bytes:
+        """Return that many bytes."""
         self.draws += 1
         return bytes([self.draws]) * size
 

@@ -34,6 +34,13 @@ def test_a_rest_gives_back_no_more_than_the_burst() -> None:
     assert allowed_at(limiter, "192.0.2.1", 1000.0, 20) == 5
 
 
+def test_a_short_rest_gives_back_no_more_than_the_burst_either() -> None:
+    """A bucket that is nearly full, and not forgotten yet, does not overflow."""
+    limiter = RateLimiter(8)
+    allowed_at(limiter, "192.0.2.1", 1.0, 1)
+    assert allowed_at(limiter, "192.0.2.1", 1.2, 20) == 5
+
+
 def test_hammering_does_not_pay_and_does_not_starve() -> None:
     """A thousand tries a second for ten seconds pass 20 a second and the burst."""
     limiter = RateLimiter(8)
@@ -103,3 +110,15 @@ def test_a_bucket_in_use_is_not_forgotten_for_its_age() -> None:
     for tick in range(1, 100):
         limiter.allow("192.0.2.1", now=1.0 + tick / 100)
     assert allowed_at(limiter, "192.0.2.1", 2.0, 5) <= 1
+
+
+def test_a_steady_flooder_does_not_keep_the_buckets_of_others() -> None:
+    """However old its own bucket is, the full ones behind it are forgotten."""
+    limiter = RateLimiter(4)
+    limiter.allow("192.0.2.1", now=1.0)
+    for last in range(2, 5):
+        limiter.allow(f"192.0.2.{last}", now=1.0)
+    for tick in range(1, 30):
+        limiter.allow("192.0.2.1", now=1.0 + tick / 100)
+    assert len(limiter) == 1
+    assert limiter.allow("198.51.100.1", now=1.3)

@@ -1,6 +1,8 @@
-"""Small senders and receivers that the scenarios run inside hosts.
+"""Small senders and receivers to run inside hosts: `python -m topology.traffic`.
 
 Exit status 0 means that what was waited for happened.
+
+`send_file` runs both ends of a transfer over TCP and checks what arrived.
 """
 
 import hashlib
@@ -8,8 +10,54 @@ import socket
 import sys
 from pathlib import Path
 
+from topology.hosts import Host, wait_until
+from topology.processes import LabError, Process
+
 PORT = 7777
 _PATIENCE = 20.0
+_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def start(host: Host, *words: str) -> Process:
+    """Start one of the verbs below in *host*."""
+    # By its path: the hosts' working directory is not ours to choose.
+    return host.start([sys.executable, __file__, *words], environment=_ENVIRONMENT)
+
+
+def run(host: Host, *words: str, timeout: float = _PATIENCE) -> None:
+    """Run one of the verbs below in *host* to its end; it must succeed."""
+    host.run(
+        [sys.executable, __file__, *words], timeout=timeout, environment=_ENVIRONMENT
+    )
+
+
+def await_listener(host: Host, port: int = PORT) -> None:
+    """Wait until a process in *host* listens on a TCP or UDP port."""
+    wait_until(
+        lambda: bool(host.run(f"ss -Hltun sport = {port}").stdout),
+        f"a listener on port {port}",
+    )
+
+
+def send_file(
+    file: Path, sender: Host, receiver: Host, address: str, *, timeout: float = 30
+) -> str:
+    """Send a file to *address* of *receiver* and return its SHA-256.
+
+    Raises:
+        LabError: if it takes longer than *timeout* seconds or arrives changed.
+    """
+    server = start(receiver, "receive", address)
+    try:
+        await_listener(receiver)
+        run(sender, "send", address, str(file), timeout=timeout)
+        server.wait(timeout)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if server.output.strip() != digest:
+            raise LabError(f"arrived changed:\n{server.output}")
+    finally:
+        server.stop()
+    return digest
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -69,9 +117,7 @@ def _wait_for_datagram(address: str, port: int, seconds: float) -> int:
     return 0
 
 
-VERBS = {
-    verb.__name__: verb for verb in (receive, send, datagram, throw, silence)
-}
+VERBS = {verb.__name__: verb for verb in (receive, send, datagram, throw, silence)}
 
 if __name__ == "__main__":
     raise SystemExit(VERBS[sys.argv[1]](*sys.argv[2:]))

@@ -1,0 +1,52 @@
+"""A handshake datagram and its path, as ingress passes it to control.
+
+The parts: both address lengths (0 for no local address), port, zone, local interface,
+the addresses in network order, and then the datagram itself.
+"""
+
+import ipaddress
+import struct
+
+from meshnode.types import Datagram, Endpoint, Path, Source
+
+_HEADER = struct.Struct(">BBHII")
+_REMOTE_SIZES = (4, 16)
+_SOURCE_SIZES = (0, 4, 16)
+
+
+def encode_datagram(datagram: Datagram) -> bytes:
+    """Return *datagram* and its path as one message."""
+    remote, source = datagram.path.remote, datagram.path.source
+    host = ipaddress.ip_address(remote.host).packed
+    local = ipaddress.ip_address(source.host).packed if source else b""
+    interface = source.interface if source else 0
+    header = _HEADER.pack(
+        len(host), len(local), remote.port, remote.scope_id, interface
+    )
+    return b"".join((header, host, local, datagram.data))
+
+
+def decode_datagram(message: bytes) -> Datagram:
+    """Return the datagram that `encode_datagram` made *message* from.
+
+    Raises:
+        ValueError: if it cannot have made it.
+    """
+    if len(message) < _HEADER.size:
+        raise ValueError("the message is cut off")
+    remote_size, source_size, port, scope_id, interface = _HEADER.unpack_from(message)
+    local_at = _HEADER.size + remote_size
+    data_at = local_at + source_size
+    if (
+        remote_size not in _REMOTE_SIZES
+        or source_size not in _SOURCE_SIZES
+        or data_at > len(message)
+    ):
+        raise ValueError("the message has no such addresses")
+    host = str(ipaddress.ip_address(message[_HEADER.size : local_at]))
+    source = None
+    if source_size:
+        local = str(ipaddress.ip_address(message[local_at:data_at]))
+        source = Source(local, interface)
+    path = Path(Endpoint(host, port, scope_id), source)
+    return Datagram(message[data_at:], path)

@@ -1,0 +1,76 @@
+"""The sending pump of the reference engine: TUN frames in, UDP datagrams out."""
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+
+from meshnode.codec.virtio import PLAIN
+from meshnode.dataplane.interface import Burst, WorkerResources
+from meshnode.dataplane.reference.device import TunDevice
+from meshnode.dataplane.reference.seal import SealHalf
+from meshnode.dataplane.reference.udp import UdpSocket
+from meshnode.dataplane.traffic import EgressRecorder
+from meshnode.errors import DropReason
+from meshnode.forwarding import Command, Report
+
+FRAMES_PER_PUMP = 32
+"""Frames read before commands are looked at again; about 10 ms of full-size ones."""
+
+
+class ReferenceEgress:
+    """TUN → seal → UDP; an `interface.EgressEngine`."""
+
+    def __init__(self, resources: WorkerResources) -> None:
+        self._half = SealHalf(resources.generation, EgressRecorder(resources.traffic))
+        self._device = TunDevice(resources.device)
+        self._sockets: dict[int, UdpSocket] = {}
+        self.use_sockets(resources.sockets)
+
+    @property
+    def drops(self) -> Mapping[DropReason, int]:
+        """How many packets were dropped, by reason, since the start."""
+        return self._half.drops
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Obey one command, and send what it sets free."""
+        self._half.apply(command, now=now)
+        self._send(self._half.bursts_to_send())
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the TUN device's descriptor."""
+        return (self._device.fileno(),)
+
+    def pump(self, descriptor: int, *, now: float) -> None:
+        """Send what waits in the TUN device, up to `FRAMES_PER_PUMP` frames."""
+        half, read = self._half, self._device.read
+        for _ in range(FRAMES_PER_PUMP):
+            frame = read()
+            if frame is None:
+                break
+            half.send_frame(frame, now=now)
+            # Full bursts at once: the peer opens them while we seal the next.
+            self._send(half.full_bursts())
+        self._send(half.bursts_to_send())
+        for packet in half.packets_to_return():
+            self._device.write((PLAIN, packet))
+
+    def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Speak by *sockets*, at most one an IP version; close the earlier ones."""
+        for earlier in self._sockets.values():
+            earlier.close()
+        opened = [UdpSocket(sock) for sock in sockets]
+        self._sockets = {sock.version: sock for sock in opened}
+
+    def reports(self) -> list[Report]:
+        """Return and forget what control must be told."""
+        return self._half.reports()
+
+    def close(self) -> None:
+        """Close the device and the sockets."""
+        self.use_sockets(())
+        self._device.close()
+
+    def _send(self, bursts: Iterable[Burst]) -> None:
+        for burst in bursts:
+            sock = self._sockets.get(burst.path.remote.version)
+            refused = len(burst.datagrams()) if sock is None else sock.send(burst)
+            self._half.drops[DropReason.SEND_ERROR] += refused

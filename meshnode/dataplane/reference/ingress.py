@@ -1,0 +1,84 @@
+"""The receiving pump of the reference engine: UDP datagrams in, TUN frames out."""
+
+import socket
+from collections.abc import Mapping, Sequence
+
+from meshnode.codec.coalesce import Coalescer
+from meshnode.crypto.transport import Arena
+from meshnode.dataplane.interface import WorkerResources
+from meshnode.dataplane.reference.device import TunDevice
+from meshnode.dataplane.reference.open import OpenHalf
+from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
+from meshnode.dataplane.traffic import IngressRecorder
+from meshnode.errors import DropReason
+from meshnode.forwarding import Command, Report
+from meshnode.types import Datagram
+
+RECEIVES_PER_PUMP = 32
+"""Receives before commands are looked at again; about 10 ms of full ones."""
+
+
+class ReferenceIngress:
+    """UDP → open → TUN; an `interface.IngressEngine`."""
+
+    def __init__(self, resources: WorkerResources) -> None:
+        self._half = OpenHalf(resources.generation, IngressRecorder(resources.traffic))
+        self._coalescer = Coalescer(udp=resources.has_udp_offload)
+        self._device = TunDevice(resources.device)
+        self._arena = Arena(RECEIVE_BYTES)
+        self._sockets: dict[int, UdpSocket] = {}
+        self.use_sockets(resources.sockets)
+
+    @property
+    def drops(self) -> Mapping[DropReason, int]:
+        """How many packets were dropped, by reason, since the start."""
+        return self._half.drops
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Obey one command."""
+        self._half.apply(command, now=now)
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the descriptors of the UDP sockets."""
+        return tuple(self._sockets)
+
+    def pump(self, descriptor: int, *, now: float) -> None:
+        """Receive what waits in one socket, up to `RECEIVES_PER_PUMP` times."""
+        sock = self._sockets[descriptor]
+        half, arena, add = self._half, self._arena, self._coalescer.add
+        for _ in range(RECEIVES_PER_PUMP):
+            received = sock.receive_into(arena)
+            if received is None:
+                break
+            length, segment_size, path = received
+            half.receive_burst(arena, length, segment_size, path, now=now)
+            for packet in half.packets_to_deliver():
+                add(packet)
+            self._write_frames()
+        self._coalescer.finish()
+        self._write_frames()
+
+    def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Receive by *sockets* from now on and close the earlier ones."""
+        for earlier in self._sockets.values():
+            earlier.close()
+        opened = [UdpSocket(sock) for sock in sockets]
+        self._sockets = {sock.fileno(): sock for sock in opened}
+
+    def handshakes(self) -> list[Datagram]:
+        """Return and forget the handshake messages for control."""
+        return self._half.handshakes()
+
+    def reports(self) -> list[Report]:
+        """Return and forget what control must be told."""
+        return self._half.reports()
+
+    def close(self) -> None:
+        """Close the device and the sockets."""
+        self.use_sockets(())
+        self._device.close()
+
+    def _write_frames(self) -> None:
+        for frame in self._coalescer.frames():
+            if not self._device.write(frame):
+                self._half.drops[DropReason.DEVICE_DOWN] += 1

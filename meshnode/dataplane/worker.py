@@ -1,0 +1,236 @@
+"""The process loop around an engine: commands in, packets through, reports out.
+
+All links are SOCK_SEQPACKET sockets, one message each. The program link brings
+`forwarding.Command`, or `SOCKETS` with the descriptors of new UDP sockets beside it, and
+takes `forwarding.Report`. What control does not take at once is kept and offered
+again; it cannot pile up, for equal reports are kept once and of one peer's moves only
+the last. Handshake messages are dropped and counted instead, when control is busy.
+
+The loop sleeps in poll without a timeout: an idle worker never wakes.
+"""
+
+import enum
+import errno
+import select
+import socket
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+
+from meshnode.codec.datagram import encode_datagram
+from meshnode.codec.forwarding import (
+    MAX_MESSAGE_BYTES,
+    decode_command,
+    encode_report,
+)
+from meshnode.dataplane.interface import (
+    DeviceGoneError,
+    EgressEngine,
+    Engine,
+    IngressEngine,
+)
+from meshnode.errors import DropReason
+from meshnode.forwarding import EndpointMoved, Report
+from meshnode.types import Datagram
+
+SOCKETS = b"sockets"
+"""The message that brings descriptors of UDP sockets, at most one an IP version."""
+
+MAX_SOCKETS = 2
+COMMANDS_PER_TURN = 256
+"""Commands obeyed before packets are looked at again."""
+
+_REASONS = tuple(DropReason)
+COUNTERS_BYTES = 8 * len(_REASONS)
+"""Size of one worker's drop counters: a 64-bit word a reason, in declaration order."""
+
+
+class WorkerEnd(enum.Enum):
+    """Why a worker came to its end."""
+
+    CHANNEL_CLOSED = "channel closed"  # nobody is left to obey
+    DEVICE_GONE = "device gone"  # the TUN device was deleted
+
+
+def boottime() -> float:
+    """Return the seconds since the host started, those of sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def run_egress(
+    engine: EgressEngine,
+    program: socket.socket,
+    *,
+    counters: memoryview | None = None,
+    clock: Callable[[], float] = boottime,
+) -> WorkerEnd:
+    """Run the sending direction until the link closes or the device is gone."""
+    return _Worker(engine, program, counters, clock).run(lambda: None)
+
+
+def run_ingress(
+    engine: IngressEngine,
+    program: socket.socket,
+    handshakes: socket.socket,
+    *,
+    counters: memoryview | None = None,
+    clock: Callable[[], float] = boottime,
+) -> WorkerEnd:
+    """Run the receiving direction; *handshakes* takes messages of type 1–3."""
+    worker = _Worker(engine, program, counters, clock)
+
+    def pass_up() -> None:
+        worker.refused_handshakes += _send_all(handshakes, engine.handshakes())
+
+    handshakes.setblocking(False)
+    return worker.run(pass_up)
+
+
+def _send_all(link: socket.socket, datagrams: Iterable[Datagram]) -> int:
+    """Send what the link takes; return how many datagrams it did not."""
+    refused = 0
+    for datagram in datagrams:
+        try:
+            link.send(encode_datagram(datagram))
+        except OSError:
+            # Full, or control is being replaced: the peer tries again.
+            refused += 1
+    return refused
+
+
+class _ChannelClosedError(Exception):
+    """The other end of the program link is gone."""
+
+
+class _Worker:
+    """What both directions have in common."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        program: socket.socket,
+        counters: memoryview | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.refused_handshakes = 0
+        self._engine = engine
+        self._program = program
+        self._counters = None if counters is None else counters.cast("B").cast("Q")
+        self._clock = clock
+        self._outbox = _Outbox(program)
+        self._published = 0
+        program.setblocking(False)
+
+    def run(self, after_turn: Callable[[], None]) -> WorkerEnd:
+        """Take turns until the end; call *after_turn* after each."""
+        poller = self._make_poller()
+        try:
+            while True:
+                if self._turn(poller.poll()):
+                    poller = self._make_poller()
+                after_turn()
+                self._publish_drops()
+                wants = select.POLLIN | (select.POLLOUT if self._outbox else 0)
+                poller.modify(self._program, wants)
+        except _ChannelClosedError:
+            return WorkerEnd.CHANNEL_CLOSED
+        except DeviceGoneError:
+            return WorkerEnd.DEVICE_GONE
+        finally:
+            self._engine.close()
+
+    def _make_poller(self) -> select.poll:
+        poller = select.poll()
+        poller.register(self._program, select.POLLIN)
+        for descriptor in self._engine.descriptors():
+            poller.register(descriptor, select.POLLIN)
+        return poller
+
+    def _turn(self, ready: list[tuple[int, int]]) -> bool:
+        """Commands first, then packets; return whether the descriptors changed."""
+        has_new_descriptors = False
+        descriptors = [descriptor for descriptor, _ in ready]
+        if self._program.fileno() in descriptors:
+            descriptors.remove(self._program.fileno())
+            has_new_descriptors = self._obey()
+        now = self._clock()
+        known = self._engine.descriptors()
+        for descriptor in descriptors:
+            if descriptor in known:
+                self._engine.pump(descriptor, now=now)
+        self._outbox.put(self._engine.reports())
+        self._outbox.send()
+        return has_new_descriptors
+
+    def _obey(self) -> bool:
+        """Obey waiting commands; return whether one brought new sockets."""
+        has_sockets = False
+        for _ in range(COMMANDS_PER_TURN):
+            try:
+                message, descriptors, _, _ = socket.recv_fds(
+                    self._program, MAX_MESSAGE_BYTES, MAX_SOCKETS
+                )
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                raise _ChannelClosedError from None
+            sockets = [socket.socket(fileno=number) for number in descriptors]
+            if not message:
+                raise _ChannelClosedError
+            if message == SOCKETS:
+                self._engine.use_sockets(sockets)
+                has_sockets = True
+            else:
+                self._engine.apply(decode_command(message), now=self._clock())
+        return has_sockets
+
+    def _publish_drops(self) -> None:
+        if self._counters is None:
+            return
+        drops: Mapping[DropReason, int] = self._engine.drops
+        total = sum(drops.values()) + self.refused_handshakes
+        if total == self._published:
+            return
+        self._published = total
+        for number, reason in enumerate(_REASONS):
+            self._counters[number] = drops[reason]
+        full = _REASONS.index(DropReason.QUEUE_FULL)
+        self._counters[full] += self.refused_handshakes
+
+
+class _Outbox:
+    """Reports that control has not taken yet, in order."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._waiting: dict[Hashable, Report] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, reports: Iterable[Report]) -> None:
+        """Add reports; one that says the same or better replaces a waiting one."""
+        for report in reports:
+            key: Hashable = report
+            if isinstance(report, EndpointMoved):
+                key = (EndpointMoved, report.slot)
+            self._waiting[key] = report
+
+    def send(self) -> None:
+        """Send what the link takes now.
+
+        Raises:
+            _ChannelClosedError: if nobody will ever read it.
+        """
+        while self._waiting:
+            key = next(iter(self._waiting))
+            try:
+                self._link.send(encode_report(self._waiting[key]))
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                raise _ChannelClosedError from None
+            except OSError as error:
+                if error.errno == errno.ENOBUFS:
+                    return
+                raise
+            del self._waiting[key]

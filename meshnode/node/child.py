@@ -1,0 +1,101 @@
+"""Entry of the child processes: `python -I -m meshnode.node.child ROLE KEY=VALUE...`.
+
+Everything is imported first, then privileges are given up, and only then does the
+process touch anything that comes from the network.
+"""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from meshnode.codec.lifeline import Worker
+from meshnode.host.privileges import (
+    die_with_parent,
+    drop_to_control,
+    drop_to_worker,
+)
+from meshnode.node.children import CONTROL
+from meshnode.node.counters import COUNTERS_SIZE, row_of
+from meshnode.node.log import configure_logging
+from meshnode.node.tasks import (
+    NO_DESCRIPTOR,
+    ControlTask,
+    WorkerTask,
+    parse_task,
+)
+
+_log = logging.getLogger("meshnode.node")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be the child that *arguments* describe; return the exit code."""
+    role, *fields = arguments
+    task: ControlTask | WorkerTask
+    if role == CONTROL:
+        task = parse_task(ControlTask, fields)
+        prepare = partial(_prepare_control, task)
+    else:
+        task = parse_task(WorkerTask, fields)
+        prepare = partial(_prepare_worker, task)
+    configure_logging(f"{task.interface} {role}", task.log_level)
+    try:
+        return prepare()()
+    except Exception as error:
+        cause = _first_leaf(error)
+        _log.error("failed: %s: %s", type(cause).__name__, cause)
+        _log.debug("trace", exc_info=error)
+        return 1
+
+
+def _prepare_control(task: ControlTask) -> Callable[[], int]:
+    from meshnode.node.control import run_control
+
+    drop_to_control()
+    die_with_parent(task.parent, signal.SIGTERM)
+    return partial(run_control, task)
+
+
+def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
+    from meshnode.dataplane import worker
+    from meshnode.dataplane.interface import WorkerResources, open_engine
+    from meshnode.dataplane.traffic import TrafficTable
+    from meshnode.host.memory import map_shared
+
+    factory = open_engine(task.engine)
+    drop_to_worker()
+    die_with_parent(task.parent, signal.SIGKILL)
+    udp = [fd for fd in (task.udp4_fd, task.udp6_fd) if fd != NO_DESCRIPTOR]
+    resources = WorkerResources(
+        generation=task.generation,
+        device=task.tun_fd,
+        sockets=tuple(socket.socket(fileno=fd) for fd in udp),
+        traffic=TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE)),
+        has_udp_offload=bool(task.udp_offload),
+    )
+    program = socket.socket(fileno=task.program_fd)
+    counters = row_of(map_shared(task.counters_fd, COUNTERS_SIZE), task.worker)
+
+    def run() -> int:
+        if task.worker is Worker.EGRESS:
+            worker.run_egress(factory.egress(resources), program, counters=counters)
+        else:
+            handshakes = socket.socket(fileno=task.handshakes_fd)
+            engine = factory.ingress(resources)
+            worker.run_ingress(engine, program, handshakes, counters=counters)
+        return 0
+
+    return run
+
+
+def _first_leaf(error: BaseException) -> BaseException:
+    """Return the first error in what may be groups of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""One child of the supervisor: started, watched by a pidfd, started again.
+
+A child is a fresh interpreter and inherits nothing but the descriptors of its task;
+its environment holds no more than a locale. It gets its own process group, so that
+Ctrl-C reaches the supervisor alone.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from meshnode.codec.lifeline import Worker
+from meshnode.errors import HostError
+from meshnode.node.backoff import Backoff
+from meshnode.node.tasks import (
+    ControlTask,
+    WorkerTask,
+    arguments_of,
+    descriptors_of,
+)
+
+CONTROL: Final = "control"
+"""The role that is no `Worker`."""
+
+_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": os.defpath}
+_log = logging.getLogger("meshnode.node")
+
+
+def close_on_exec() -> None:
+    """Let no child inherit descriptors that we were started with by accident."""
+    for entry in os.listdir("/proc/self/fd"):
+        number = int(entry)
+        if number > 2:
+            try:
+                os.set_inheritable(number, False)
+            except OSError:
+                continue  # the one of the listing itself
+
+
+def spawn(task: WorkerTask | ControlTask) -> int:
+    """Start the process of *task* and return its process id.
+
+    Raises:
+        HostError: if there can be no more processes.
+    """
+    role = task.worker.value if isinstance(task, WorkerTask) else CONTROL
+    # Isolated: no module comes from a directory or variable of whoever started us.
+    command = [sys.executable, "-I", "-m", "meshnode.node.child", role]
+    # Duplicating a descriptor onto itself only clears its close-on-exec flag.
+    keep = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in descriptors_of(task)]
+    quiet = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [*command, *arguments_of(task)],
+            _ENVIRONMENT,
+            file_actions=[quiet, *keep],
+            setpgroup=0,
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )
+    except OSError as error:
+        raise HostError(
+            f"cannot start {role}: {error.strerror}", errno=error.errno or 11
+        ) from error
+
+
+class Child:
+    """A role, and the process that has it now, if any.
+
+    Args:
+        role: a `Worker`, or None for control.
+        start: starts the process and returns its id; raises `HostError`.
+    """
+
+    def __init__(self, role: Worker | None, start: Callable[[], int]) -> None:
+        self.role = role
+        self.name = CONTROL if role is None else role.value
+        self.pid = 0
+        self.start_at: float | None = 0.0
+        self._start = start
+        self._backoff = Backoff()
+        self._pidfd = -1
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not been collected yet."""
+        return self._pidfd >= 0
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the process has ended."""
+        return self._pidfd
+
+    def is_due(self, now: float) -> bool:
+        """Whether the process shall be started at *now*."""
+        return self.start_at is not None and self.start_at <= now
+
+    def start(self, *, now: float) -> None:
+        """Start the process; if that fails it is tried again later."""
+        self._backoff.started(now=now)
+        try:
+            self.pid = self._start()
+            self._pidfd = _open_pidfd(self.pid)
+        except (HostError, OSError) as error:
+            self.start_at = self._backoff.died(now=now)
+            _log.error("%s: %s", self.name, error)
+            return
+        self.start_at = None
+        _log.debug("%s started as process %d", self.name, self.pid)
+
+    def collect(self, *, now: float) -> str:
+        """Take note of the end; return its reason, such as "exit code 1"."""
+        status = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self.start_at = self._backoff.died(now=now)
+        if status is None:
+            return "unknown"
+        return describe_end(status.si_code, status.si_status)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process if it runs."""
+        if self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        # No descriptor is left: a process nobody watches must not go on.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def describe_end(code: int, status: int) -> str:
+    """Say how a process ended, from `si_code` and `si_status` (waitid(2))."""
+    if code == os.CLD_EXITED:
+        return f"exit code {status}"
+    try:
+        return f"signal {signal.Signals(status).name}"
+    except ValueError:
+        return f"signal {status}"

@@ -1,0 +1,139 @@
+"""The control process: a Trio shell around the engine.
+
+Theory of operation. First the state that an earlier control process left is taken
+from the vault, and every worker is asked which sessions it holds; they are adopted,
+and traffic never notices. Then tasks bring input to the driver, one a source, and
+everything is decided inside its synchronous calls. Should one of them fail, the whole
+process ends and another takes over: a device half-changed is worse than a moment
+without control.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from functools import partial
+from typing import Final
+
+import trio
+
+from meshnode.codec.lifeline import Begin, Worker
+from meshnode.dataplane.traffic import ControlView, TrafficTable
+from meshnode.errors import HostError
+from meshnode.host.clock import BootTimer, boottime
+from meshnode.host.journal import Journal
+from meshnode.host.memory import map_shared
+from meshnode.host.udp import UdpPair
+from meshnode.manage.uapi_server import serve_uapi
+from meshnode.node.control_lifeline import ControlLifeline, SupervisorGoneError
+from meshnode.node.driver import Driver
+from meshnode.node.managed_device import ManagedDevice
+from meshnode.node.marks import TimestampMarks
+from meshnode.node.outlet import Outlet
+from meshnode.node.program_link import ProgramLink
+from meshnode.node.pumps import (
+    pump_deadlines,
+    pump_handshakes,
+    pump_lifeline,
+    pump_reports,
+)
+from meshnode.node.takeover import take_over
+from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
+from meshnode.node.vault import VAULT_BYTES, Vault
+from meshnode.wireguard.engine import Engine
+
+_PARENT_TIMEOUT: Final = 2.0
+_log = logging.getLogger("meshnode.node")
+
+
+def run_control(task: ControlTask) -> int:
+    """Be the control process until the supervisor ends it; return an exit code.
+
+    If the supervisor died, the socket file of the userspace API is removed and what
+    else is in the journal undone.
+    """
+    # Outside of Trio's care the signal must not cut the cleaning up short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    is_orphan = False
+    try:
+        trio.run(Control(task).run)
+    except* SupervisorGoneError:
+        is_orphan = True
+    finally:
+        if is_orphan or os.getppid() != task.parent:
+            _clean_up(task)
+    return 0
+
+
+class Control:
+    """Everything of a control process, made from the descriptors of its task."""
+
+    def __init__(self, task: ControlTask) -> None:
+        self._uapi = socket.socket(fileno=task.uapi_fd)
+        self._handshakes = socket.socket(fileno=task.handshakes_fd)
+        self._lifeline = ControlLifeline(socket.socket(fileno=task.lifeline_fd))
+        self._links = {
+            Worker.EGRESS: ProgramLink(socket.socket(fileno=task.egress_fd)),
+            Worker.INGRESS: ProgramLink(socket.socket(fileno=task.ingress_fd)),
+        }
+        v6_fd = None if task.udp6_fd == NO_DESCRIPTOR else task.udp6_fd
+        self._outlet = Outlet(UdpPair.adopt(task.udp4_fd, v6_fd))
+        traffic = TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE))
+        engine = Engine(
+            entropy=os.urandom,
+            traffic=ControlView(traffic),
+            wall_time=time.time(),
+            now=boottime(),
+        )
+        self._driver = Driver(
+            engine,
+            vault=Vault(map_shared(task.vault_fd, VAULT_BYTES)),
+            marks=TimestampMarks(task.state_dir),
+            outlet=self._outlet,
+            workers=self._links,
+            timer=BootTimer(),
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM; raises `SupervisorGoneError` if the supervisor dies."""
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        driver, lifeline = self._driver, self._lifeline
+        begin = await lifeline.receive()
+        if not isinstance(begin, Begin):
+            raise HostError("the supervisor did not say how things stand")
+        async with trio.open_nursery() as nursery:
+            for worker, link in self._links.items():
+                reprogram = partial(driver.reprogram, worker)
+                nursery.start_soon(link.send_forever, reprogram)
+                link.use_sockets(self._outlet.pair)
+            await take_over(driver, self._links, begin)
+            nursery.start_soon(pump_lifeline, driver, lifeline)
+            nursery.start_soon(pump_handshakes, driver, self._handshakes)
+            nursery.start_soon(pump_deadlines, driver)
+            for link in self._links.values():
+                nursery.start_soon(pump_reports, driver, link)
+            device = ManagedDevice(driver, self._outlet, lifeline, self._links.values())
+            listener = trio.socket.from_stdlib_socket(self._uapi)
+            nursery.start_soon(serve_uapi, listener, device)
+            lifeline.tell_ready()
+
+
+def _clean_up(task: ControlTask) -> None:
+    """Undo what the dead supervisor did to the host."""
+    _log.warning("the supervisor is gone: cleaning up")
+    # Its descriptors are closed a moment before it is gone, in any order; only then
+    # can it be told that nobody serves the socket file.
+    give_up_at = boottime() + _PARENT_TIMEOUT
+    while os.getppid() == task.parent and boottime() < give_up_at:
+        time.sleep(0.01)
+    os.close(task.uapi_fd)
+    journal = Journal(task.journal_fd, task.journal_path)
+    for line in journal.undo_all():
+        _log.info("%s", line)

@@ -1,0 +1,90 @@
+"""Control's end of the lifeline: what the supervisor tells, and what it is asked."""
+
+import errno
+import socket
+from typing import Final
+
+import trio
+
+from meshnode.codec.lifeline import (
+    MAX_DESCRIPTORS,
+    MAX_MESSAGE_BYTES,
+    ControlMessage,
+    Ready,
+    Rebind,
+    Rebound,
+    SupervisorMessage,
+    decode_from_supervisor,
+    encode,
+)
+from meshnode.errors import HostError
+from meshnode.host.channels import recv_with_fds, send_with_fds
+from meshnode.host.udp import UdpPair
+
+REBIND_TIMEOUT: Final = 5.0
+"""Seconds the supervisor may take to open a port."""
+
+
+class SupervisorGoneError(Exception):
+    """The lifeline has ended: the supervisor is dead."""
+
+
+class ControlLifeline:
+    """The lifeline over *channel*; one task receives, others ask."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._asking = trio.Lock()
+        self._answered = trio.Event()
+        self._answer: tuple[Rebound, list[int]] | None = None
+
+    async def receive(self) -> SupervisorMessage:
+        """Return the next message that is no answer.
+
+        Raises:
+            SupervisorGoneError: if the supervisor is dead.
+            CodecError: if it speaks another language, so that we must end.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._channel)
+            received = recv_with_fds(
+                self._channel, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
+            )
+            if received is None:
+                continue
+            data, descriptors = received
+            if not data:
+                raise SupervisorGoneError
+            message = decode_from_supervisor(data)
+            if not isinstance(message, Rebound):
+                return message
+            self._answer = message, descriptors
+            self._answered.set()
+
+    def tell_ready(self) -> None:
+        """Say that we serve."""
+        self._send(Ready())
+
+    async def rebind(self, port: int, fwmark: int) -> UdpPair:
+        """Ask for sockets on *port*, 0 for a random one; the old ones are closed.
+
+        Raises:
+            HostError: with the errno of the refusal; then nothing changed.
+        """
+        async with self._asking:
+            self._answered = trio.Event()
+            self._send(Rebind(port, fwmark))
+            with trio.move_on_after(REBIND_TIMEOUT) as waiting:
+                await self._answered.wait()
+            if waiting.cancelled_caught or self._answer is None:
+                raise HostError("the supervisor does not answer", errno=errno.EIO)
+            answer, descriptors = self._answer
+            self._answer = None
+        if answer.errno:
+            raise HostError(f"UDP port {port} cannot be had", errno=answer.errno)
+        v4, *v6 = descriptors
+        return UdpPair.adopt(v4, v6[0] if v6 else None)
+
+    def _send(self, message: ControlMessage) -> None:
+        if not send_with_fds(self._channel, encode(message)):
+            raise HostError("the supervisor does not listen", errno=errno.EIO)

@@ -1,0 +1,20 @@
+"""Shared memory of drop counters: one row a worker, each on a page of its own."""
+
+from typing import TYPE_CHECKING, Final
+
+from meshnode.codec.lifeline import Worker
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_ROW_BYTES: Final = 4096
+_ROWS: Final = {worker: number for number, worker in enumerate(Worker)}
+
+COUNTERS_SIZE: Final = _ROW_BYTES * len(_ROWS)
+"""Bytes of the memory."""
+
+
+def row_of(memory: "Buffer", worker: Worker) -> memoryview:
+    """Return the row that *worker* alone writes, in a memory of `COUNTERS_SIZE`."""
+    start = _ROW_BYTES * _ROWS[worker]
+    return memoryview(memory).cast("B")[start : start + _ROW_BYTES]

@@ -1,0 +1,41 @@
+"""Control's own datagrams on their way out: handshakes and cookie replies.
+
+The host may refuse any of them, for a moment or for long; none of its reasons is one
+to stop. What is lost so, the retransmission timer sends again.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+from meshnode.errors import HostError
+from meshnode.host.udp import UdpPair, send_datagram, set_fwmark
+from meshnode.types import Datagram
+
+_log = logging.getLogger("meshnode.node")
+
+
+class Outlet:
+    """Sends on the sockets of `pair`; `refused` counts what was not, by errno."""
+
+    def __init__(self, pair: UdpPair) -> None:
+        self.pair = pair
+        self.refused: Counter[int] = Counter()
+
+    def send(self, datagrams: Iterable[Datagram]) -> None:
+        """Send *datagrams* now; one whose source address is gone goes without it."""
+        for datagram in datagrams:
+            try:
+                send_datagram(self.pair, datagram)
+            except (OSError, HostError) as error:
+                self.refused[error.errno or 0] += 1
+                _log.debug("a handshake message was not sent: %s", error)
+
+    def replace(self, pair: UdpPair) -> None:
+        """Send by *pair* from now on; this process closes the sockets before."""
+        self.pair.close()
+        self.pair = pair
+
+    def mark(self, fwmark: int) -> None:
+        """Mark what this and all other processes send; raises `PrivilegeError`."""
+        set_fwmark(self.pair, fwmark)

@@ -1,0 +1,136 @@
+"""Control's end of the link to one worker: commands in order, reports out.
+
+Commands wait here while the link is full. A worker that reads nothing for long must
+not fill our memory: beyond `MAX_WAITING` everything is thrown away, and when the link
+moves again whoever owns it is asked to program the worker anew.
+"""
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import trio
+
+from meshnode.codec.forwarding import (
+    MAX_MESSAGE_BYTES,
+    CodecError,
+    decode_report,
+    encode_command,
+    split_allowed_ips,
+)
+from meshnode.dataplane.worker import SOCKETS
+from meshnode.errors import HostError
+from meshnode.forwarding import (
+    AddAllowedIps,
+    Command,
+    ProgramComplete,
+    RemoveAllowedIps,
+    Report,
+    Reset,
+)
+from meshnode.host.channels import recv_with_fds, send_with_fds
+from meshnode.host.udp import UdpPair
+
+MAX_WAITING: Final = 500_000
+"""Commands that may wait; programming 65,536 peers takes 200,000."""
+
+_BATCH: Final = 64
+_log = logging.getLogger("meshnode.node")
+
+
+class ProgramLink:
+    """The link to one worker over *channel*, which stays the caller's.
+
+    `generation` is that of the worker it was last started over for.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.generation = 0
+        self._channel = channel
+        self._waiting: deque[Command] = deque()
+        self._sockets: UdpPair | None = None
+        self._has_overflowed = False
+        self._wake = trio.Event()
+
+    def put(self, commands: Iterable[Command]) -> None:
+        """Send *commands* after those that wait already."""
+        if self._has_overflowed:
+            return
+        for command in commands:
+            if isinstance(command, AddAllowedIps | RemoveAllowedIps):
+                self._waiting.extend(split_allowed_ips(command))
+            else:
+                self._waiting.append(command)
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.clear()
+            self._has_overflowed = True
+        self._flush()
+
+    def use_sockets(self, pair: UdpPair) -> None:
+        """Let the worker speak by *pair* as soon as the link takes the message."""
+        self._sockets = pair
+        self._flush()
+
+    def start_over(self, generation: int, program: Iterable[Command]) -> None:
+        """Begin with `Reset`; what still waits was for another life of the worker."""
+        self.generation = generation
+        self._has_overflowed = False
+        self._waiting.clear()
+        self.put([Reset(generation), *program, ProgramComplete()])
+
+    async def send_forever(self, on_overflow: Callable[[], None]) -> None:
+        """Send what waits whenever the link takes it.
+
+        *on_overflow* is called, once the link moves again, after commands were lost.
+        """
+        while True:
+            await self._wake.wait()
+            await trio.lowlevel.wait_writable(self._channel)
+            self._flush()
+            if self._has_overflowed:
+                _log.error("a worker read no commands for long: programming it anew")
+                on_overflow()
+
+    async def reports(self) -> list[Report]:
+        """Wait for reports and return a bounded number of them."""
+        while True:
+            await trio.lowlevel.wait_readable(self._channel)
+            if reports := self._receive():
+                return reports
+            await trio.lowlevel.checkpoint()
+
+    def _receive(self) -> list[Report]:
+        reports: list[Report] = []
+        for _ in range(_BATCH):
+            try:
+                received = recv_with_fds(self._channel, max_bytes=MAX_MESSAGE_BYTES)
+                if received is None:
+                    break
+                if not received[0]:
+                    break  # the supervisor died, which the lifeline tells too
+                reports.append(decode_report(received[0]))
+            except (CodecError, HostError) as error:
+                _log.error("a worker sent nonsense: %s", error)
+        return reports
+
+    def _flush(self) -> None:
+        """Send until nothing waits, the link is full, or others should have a turn."""
+        if self._sockets is not None and self._send_sockets(self._sockets):
+            self._sockets = None
+        for _ in range(_BATCH):
+            if not self._waiting:
+                break
+            if not send_with_fds(self._channel, encode_command(self._waiting[0])):
+                break
+            self._waiting.popleft()
+        if self._waiting or self._sockets or self._has_overflowed:
+            self._wake.set()
+        elif self._wake.is_set():
+            self._wake = trio.Event()
+
+    def _send_sockets(self, pair: UdpPair) -> bool:
+        return send_with_fds(
+            self._channel, SOCKETS, [one.fileno() for one in pair.sockets()]
+        )
