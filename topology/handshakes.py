@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2s
 from itertools import islice
+from pathlib import Path
 
 from nacl.bindings import (
     crypto_aead_chacha20poly1305_ietf_encrypt as seal,
@@ -105,6 +106,7 @@ def measure(
             [sys.executable, "-m", __name__, right.v4, str(LISTEN_PORT), str(seconds)],
             stdin="\n".join(secrets),
             timeout=10 * seconds + 20,
+            environment={"PYTHONPATH": str(Path(__file__).parents[1])},
         )
     finally:
         device.stop()

@@ -54,13 +54,14 @@ def segments(frame: bytes) -> list[bytes]:
     packet = frame[HEADER.size :]
     _require(true_length(packet) == len(packet))
     kind &= ~GSO_ECN
+    version = packet[0] >> 4
+    if flags & NEEDS_CSUM:
+        _require(start >= (_ipv4_header_size(packet) if version == 4 else 40))
     if kind == GSO_NONE:
         if flags & NEEDS_CSUM:
             packet = _complete_checksum(packet, start, start + offset)
         return [packet]
     _require(flags & NEEDS_CSUM != 0 and size > 0)
-    version = packet[0] >> 4
-    _require(start >= (_ipv4_header_size(packet) if version == 4 else 40))
     if kind == GSO_UDP_L4:
         return _split_udp(packet, start, size)
     _require(kind == (GSO_TCPV4 if version == 4 else GSO_TCPV6))

@@ -232,7 +232,11 @@ class ForwardingTable(Generic[P, S]):
     def _use(self, slot: int, local_index: int) -> None:
         peer = self.find_peer(slot)
         session = self.sessions.get(local_index)
-        if peer is not None and session is not None and session.slot == slot:
+        if peer is None:
+            return
+        if local_index == 0:
+            peer.in_use = None
+        elif session is not None and session.slot == slot:
             peer.in_use = session
 
     def _retire(self, slot: int, local_index: int) -> None:

@@ -1,8 +1,8 @@
 """The process loop around an engine: commands in, packets through, reports out.
 
 All links are SOCK_SEQPACKET sockets, one message each. The program link brings
-`forwarding.Command`, or `SOCKETS` with the descriptors of new UDP sockets beside it, and
-takes `forwarding.Report`. What control does not take at once is kept and offered
+`forwarding.Command`, or `SOCKETS` with the descriptors of new UDP sockets beside it,
+and takes `forwarding.Report`. What control does not take at once is kept and offered
 again; it cannot pile up, for equal reports are kept once and of one peer's moves only
 the last. Handshake messages are dropped and counted instead, when control is busy.
 
@@ -167,7 +167,10 @@ class _Worker:
         for _ in range(COMMANDS_PER_TURN):
             try:
                 message, descriptors, _, _ = socket.recv_fds(
-                    self._program, MAX_MESSAGE_BYTES, MAX_SOCKETS
+                    self._program,
+                    MAX_MESSAGE_BYTES,
+                    MAX_SOCKETS,
+                    socket.MSG_CMSG_CLOEXEC,
                 )
             except BlockingIOError:
                 break

@@ -5,10 +5,12 @@ an hour knows that its keys are an hour older.
 """
 
 import ctypes
+import errno
 import os
 import time
 from contextlib import suppress
 
+from meshnode.errors import HostError
 from meshnode.host import libc
 
 _TFD_TIMER_ABSTIME = 1
@@ -37,12 +39,21 @@ class BootTimer:
     It wakes a machine's process right after a suspension too, which a sleep
     measured on the monotonic clock does not. The descriptor is non-blocking and
     closed on exec.
+
+    Raises:
+        HostError: if the process has no descriptor left.
     """
 
     def __init__(self) -> None:
-        self._fd = libc.call(
-            "timerfd_create", time.CLOCK_BOOTTIME, os.O_NONBLOCK | os.O_CLOEXEC
-        )
+        try:
+            self._fd = libc.call(
+                "timerfd_create", time.CLOCK_BOOTTIME, os.O_NONBLOCK | os.O_CLOEXEC
+            )
+        except OSError as error:
+            raise HostError(
+                f"cannot make a timer: {error.strerror}",
+                errno=error.errno or errno.EMFILE,
+            ) from error
 
     def fileno(self) -> int:
         """Return the descriptor to poll for reading."""

@@ -48,12 +48,13 @@ class FileWatch:
     def __init__(self, path: str | Path) -> None:
         self._path = os.fspath(path)
         self._gone = False
-        self._fd = libc.call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = -1
         try:
+            self._fd = libc.call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
             self._identity = _identity(self._path)
             libc.call("inotify_add_watch", self._fd, os.fsencode(self._path), _WATCHED)
         except OSError as error:
-            os.close(self._fd)
+            self.close()
             raise _explain(self._path, error) from error
 
     def fileno(self) -> int:

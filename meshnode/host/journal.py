@@ -56,8 +56,7 @@ class Journal:
         Raises:
             HostError: if one was written by a version we do not understand.
         """
-        entries = parse_journal(_read_all(self._fd))
-        return [parse_change(entry) for entry in entries if "change" in entry]
+        return [parse_change(entry) for entry in self._entries()]
 
     def undo_all(self) -> list[str]:
         """Take every change back, newest first; return what was done.
@@ -69,9 +68,9 @@ class Journal:
             HostError: naming what could not be undone, after trying all of it.
         """
         done, failures = [], []
-        for change in reversed(self.pending()):
+        for entry in reversed(self._entries()):
             try:
-                outcome = change.undo()
+                outcome = parse_change(entry).undo()
             except MeshnodeError as error:
                 failures.append(str(error))
             else:
@@ -86,6 +85,10 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _entries(self) -> list[dict[str, object]]:
+        entries = parse_journal(_read_all(self._fd))
+        return [entry for entry in entries if "change" in entry]
 
     def _append(self, entry: dict[str, object]) -> None:
         # The line feed in front keeps a line cut short before from spoiling this one.

@@ -70,9 +70,14 @@ class LinkWatch:
         self._nsid: int | None = None
         self._sequence = 0
         self._gone = False
+        self._stale = False
         self._namespace_ended = False
         self._events = _route_socket(_RTMGRP_LINK)
-        self._questions = _route_socket(0)
+        try:
+            self._questions = _route_socket(0)
+        except HostError:
+            self._events.close()
+            raise
         try:
             self._own_namespace = _namespace_of(self._questions)
             state = self._locate()
@@ -94,10 +99,13 @@ class LinkWatch:
 
         Raises:
             PrivilegeError: if the device went where we may not look.
+            HostError: if the kernel cannot be asked; the next call asks again.
         """
-        if not self._drain() or self._gone:
+        self._stale |= self._drain()
+        if not self._stale or self._gone:
             return []
         state = None if self._namespace_ended else self._locate()
+        self._stale = False
         if state is None:
             self._gone = True
             return [LinkGone()]
@@ -209,7 +217,13 @@ class LinkWatch:
 
 
 def _route_socket(groups: int) -> socket.socket:
-    one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    try:
+        one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    except OSError as error:
+        raise HostError(
+            f"cannot watch the interface: {error.strerror}",
+            errno=error.errno or errno.EMFILE,
+        ) from error
     one.bind((0, groups))
     # Answers come at once; notifications are read until there are no more.
     one.setblocking(not groups)

@@ -29,8 +29,11 @@ from meshnode.wireguard.config import DeviceChange, PeerChange
 MAX_LINE = 1024
 """Bytes of a line; the longest real one, an IPv6 endpoint, has fewer than 100."""
 
-MAX_REQUEST = 64 * 2**20
-"""Bytes of one request: 65,000 peers, or more than a million allowed IPs."""
+MAX_REQUEST = 32 * 2**20
+"""Bytes of one request: 65,000 peers with all values, or a million allowed IPs.
+
+Parsed, the worst of that size takes 300 MiB.
+"""
 
 _ZERO_KEY = bytes(32)
 

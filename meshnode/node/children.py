@@ -7,13 +7,15 @@ Ctrl-C reaches the supervisor alone.
 
 import logging
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from meshnode.codec.lifeline import Worker
 from meshnode.errors import HostError
+from meshnode.host.clock import boottime
 from meshnode.node.backoff import Backoff
 from meshnode.node.tasks import (
     ControlTask,
@@ -24,6 +26,9 @@ from meshnode.node.tasks import (
 
 CONTROL: Final = "control"
 """The role that is no `Worker`."""
+
+END_GRACE: Final = 2.0
+"""Seconds between SIGTERM and SIGKILL for a child."""
 
 _ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": os.defpath}
 _log = logging.getLogger("meshnode.node")
@@ -144,3 +149,21 @@ def describe_end(code: int, status: int) -> str:
         return f"signal {signal.Signals(status).name}"
     except ValueError:
         return f"signal {status}"
+
+
+def end_children(children: Iterable[Child]) -> None:
+    """Ask all to end, and kill those that have not after `END_GRACE`."""
+    running = {child.fileno(): child for child in children if child.is_running}
+    poll = select.poll()
+    for descriptor, child in running.items():
+        child.signal(signal.SIGTERM)
+        poll.register(descriptor, select.POLLIN)
+    give_up_at = boottime() + END_GRACE
+    while running and (left := give_up_at - boottime()) > 0:
+        for descriptor, _ in poll.poll(left * 1000):
+            poll.unregister(descriptor)
+            running.pop(descriptor).collect(now=boottime())
+    for child in running.values():
+        _log.warning("%s does not end: killed", child.name)
+        child.signal(signal.SIGKILL)
+        child.collect(now=boottime())

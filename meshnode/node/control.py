@@ -55,14 +55,15 @@ def run_control(task: ControlTask) -> int:
     """
     # Outside of Trio's care the signal must not cut the cleaning up short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    is_orphan = False
+    control = Control(task)
+    has_ended = False
     try:
-        trio.run(Control(task).run)
+        trio.run(control.run)
     except* SupervisorGoneError:
-        is_orphan = True
+        has_ended = True
     finally:
-        if is_orphan or os.getppid() != task.parent:
-            _clean_up(task)
+        if has_ended or os.getppid() != task.parent:
+            _clean_up(task, control)
     return 0
 
 
@@ -103,6 +104,10 @@ class Control:
                 await anext(signals)
                 nursery.cancel_scope.cancel()
 
+    def stop_listening(self) -> None:
+        """Close our descriptor of the userspace API's socket."""
+        self._uapi.close()
+
     async def _serve(self) -> None:
         driver, lifeline = self._driver, self._lifeline
         begin = await lifeline.receive()
@@ -113,7 +118,7 @@ class Control:
                 reprogram = partial(driver.reprogram, worker)
                 nursery.start_soon(link.send_forever, reprogram)
                 link.use_sockets(self._outlet.pair)
-            await take_over(driver, self._links, begin)
+            await take_over(driver, self._links, lifeline, begin)
             nursery.start_soon(pump_lifeline, driver, lifeline)
             nursery.start_soon(pump_handshakes, driver, self._handshakes)
             nursery.start_soon(pump_deadlines, driver)
@@ -125,15 +130,17 @@ class Control:
             lifeline.tell_ready()
 
 
-def _clean_up(task: ControlTask) -> None:
+def _clean_up(task: ControlTask, control: Control) -> None:
     """Undo what the dead supervisor did to the host."""
-    _log.warning("the supervisor is gone: cleaning up")
     # Its descriptors are closed a moment before it is gone, in any order; only then
     # can it be told that nobody serves the socket file.
     give_up_at = boottime() + _PARENT_TIMEOUT
-    while os.getppid() == task.parent and boottime() < give_up_at:
+    while os.getppid() == task.parent:
+        if boottime() > give_up_at:
+            return  # it lives, and has only let go of us
         time.sleep(0.01)
-    os.close(task.uapi_fd)
+    _log.warning("the supervisor is gone: cleaning up")
+    control.stop_listening()
     journal = Journal(task.journal_fd, task.journal_path)
     for line in journal.undo_all():
         _log.info("%s", line)

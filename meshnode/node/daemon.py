@@ -27,11 +27,7 @@ class Starter:
         self._descriptor = descriptor
 
     def ready(self) -> None:
-        """Everything runs: the parent may return; the terminal is let go."""
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for standard in range(3):
-            os.dup2(null, standard)
-        os.close(null)
+        """Everything runs: the parent may return."""
         self._report(_READY)
 
     def failed(self, error: BaseException) -> None:
@@ -71,6 +67,12 @@ def daemonise() -> Starter | None:
     if os.fork():
         os._exit(0)
     os.chdir("/")
+    # At once, for the children inherit it too: whoever reads our output to its end
+    # must not have to wait for the node's.
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for standard in range(3):
+        os.dup2(null, standard)
+    os.close(null)
     # A hangup of the terminal is nothing to a daemon.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return Starter(writing)

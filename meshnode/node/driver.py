@@ -163,8 +163,9 @@ class Driver:
         problem = self._keep()
         commands = self._engine.commands_to_forward()
         if commands:
-            for link in self._workers.values():
-                link.put(commands)
+            # Ingress first: it must know a session before egress provokes answers.
+            self._workers[Worker.INGRESS].put(commands)
+            self._workers[Worker.EGRESS].put(commands)
         self._outlet.send(self._engine.datagrams_to_send())
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at

@@ -10,14 +10,11 @@ Should it be killed, its children end by themselves, and control cleans up.
 """
 
 import logging
-import os
-import select
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL
 from typing import Final
 
 from meshnode.codec.forwarding import CodecError
@@ -41,32 +38,20 @@ from meshnode.host.clock import boottime
 from meshnode.host.filewatch import FileWatch
 from meshnode.host.linkwatch import LinkGone, LinkWatch
 from meshnode.host.privileges import require_net_admin
-from meshnode.host.tun import Offload
 from meshnode.host.udp import open_udp_pair
-from meshnode.node.children import Child, close_on_exec, spawn
+from meshnode.node.children import Child, close_on_exec, end_children
 from meshnode.node.daemon import Starter, daemonise
+from meshnode.node.launch import Launcher, Settings
 from meshnode.node.log import configure_logging
+from meshnode.node.loop import PollLoop
 from meshnode.node.resources import Resources
 from meshnode.node.signals import ending_signals
-from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 
 START_TIMEOUT: Final = 30.0
 """Seconds within which all processes must be ready."""
 
-END_GRACE: Final = 2.0
-"""Seconds between SIGTERM and SIGKILL for a child."""
-
 _LIFELINE_BYTES: Final = 2**18
 _log = logging.getLogger("meshnode.node")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What was asked for on the command line."""
-
-    engine: str
-    log_level: str
-    state_dir: Path
 
 
 def run_interface(
@@ -109,7 +94,6 @@ def _run_daemon(name: str, run_dir: Path, settings: Settings, starter: Starter) 
         _supervise(name, run_dir, settings, starter.ready)
     except Exception as error:  # whatever it is, the parent must hear of it
         starter.failed(error)
-        _log.error("ended: %r", error)
         return 1
     return 0
 
@@ -142,14 +126,13 @@ class Supervisor:
         on_ready: Callable[[], None],
     ) -> None:
         self._resources = resources
-        self._settings = settings
         self._on_ready = on_ready
         self._is_ready = False
         self._ending = ""
         self._generations = dict.fromkeys(Worker, 0)
         self._lifeline: socket.socket | None = None
-        self._poll = select.poll()
-        self._handlers: dict[int, Callable[[], None]] = {}
+        self._loop = PollLoop()
+        self._launcher = Launcher(resources, settings)
         self._link = LinkWatch(resources.tun.fds[0])
         self._socket_file = FileWatch(resources.uapi_path)
         self._control = Child(None, self._start_control)
@@ -163,18 +146,18 @@ class Supervisor:
         Raises:
             HostError: if the node could not be started.
         """
-        self._listen(signals.fileno(), lambda: self._end("asked to"))
-        self._listen(self._link.fileno(), self._follow_link)
-        self._listen(self._socket_file.fileno(), self._check_socket_file)
+        self._loop.listen(signals.fileno(), lambda: self._end("asked to"))
+        self._loop.listen(self._link.fileno(), self._follow_link)
+        self._loop.listen(self._socket_file.fileno(), self._check_socket_file)
         give_up_at = boottime() + START_TIMEOUT
         try:
             while not self._ending:
                 self._start_due_children()
-                self._wait(give_up_at)
+                self._loop.wait(self._next_moment(give_up_at))
                 if not self._is_ready and boottime() > give_up_at:
                     raise HostError(f"the node was not ready in {START_TIMEOUT:g} s")
         finally:
-            self._end_children()
+            end_children(self._children)
         _log.info("ended: %s", self._ending)
 
     def close(self) -> None:
@@ -184,27 +167,11 @@ class Supervisor:
         if self._lifeline is not None:
             self._lifeline.close()
 
-    # --- waiting ---
-
-    def _listen(self, descriptor: int, handler: Callable[[], None]) -> None:
-        self._handlers[descriptor] = handler
-        self._poll.register(descriptor, select.POLLIN)
-
-    def _ignore(self, descriptor: int) -> None:
-        if self._handlers.pop(descriptor, None) is not None:
-            self._poll.unregister(descriptor)
-
-    def _wait(self, give_up_at: float) -> None:
+    def _next_moment(self, give_up_at: float) -> float | None:
         moments = [c.start_at for c in self._children if c.start_at is not None]
         if not self._is_ready:
             moments.append(give_up_at)
-        timeout = None
-        if moments:
-            timeout = max(0.0, min(moments) - boottime()) * 1000 + 1
-        for descriptor, _ in self._poll.poll(timeout):
-            handler = self._handlers.get(descriptor)
-            if handler is not None:  # an earlier one may have closed it
-                handler()
+        return min(moments, default=None)
 
     def _end(self, reason: str) -> None:
         self._ending = self._ending or reason
@@ -235,10 +202,10 @@ class Supervisor:
             if not child.is_running and child.is_due(now):
                 child.start(now=now)
                 if child.is_running:
-                    self._listen(child.fileno(), lambda c=child: self._collect(c))
+                    self._loop.listen(child.fileno(), lambda c=child: self._collect(c))
 
     def _collect(self, child: Child) -> None:
-        self._ignore(child.fileno())
+        self._loop.ignore(child.fileno())
         reason = child.collect(now=boottime())
         if child is self._control:
             self._close_lifeline()
@@ -257,61 +224,19 @@ class Supervisor:
         return lambda: self._start_worker(worker)
 
     def _start_worker(self, worker: Worker) -> int:
-        resources = self._resources
         generation = self._generations[worker] + 1
-        handshakes = NO_DESCRIPTOR
-        if worker is Worker.INGRESS:
-            handshakes = resources.handshakes.worker.fileno()
-        v6 = resources.udp.v6
-        pid = spawn(
-            WorkerTask(
-                worker=worker,
-                interface=resources.name,
-                engine=self._settings.engine,
-                log_level=self._settings.log_level,
-                parent=os.getpid(),
-                generation=generation,
-                udp_offload=int(Offload.USO4 in resources.tun.offload),
-                tun_fd=resources.tun.fds[0],
-                udp4_fd=resources.udp.v4.fileno(),
-                udp6_fd=NO_DESCRIPTOR if v6 is None else v6.fileno(),
-                program_fd=resources.programs[worker].worker.fileno(),
-                handshakes_fd=handshakes,
-                traffic_fd=resources.traffic_fd,
-                counters_fd=resources.counters_fd,
-            )
-        )
+        pid = self._launcher.worker(worker, generation)
         self._generations[worker] = generation
         self._tell(WorkerStarted(worker, generation))
         return pid
 
     def _start_control(self) -> int:
-        resources = self._resources
         # A link of its own: no process hears what was meant for the one before.
         ours, theirs = seqpacket_pair(buffer_bytes=_LIFELINE_BYTES)
-        v6 = resources.udp.v6
         with theirs:
-            pid = spawn(
-                ControlTask(
-                    interface=resources.name,
-                    log_level=self._settings.log_level,
-                    parent=os.getpid(),
-                    state_dir=self._settings.state_dir,
-                    journal_path=resources.journal.path,
-                    journal_fd=resources.journal.fileno(),
-                    lifeline_fd=theirs.fileno(),
-                    egress_fd=resources.programs[Worker.EGRESS].control.fileno(),
-                    ingress_fd=resources.programs[Worker.INGRESS].control.fileno(),
-                    handshakes_fd=resources.handshakes.control.fileno(),
-                    traffic_fd=resources.traffic_fd,
-                    vault_fd=resources.vault_fd,
-                    uapi_fd=resources.uapi.fileno(),
-                    udp4_fd=resources.udp.v4.fileno(),
-                    udp6_fd=NO_DESCRIPTOR if v6 is None else v6.fileno(),
-                )
-            )
+            pid = self._launcher.control(theirs.fileno())
         self._lifeline = ours
-        self._listen(ours.fileno(), self._hear_control)
+        self._loop.listen(ours.fileno(), self._hear_control)
         state = self._link.state
         self._tell(
             Begin(
@@ -322,25 +247,6 @@ class Supervisor:
             )
         )
         return pid
-
-    def _end_children(self) -> None:
-        running = [child for child in self._children if child.is_running]
-        for child in running:
-            child.signal(SIGTERM)
-        poll = select.poll()
-        for child in running:
-            poll.register(child.fileno(), select.POLLIN)
-        give_up_at = boottime() + END_GRACE
-        while running and boottime() < give_up_at:
-            ended = {fd for fd, _ in poll.poll(50)}
-            for child in [c for c in running if c.fileno() in ended]:
-                poll.unregister(child.fileno())
-                child.collect(now=boottime())
-                running.remove(child)
-        for child in running:
-            _log.warning("%s does not end: killed", child.name)
-            child.signal(SIGKILL)
-            child.collect(now=boottime())
 
     # --- the lifeline ---
 
@@ -357,7 +263,7 @@ class Supervisor:
 
     def _close_lifeline(self) -> None:
         if self._lifeline is not None:
-            self._ignore(self._lifeline.fileno())
+            self._loop.ignore(self._lifeline.fileno())
             self._lifeline.close()
             self._lifeline = None
 
@@ -366,14 +272,18 @@ class Supervisor:
             return
         try:
             received = recv_with_fds(self._lifeline, max_bytes=MAX_MESSAGE_BYTES)
-            if received is None:
-                return
-            if not received[0]:
-                self._close_lifeline()
-                return
+        except HostError:
+            received = b"", []
+        if received is None:
+            return
+        if not received[0]:
+            self._close_lifeline()  # it is dead or dying: its pidfd tells how
+            return
+        try:
             message = decode_from_control(received[0])
-        except (HostError, CodecError) as error:
-            _log.error("control sent nonsense: %s", error)
+        except CodecError as error:
+            _log.error("control sent nonsense and is killed: %s", error)
+            self._control.signal(SIGKILL)
             return
         match message:
             case Ready():

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
-from meshnode.codec.lifeline import Begin, Worker
+from meshnode.codec.lifeline import Begin, LinkChanged, Worker, WorkerStarted
 from meshnode.forwarding import HeldSession, Report, Reset, SessionsHeld
+from meshnode.node.control_lifeline import ControlLifeline
 from meshnode.node.driver import Driver
 from meshnode.node.program_link import ProgramLink
 
@@ -18,59 +18,84 @@ HELD_TIMEOUT: Final = 5.0
 _log = logging.getLogger("meshnode.node")
 
 
-@dataclass(slots=True)
-class _Answer:
-    """What one worker said until it had told all its sessions."""
+class Takeover:
+    """What is heard from the workers, and meanwhile from the supervisor."""
 
-    sessions: list[HeldSession] = field(default_factory=list)
-    others: list[Report] = field(default_factory=list)
+    def __init__(self, links: Mapping[Worker, ProgramLink], begin: Begin) -> None:
+        self.generations = {
+            Worker.EGRESS: begin.egress_generation,
+            Worker.INGRESS: begin.ingress_generation,
+        }
+        self.mtu = begin.mtu
+        self.up = begin.up
+        self.held: dict[Worker, list[HeldSession]] = {worker: [] for worker in links}
+        self.others: list[Report] = []
+        self._links = links
+
+    async def ask(self, lifeline: ControlLifeline) -> None:
+        """Ask every worker for its sessions, at most for `HELD_TIMEOUT`."""
+        with trio.move_on_after(HELD_TIMEOUT) as waiting:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._follow, lifeline)
+                async with trio.open_nursery() as answers:
+                    for worker in self._links:
+                        self._reset(worker)
+                        answers.start_soon(self._hear, worker)
+                nursery.cancel_scope.cancel()
+        if waiting.cancelled_caught:
+            _log.warning("a worker does not answer; going on without it")
+
+    def _reset(self, worker: Worker) -> None:
+        self._links[worker].put([Reset(self.generations[worker])])
+
+    async def _follow(self, lifeline: ControlLifeline) -> None:
+        while True:
+            match await lifeline.receive():
+                case WorkerStarted(worker, generation):
+                    # The one we asked is dead; what it told is worth nothing.
+                    self.generations[worker] = generation
+                    self.held[worker].clear()
+                    self._reset(worker)
+                case LinkChanged(mtu, up):
+                    self.mtu, self.up = mtu, up
+
+    async def _hear(self, worker: Worker) -> None:
+        while True:
+            for report in await self._links[worker].reports():
+                if not isinstance(report, SessionsHeld):
+                    self.others.append(report)
+                    continue
+                self.held[worker] += report.sessions
+                if report.last:
+                    return
 
 
 async def take_over(
-    driver: Driver, links: Mapping[Worker, ProgramLink], begin: Begin
+    driver: Driver,
+    links: Mapping[Worker, ProgramLink],
+    lifeline: ControlLifeline,
+    begin: Begin,
 ) -> None:
     """Restore the engine, adopt the workers' sessions, and program both workers.
 
-    Nothing else may read from *links* meanwhile.
+    Nothing else may read from *links* and *lifeline* meanwhile.
     """
     is_restored = driver.restore()
-    generations = {
-        Worker.EGRESS: begin.egress_generation,
-        Worker.INGRESS: begin.ingress_generation,
-    }
-    answers = {worker: _Answer() for worker in links}
-    with trio.move_on_after(HELD_TIMEOUT) as waiting:
-        async with trio.open_nursery() as nursery:
-            for worker, link in links.items():
-                link.put([Reset(generations[worker])])
-                nursery.start_soon(_listen, link, answers[worker])
-    if waiting.cancelled_caught:
-        _log.warning("a worker does not answer; going on without it")
-    held = [answer.sessions for answer in answers.values()]
+    takeover = Takeover(links, begin)
+    await takeover.ask(lifeline)
+    held = list(takeover.held.values())
     for sessions in held if is_restored else ():
         driver.handle_reports([SessionsHeld(tuple(sessions), last=True)])
-    driver.follow_link(mtu=begin.mtu, up=begin.up)
+    driver.follow_link(mtu=takeover.mtu, up=takeover.up)
     for worker in links:
-        driver.program(worker, generations[worker])
+        driver.program(worker, takeover.generations[worker])
     if is_restored and not have_the_same(held):
         # A worker died together with control, or commands did.
         driver.lose_sessions()
-    for answer in answers.values():
-        driver.handle_reports(answer.others)
+    driver.handle_reports(takeover.others)
 
 
 def have_the_same(held: list[list[HeldSession]]) -> bool:
     """Whether all workers hold the same sessions, so that each can be used."""
     indices = [{session.local_index for session in sessions} for sessions in held]
     return all(one == indices[0] for one in indices)
-
-
-async def _listen(link: ProgramLink, answer: _Answer) -> None:
-    while True:
-        for report in await link.reports():
-            if not isinstance(report, SessionsHeld):
-                answer.others.append(report)
-                continue
-            answer.sessions += report.sessions
-            if report.last:
-                return

@@ -84,7 +84,8 @@ class Application:
 
     *send* puts an IP packet into the tunnel, *number* draws the next packet number.
     `sent`, `delivered` and `answered` map the numbers of requests sent, of packets
-    received, and of own requests answered, to world time.
+    received, and of own requests answered, to world time. While `echoes` is False
+    requests are not answered.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Application:
         number: Callable[[], int],
     ) -> None:
         self.index = index
+        self.echoes = True
         self.sent: dict[int, float] = {}
         self.delivered: dict[int, float] = {}
         self.answered: dict[int, float] = {}
@@ -128,6 +130,7 @@ class Application:
         self.delivered[packet.number] = now
         if packet.kind is Kind.REPLY:
             self.answered.setdefault(packet.answers, now)
+        if packet.kind is Kind.REPLY or not self.echoes:
             return
         reply = InnerPacket(Kind.REPLY, self.index, self._number(), packet.number)
         self._send(

@@ -25,7 +25,7 @@ class Channel:
     """Carries messages to *deliver*, each after up to *slowness* seconds.
 
     The order is kept. With no slowness and an open end the message is delivered
-    before `put` returns.
+    before `put` returns; otherwise *settle* is called when some were delivered.
     """
 
     def __init__(
@@ -34,9 +34,11 @@ class Channel:
         random: Random,
         deliver: Callable[[bytes], None],
         *,
+        settle: Callable[[], None],
         slowness: float,
     ) -> None:
         self.slowness = slowness
+        self._settle = settle
         self._schedule = schedule
         self._random = random
         self._deliver = deliver
@@ -54,7 +56,7 @@ class Channel:
         self._last_ready_at = ready_at = max(self._last_ready_at, now + delay)
         self._waiting.append((ready_at, message))
         if ready_at > now:
-            self._schedule.at(ready_at, self.pump)
+            self._schedule.at(ready_at, self._arrive)
         else:
             self.pump()
 
@@ -72,3 +74,9 @@ class Channel:
         """Somebody reads again: deliver what was held."""
         self._is_open = True
         self.pump()
+
+    def _arrive(self) -> None:
+        before = len(self._waiting)
+        self.pump()
+        if len(self._waiting) != before:
+            self._settle()

@@ -121,10 +121,10 @@ class SimulatedHost:
 
     def name_of_slot(self, slot: int) -> str | None:
         """Return the name of the host that is our peer in *slot*."""
-        if self.control is None:
-            return None
-        peer = self.engine.peer_state(slot)
-        return None if peer is None else self.world.name_of(peer.public_key)
+        for peer in self.supervisor.vault.state.peers:
+            if peer.slot == slot:
+                return self.world.name_of(peer.public_key)
+        return None
 
     def is_listening(self, endpoint: Endpoint) -> bool:
         """Whether the UDP port at *endpoint* is open and the machine awake."""
@@ -221,9 +221,10 @@ class SimulatedHost:
         self.settle()
 
     def send(self, data: bytes, path: Path) -> None:
-        """Send a datagram by *path*, from an own address of the right family."""
-        own = self.addresses[path.remote.version]
-        source = own if path.source is None else path.source.host
+        """Send a datagram by *path*, without its source if we lost that address."""
+        source = self.addresses[path.remote.version]
+        if path.source is not None and path.source.host in self.addresses.values():
+            source = path.source.host
         self.world.transmit(self, data, Endpoint(source, PORT), path.remote)
 
     def settle(self) -> None:
@@ -252,6 +253,8 @@ class SimulatedHost:
         self.note(f"{'suspended' if deaf else 'stalled'} for {seconds:.1f} s")
         self.frozen_until = self.world.now + seconds
         self._is_deaf = deaf
+        if self.workers is not None:
+            self.workers.freeze()
         self.world.at(self.frozen_until, self._thaw)
         self.world.touched(self)
 
@@ -269,7 +272,7 @@ class SimulatedHost:
         self._moves += 1
         self.addresses = {
             4: f"198.18.{self.index}.{self._moves % 250 + 1}",
-            6: f"2001:db8:{self.index:x}::{self._moves:x}",
+            6: f"2001:db8:{self.index + 1:x}::{self._moves:x}",
         }
         for address in self.addresses.values():
             network.give_address(address, self.name)
@@ -335,7 +338,7 @@ class SimulatedHost:
         if self.is_frozen or self.workers is None:
             return
         self.note("runs again")
-        self.workers.pump()
+        self.workers.thaw(control_runs=self.control is not None)
         self.wake()
         held, self._held = self._held, []
         for flight in held:

@@ -15,6 +15,7 @@ from meshnode.codec.wireguard import (
 from meshnode.errors import BadPacket
 from meshnode.forwarding import (
     AddAllowedIps,
+    AddPeer,
     Command,
     RemoveAllowedIps,
     RemovePeer,
@@ -42,35 +43,39 @@ class DeliveredOnce(Invariant):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._delivered: set[int] = set()
-        self._owners: dict[str, dict[Prefix, int]] = {}
-        # Prefixes that just moved: commands about them may still be under way.
-        self._unsettled: dict[str, dict[Prefix, int]] = {}
+        # By host: the peer in each slot, the owner of each prefix, and the owner
+        # before of those that just moved, while commands may be under way.
+        self._names: dict[str, dict[int, str | None]] = {}
+        self._owners: dict[str, dict[Prefix, str | None]] = {}
+        self._unsettled: dict[str, dict[Prefix, str | None]] = {}
 
     def started(self, host: "SimulatedHost") -> None:
         """Take the prefixes from the configuration."""
+        peers = host.supervisor.configured.peers
+        names = {peer.slot: self._world.name_of(peer.public_key) for peer in peers}
+        self._names[host.name] = {**names}
         self._unsettled[host.name] = {}
         self._owners[host.name] = {
-            prefix: peer.slot
-            for peer in host.supervisor.configured.peers
-            for prefix in peer.allowed_ips
+            prefix: names[peer.slot] for peer in peers for prefix in peer.allowed_ips
         }
 
     def commanded(self, host: "SimulatedHost", command: Command) -> None:
         """Follow the moves of prefixes."""
-        owners = self._owners[host.name]
+        names, owners = self._names[host.name], self._owners[host.name]
         before = dict(owners)
         match command:
+            case AddPeer(slot):
+                names[slot] = host.name_of_slot(slot)
             case AddAllowedIps(slot, prefixes):
-                owners.update(dict.fromkeys(prefixes, slot))
+                owners.update(dict.fromkeys(prefixes, names[slot]))
             case RemoveAllowedIps(slot, prefixes):
                 for prefix in prefixes:
-                    if owners.get(prefix) == slot:
+                    if owners.get(prefix) == names[slot]:
                         del owners[prefix]
             case RemovePeer(slot):
-                for prefix in [p for p, owner in owners.items() if owner == slot]:
+                name = names[slot]
+                for prefix in [p for p, owner in owners.items() if owner == name]:
                     del owners[prefix]
-            case _:
-                return
         for prefix, owner in before.items():
             if owners.get(prefix) != owner:
                 self._unsettled[host.name][prefix] = owner
@@ -97,28 +102,28 @@ class DeliveredOnce(Invariant):
         self._check_source(host, packet, inner.sender)
 
     def _check_source(self, host: "SimulatedHost", packet: bytes, sender: int) -> None:
+        source = ip.source(packet)
         allowed = {
-            self._owner(self._owners[host.name], ip.source(packet)),
-            self._owner(self._unsettled[host.name], ip.source(packet)),
+            self._owner(self._owners[host.name], source),
+            self._owner(self._unsettled[host.name], source),
         }
-        names = {host.name_of_slot(slot) for slot in allowed if slot is not None}
         real = next(h.name for h in self._world.hosts.values() if h.index == sender)
-        if real not in names:
-            source = ipaddress.ip_address(ip.source(packet))
-            self.fail(host, f"{real} got through with the source {source} of {names}")
+        if real not in allowed:
+            address = ipaddress.ip_address(source)
+            self.fail(host, f"{real} got through with the source {address}")
 
-    def _owner(self, owners: dict[Prefix, int], source: bytes) -> int | None:
+    def _owner(self, owners: dict[Prefix, str | None], source: bytes) -> str | None:
         """Match the longest prefix in the plainest way there is."""
         bits, number = 8 * len(source), int.from_bytes(source, "big")
         version = 4 if bits == 32 else 6
-        best, best_slot = -1, None
-        for prefix, slot in owners.items():
+        best, best_owner = -1, None
+        for prefix, owner in owners.items():
             if prefix.version != version or prefix.length <= best:
                 continue
             shift = bits - prefix.length
             if number >> shift == prefix.network >> shift:
-                best, best_slot = prefix.length, slot
-        return best_slot
+                best, best_owner = prefix.length, owner
+        return best_owner
 
 
 class NothingForged(Invariant):

@@ -1,8 +1,6 @@
 """The network between simulated hosts: delay, loss and everything worse.
 
-All chance comes from the generator given. Addresses belong to one host at a time; a
-datagram to an address that nobody has, or from one its sender has no longer, is
-lost, as it would be.
+All chance comes from the generator given. An address belongs to one host at a time.
 """
 
 from collections.abc import Callable, Iterable

@@ -65,6 +65,7 @@ class Supervisor:
             self._random,
             now=lambda: host.now,
             report=self._handle_report,
+            settle=self._settle,
             slowness=self._slowness,
         )
         host.world.watch.started(host)
@@ -139,6 +140,10 @@ class Supervisor:
             workers.forward_to(role, Reset(workers.generation[role]))
             self._program(role)
         self._host.settle()
+
+    def _settle(self) -> None:
+        if not self._host.is_frozen:
+            self._host.settle()
 
     def _forward(self, command: Command) -> None:
         self._host.world.watch.commanded(self._host, command)

@@ -38,7 +38,6 @@ class Mark(enum.Enum):
     UNREACHABLE = "unreachable"
     TOO_BIG = "larger than the link's MTU"
     NO_SUCH_ADDRESS = "nobody has this address"
-    BAD_SOURCE = "the source address is gone"
     DEAF = "the host is not running"
     DUPLICATE = "duplicate"
     CORRUPT = "corrupt"
@@ -52,7 +51,6 @@ LOSSES: Final = frozenset(
         Mark.UNREACHABLE,
         Mark.TOO_BIG,
         Mark.NO_SUCH_ADDRESS,
-        Mark.BAD_SOURCE,
         Mark.DEAF,
     }
 )

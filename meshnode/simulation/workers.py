@@ -5,6 +5,7 @@ in production; only descriptors are missing.
 """
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -41,8 +42,9 @@ _SLOTS: Final = 64
 class Workers:
     """Egress and ingress, their channels to control and the memory they share.
 
-    *now* gives boottime, *report* takes the encoded reports. A worker that is down
-    sends and receives nothing; what is written to it waits.
+    *now* gives boottime, *report* takes the encoded reports, *settle* is called when
+    messages that took their time have arrived. A worker that is down sends and
+    receives nothing; what is written to it waits.
     """
 
     def __init__(
@@ -52,19 +54,19 @@ class Workers:
         *,
         now: Callable[[], float],
         report: Callable[[bytes], None],
+        settle: Callable[[], None],
         slowness: float,
     ) -> None:
         self.table = TrafficTable(bytearray(_SLOTS * RECORD_BYTES))
         self.view = ControlView(self.table)
         self.generation = dict.fromkeys(ROLES, 0)
         self._now = now
-        self._to_egress = Channel(
-            schedule, random, self._apply_to_egress, slowness=slowness
+        make_channel = partial(
+            Channel, schedule, random, settle=settle, slowness=slowness
         )
-        self._to_ingress = Channel(
-            schedule, random, self._apply_to_ingress, slowness=slowness
-        )
-        self.reports = Channel(schedule, random, report, slowness=slowness)
+        self._to_egress = make_channel(self._apply_to_egress)
+        self._to_ingress = make_channel(self._apply_to_ingress)
+        self.reports = make_channel(report)
         self.seal: SealHalf | None = None
         self.open: OpenHalf | None = None
         for role in ROLES:
@@ -150,11 +152,19 @@ class Workers:
             reports += self.open.reports()
         return self._put_reports(reports)
 
-    def pump(self) -> None:
-        """Deliver what waited while the host was frozen."""
-        self._to_egress.pump()
-        self._to_ingress.pump()
-        self.reports.pump()
+    def freeze(self) -> None:
+        """Let nothing be read any more, for the machine stands still."""
+        for channel in (self._to_egress, self._to_ingress, self.reports):
+            channel.close()
+
+    def thaw(self, *, control_runs: bool) -> None:
+        """Let everybody who is alive read again."""
+        if self.seal is not None:
+            self._to_egress.open()
+        if self.open is not None:
+            self._to_ingress.open()
+        if control_runs:
+            self.reports.open()
 
     @property
     def is_quiet(self) -> bool:

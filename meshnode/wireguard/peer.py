@@ -12,7 +12,8 @@ timer resolves this, if one side's initiation arrives before the other side send
 its own. Elsewhere that timer is not armed again when the 5 s limit between handshake
 messages refuses its initiation, so both sides stall until new traffic comes. Here it
 is armed again at the end of the limit; and as a delay above the jitter would make
-every retry cross again, the jitter doubles with each crossing, up to REKEY_TIMEOUT.
+every retry cross again, after a crossing the side with the greater public key waits
+for another REKEY_TIMEOUT: the other's initiation then comes first.
 """
 
 from meshnode.codec.wireguard import CookieReply, Initiation, Response
@@ -34,7 +35,6 @@ from meshnode.wireguard.constants import (
     INITIATION_INTERVAL,
     MAX_HANDSHAKE_ATTEMPTS,
     REJECT_AFTER_TIME,
-    REKEY_JITTER,
     REKEY_TIMEOUT,
     ZERO_KEYS_AFTER,
 )
@@ -84,7 +84,6 @@ class Peer:
         self._cookies = CookieJar(public_key.raw)
         self._timers = Timers()
         self._attempts = 0
-        self._crossings = 0
         self._last_handshake_sent_at = NEVER
         self._last_initiation_at = NEVER
         self._last_timestamp_sent = b""
@@ -162,8 +161,8 @@ class Peer:
         if indices.lookup(pair.local_index) is None:
             indices.reserve(pair.local_index, IndexOwner(self.slot, True))
         self.keypairs.adopt(pair, in_use=in_use)
-        if self.keypairs.current is not None:
-            self._timers.zero_keys_at = self.keypairs.current.born_at + ZERO_KEYS_AFTER
+        newest = max(known.born_at for known in self.keypairs.all())
+        self._timers.zero_keys_at = newest + ZERO_KEYS_AFTER
 
     def lose_sessions(self, *, now: float) -> None:
         """The data plane lost the keys: handshake at once if there was a session."""
@@ -190,8 +189,7 @@ class Peer:
             raise BadPacket(DropReason.OLD_TIMESTAMP)
         if now - self._last_initiation_at < INITIATION_INTERVAL:
             raise BadPacket(DropReason.INITIATION_FLOOD)
-        if handshake.state is HandshakeState.CREATED_INITIATION:
-            self._crossings += 1
+        crossed = handshake.state is HandshakeState.CREATED_INITIATION
         self._release_handshake_index()
         handshake.accept_initiation(claim, initiation)
         self.latest_timestamp = timestamp
@@ -201,6 +199,8 @@ class Peer:
             self.slot, received=len(initiation.serialise()), now=now
         )
         self._send_response(handshake, now)
+        if crossed:
+            self._give_way(now)
         self._shared.report(PeerStateChanged(self.slot), now=now)
 
     def receive_response(self, response: Response, path: Path, *, now: float) -> None:
@@ -317,7 +317,7 @@ class Peer:
         allowed_at = self._last_handshake_sent_at + REKEY_TIMEOUT
         if now < allowed_at:
             if self._timers.retransmit_at is None:
-                self._timers.retransmit_at = allowed_at + self._crossing_jitter()
+                self._timers.retransmit_at = allowed_at + self._shared.jitter()
             return False
         self._release_handshake_index()
         index = self._shared.indices.allocate(IndexOwner(self.slot, False))
@@ -378,7 +378,6 @@ class Peer:
     def _complete(self, pair: KeyPair, now: float) -> None:
         self._timers.retransmit_at = None
         self._attempts = 0
-        self._crossings = 0
         self.last_handshake = now + self._shared.wall_offset
         self._shared.report(
             HandshakeCompleted(self.slot, self.public_key, pair.is_initiator), now=now
@@ -422,6 +421,11 @@ class Peer:
             self._shared.indices.release(pair.local_index)
             self._shared.command(RetireSession(self.slot, pair.local_index), now=now)
 
-    def _crossing_jitter(self) -> float:
-        limit = min(REKEY_JITTER * 2**self._crossings, REKEY_TIMEOUT)
-        return self._shared.jitter(limit=limit)
+    def _give_way(self, now: float) -> None:
+        """After a crossing, let the side with the lesser public key retry first."""
+        identity = self._shared.identity
+        waits = identity is not None and identity.public_key.raw > self.public_key.raw
+        extra = REKEY_TIMEOUT if waits else 0.0
+        self._timers.retransmit_at = (
+            now + REKEY_TIMEOUT + self._shared.jitter() + extra
+        )

@@ -11,10 +11,7 @@ import pytest
 
 from meshnode.host.privileges import CAP_NET_ADMIN, NOBODY
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = pytest.mark.root
 
 IMPORTS = """
 import dataclasses, json, os, resource, socket

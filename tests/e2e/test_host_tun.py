@@ -21,10 +21,7 @@ from meshnode.host.tun import (
     device_namespace,
 )
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
-]
+pytestmark = pytest.mark.root
 
 NAME = "mntest0"
 WAIT_MS = 5000
@@ -163,6 +160,22 @@ def test_second_node_cannot_join_a_device_of_many_queues(
     with pytest.raises(HostError, match="exists already"):
         run_inside(namespaces[0], lambda: create_tun(NAME, queues=2))
     made.close()
+
+
+def test_failure_halfway_leaves_nothing(
+    namespaces: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the last step fails, the queues opened before are closed."""
+
+    def refuse(name: str) -> int:
+        raise OSError(errno.EMFILE, name)
+
+    monkeypatch.setattr("meshnode.host.tun.socket.if_nametoindex", refuse)
+    with pytest.raises(HostError, match="Too many open files"):
+        run_inside(namespaces[0], lambda: create_tun(NAME, queues=2))
+    monkeypatch.undo()
+    names = run_inside(namespaces[0], socket.if_nameindex)
+    assert [name for _, name in names] == ["lo"]
 
 
 def test_watch_begins_with_the_state(watch: LinkWatch, device: TunDevice) -> None:
@@ -308,15 +321,35 @@ def test_watch_does_not_keep_a_namespace_alive(
 def test_lost_notifications_make_it_look_again(
     namespaces: list[int], device: TunDevice
 ) -> None:
-    """With its queue overrun, the watch still ends with the right state."""
+    """What was lost behind notifications about others is found by looking."""
     watch = run_inside(namespaces[0], lambda: LinkWatch(device.fds[0]))
     watch._events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
 
     def storm() -> None:
         with IPRoute() as netlink:
-            for mtu in [*range(1300, 1340), 1280]:
-                netlink.link("set", index=device.index, mtu=mtu)
+            for mtu in range(1300, 1320):
+                netlink.link("set", index=1, mtu=mtu)
+            netlink.link("set", index=device.index, mtu=1280)
 
     run_inside(namespaces[0], storm)
     assert next_event(watch) == LinkState(device.index, NAME, 1280, up=False)
     watch.close()
+
+
+def test_failed_look_is_made_up_for(
+    namespaces: list[int],
+    watch: LinkWatch,
+    device: TunDevice,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change that could not be looked at is reported by the next call."""
+
+    def refuse(fd: int) -> int:
+        raise HostError("no descriptor left", errno=errno.EMFILE)
+
+    change(namespaces[0], index=device.index, mtu=1300)
+    monkeypatch.setattr("meshnode.host.linkwatch.device_namespace", refuse)
+    with pytest.raises(HostError, match="no descriptor left"):
+        watch.events()
+    monkeypatch.undo()
+    assert watch.events() == [LinkState(device.index, NAME, 1300, up=False)]

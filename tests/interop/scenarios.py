@@ -85,7 +85,7 @@ def exact_bytes(two: Pair) -> None:
     An initiation is 148 bytes and a response 92; an 84-byte echo is padded to 96 and
     wrapped in 32. The initiator may send one keepalive of 32 to confirm the session.
     """
-    two.left.inside.run(f"ping -c 10 -f -W 1 {RIGHT_V4}")
+    two.left.inside.run(f"ping -c 10 -f -W 4 {RIGHT_V4}")
     begun = two.left.transfer(two.right.public_key)
     answered = two.right.transfer(two.left.public_key)
     assert begun.received == 92 + 10 * 128 == 1372
@@ -100,7 +100,7 @@ def traffic(two: Pair) -> None:
     left, right = two.left.inside, two.right.inside
     for host, far in ((left, (RIGHT_V4, RIGHT_V6)), (right, (LEFT_V4, LEFT_V6))):
         for address in far:
-            host.run(f"ping -c 10 -f -W 2 {address}")
+            host.run(f"ping -c 10 -f -W 4 {address}")
     move_bytes(left, right, RIGHT_V4)
     move_bytes(right, left, LEFT_V6)
 

@@ -17,7 +17,7 @@ written once a peer and batch.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from meshnode.codec import ip
 from meshnode.codec.icmp import unreachable
@@ -94,6 +94,7 @@ class _Peer(TablePeer[_Session]):
         "keepalive_bytes",
         "run",
         "run_bytes",
+        "run_counter",
         "run_size",
         "staged",
     )
@@ -106,6 +107,7 @@ class _Peer(TablePeer[_Session]):
         self.run: list[bytes] = []
         self.run_size = 0
         self.run_bytes = 0
+        self.run_counter = 0
         self.data_packets = 0
         self.data_bytes = 0
         self.keepalive_bytes = 0
@@ -283,11 +285,14 @@ class SealHalf:
             peer.asked_at = NEVER
 
     def _add_to_run(
-        self, peer: _Peer, session: _Session, packets: Iterable[bytes]
+        self, peer: _Peer, session: _Session, packets: Sequence[bytes]
     ) -> None:
         """Pad *packets* and add them to the peer's run, sealing what is full."""
         self._active[peer.slot] = peer
         mtu = self._table.mtu
+        counter = session.counter
+        # Before anything is encrypted: whatever happens, no counter is used twice.
+        session.counter += len(packets)
         for packet in packets:
             size = len(packet)
             padding = _padding(size, mtu)
@@ -304,8 +309,10 @@ class SealHalf:
                 self._seal_run(peer, session)
             if not peer.run:
                 peer.run_size = size
+                peer.run_counter = counter
             peer.run.append(packet)
             peer.run_bytes += size + DATA_OVERHEAD
+            counter += 1
 
     def _close_runs(self) -> None:
         for peer in self._active.values():
@@ -319,9 +326,7 @@ class SealHalf:
         if path is None:
             self.drops[DropReason.NO_ENDPOINT] += len(run)
             return
-        counter = session.counter
-        # Before anything is encrypted: whatever happens, no counter is used twice.
-        session.counter += len(run)
+        counter = peer.run_counter
         arena = Arena(total)
         data, remote_index = arena.data, session.remote_index
         seal = session.sealer.seal_into

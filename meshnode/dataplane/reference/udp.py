@@ -42,6 +42,13 @@ _ANCILLARY = (
     + socket.CMSG_SPACE(_PKTINFO4.size)
 )
 
+# What the kernel says of a source address it no longer has, or of its interface.
+_SOURCE_GONE = frozenset(
+    (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENODEV)
+)
+# What it says of segments that do not fit the path; alone they go in fragments.
+_TOO_LARGE_TO_SEGMENT = (errno.EINVAL, errno.EMSGSIZE)
+
 _Ancillary = list[tuple[int, int, bytes]]
 
 
@@ -87,10 +94,11 @@ class UdpSocket:
             code = self._send_from(burst.path, burst.data, burst.segment_size, count)
             if code == 0:
                 return 0
-            if count == 1 or code not in (errno.EIO, errno.EINVAL):
+            if count == 1 or code not in (errno.EIO, *_TOO_LARGE_TO_SEGMENT):
                 return count
-            self._has_segmentation = False
-            logger.warning("segmented sends fail here; sending datagrams one by one")
+            if code == errno.EIO:
+                self._has_segmentation = False
+                logger.warning("no segmented sends here; sending datagrams one by one")
         return sum(
             self._send_from(burst.path, datagram, len(datagram), 1) != 0
             for datagram in burst.datagrams()
@@ -107,7 +115,7 @@ class UdpSocket:
             return self._send(path.remote, data, segmented)
         sticky = _packet_info(path.source)
         code = self._send(path.remote, data, [*segmented, sticky])
-        if code in (errno.EINVAL, errno.EADDRNOTAVAIL):
+        if code in _SOURCE_GONE:
             code = self._send(path.remote, data, segmented)
         return code
 

@@ -73,14 +73,14 @@ def spawn() -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
 
 
 @pytest.fixture
-def _cheap_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+def cheap_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passphrases cost next to nothing in this process."""
     monkeypatch.setattr(passphrase, "OPERATIONS", 1)
     monkeypatch.setattr(passphrase, "MEMORY", 8192)
 
 
 @pytest.fixture
-def passphrase_file(tmp_path: Path, _cheap_passphrase: None) -> str:
+def passphrase_file(tmp_path: Path, cheap_passphrase: None) -> str:
     """A file with a passphrase."""
     path = tmp_path / "passphrase"
     path.write_text("correct horse\n")

@@ -12,7 +12,7 @@ from meshnode.cli.run import run
 from meshnode.errors import ConfigError, MeshnodeError, PrivilegeError, UsageError
 
 
-class NoSuchThing(MeshnodeError):  # noqa: N818
+class NoSuchThing(MeshnodeError):
     """An error with an exit code of its own."""
 
     exit_code = 3

@@ -1,12 +1,15 @@
 """The boottime clock and its timer descriptor."""
 
+import errno
 import os
+import resource
 import select
 from collections.abc import Iterator
 
 import pytest
 import trio
 
+from meshnode.errors import HostError
 from meshnode.host.clock import BootTimer, boottime
 
 
@@ -91,3 +94,15 @@ def test_closing_twice_is_harmless() -> None:
     one = BootTimer()
     one.close()
     one.close()
+
+
+def test_no_descriptor_left_is_an_error() -> None:
+    """A process at its limit of descriptors is told so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(HostError) as caught:
+            BootTimer()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.errno == errno.EMFILE

@@ -1,6 +1,7 @@
 """Hearing that a file has gone."""
 
 import os
+import resource
 import select
 import socket
 import struct
@@ -98,3 +99,14 @@ def test_event_masks_are_read_past_the_names() -> None:
 def test_any_bytes_are_read_without_error(data: bytes) -> None:
     """Incomplete events are left out."""
     assert len(parse_event_masks(data)) <= len(data) // 16
+
+
+def test_no_descriptor_left_is_an_error(tmp_path: Path) -> None:
+    """A process at its limit of descriptors is told so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(HostError, match="Too many open files"):
+            FileWatch(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

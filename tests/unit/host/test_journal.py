@@ -188,15 +188,17 @@ def test_record_after_a_torn_line_is_not_lost(directory: Path) -> None:
     journal.close()
 
 
-def test_change_of_another_version_is_kept(directory: Path) -> None:
+def test_change_of_another_version_is_kept(directory: Path, tmp_path: Path) -> None:
     """What cannot be understood is neither guessed at nor forgotten."""
     journal = open_journal("wg0", directory)
+    journal.record(dead_socket(tmp_path / "known"))
     entry = json.dumps({"change": "teapot"}).encode()
     os.write(journal.fileno(), b"\n" + entry + b"\n")
     journal.close()
     with pytest.raises(HostError, match="another version"):
         cleanup(directory)
     assert entry in (directory / "wg0.journal").read_bytes()
+    assert not (tmp_path / "known").exists()
 
 
 def test_failure_keeps_the_file_and_tries_the_rest(
@@ -256,6 +258,22 @@ def test_full_disk_is_an_error(directory: Path) -> None:
             journal.record(RemoveSocket("/a"))
         journal.close()
     assert caught.value.errno == errno.ENOSPC
+
+
+def test_disk_that_does_not_sync_is_an_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change counts as written only when the disk says so."""
+    journal = open_journal("wg0", directory)
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr("meshnode.host.journal.os.fsync", fail)
+    with pytest.raises(HostError) as caught:
+        journal.record(RemoveSocket("/a"))
+    assert caught.value.errno == errno.EIO
+    journal.close()
 
 
 def test_run_directory_follows_the_environment(

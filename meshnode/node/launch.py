@@ -1,0 +1,80 @@
+"""Start the processes of an interface: their tasks, from what the supervisor keeps."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshnode.codec.lifeline import Worker
+from meshnode.host.tun import Offload
+from meshnode.node.children import spawn
+from meshnode.node.resources import Resources
+from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was asked for on the command line."""
+
+    engine: str
+    log_level: str
+    state_dir: Path
+
+
+class Launcher:
+    """Starts processes on the descriptors that *resources* holds at that moment."""
+
+    def __init__(self, resources: Resources, settings: Settings) -> None:
+        self._resources = resources
+        self._settings = settings
+
+    def worker(self, worker: Worker, generation: int) -> int:
+        """Start a worker and return its process id; raises `HostError`."""
+        resources = self._resources
+        handshakes = NO_DESCRIPTOR
+        if worker is Worker.INGRESS:
+            handshakes = resources.handshakes.worker.fileno()
+        return spawn(
+            WorkerTask(
+                worker=worker,
+                interface=resources.name,
+                engine=self._settings.engine,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                generation=generation,
+                udp_offload=int(Offload.USO4 in resources.tun.offload),
+                tun_fd=resources.tun.fds[0],
+                udp4_fd=resources.udp.v4.fileno(),
+                udp6_fd=self._udp6(),
+                program_fd=resources.programs[worker].worker.fileno(),
+                handshakes_fd=handshakes,
+                traffic_fd=resources.traffic_fd,
+                counters_fd=resources.counters_fd,
+            )
+        )
+
+    def control(self, lifeline_fd: int) -> int:
+        """Start control and return its process id; raises `HostError`."""
+        resources = self._resources
+        return spawn(
+            ControlTask(
+                interface=resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                state_dir=self._settings.state_dir,
+                journal_path=resources.journal.path,
+                journal_fd=resources.journal.fileno(),
+                lifeline_fd=lifeline_fd,
+                egress_fd=resources.programs[Worker.EGRESS].control.fileno(),
+                ingress_fd=resources.programs[Worker.INGRESS].control.fileno(),
+                handshakes_fd=resources.handshakes.control.fileno(),
+                traffic_fd=resources.traffic_fd,
+                vault_fd=resources.vault_fd,
+                uapi_fd=resources.uapi.fileno(),
+                udp4_fd=resources.udp.v4.fileno(),
+                udp6_fd=self._udp6(),
+            )
+        )
+
+    def _udp6(self) -> int:
+        v6 = self._resources.udp.v6
+        return NO_DESCRIPTOR if v6 is None else v6.fileno()

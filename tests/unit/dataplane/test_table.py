@@ -1,0 +1,254 @@
+"""The forwarding table: idempotent commands, and the swap after a reset."""
+
+from dataclasses import replace
+
+import pytest
+
+from meshnode.dataplane.table import (
+    HELD_PER_REPORT,
+    ForwardingTable,
+    TablePeer,
+    TableSession,
+)
+from meshnode.forwarding import (
+    AddAllowedIps,
+    AddPeer,
+    Command,
+    HeldSession,
+    InstallSession,
+    ProgramComplete,
+    RemoveAllowedIps,
+    RemovePeer,
+    Reset,
+    RetireSession,
+    Session,
+    SessionsHeld,
+    SetEndpoint,
+    SetIdentity,
+    SetLink,
+    UseSession,
+)
+from meshnode.types import Endpoint, Path, Prefix
+
+Table = ForwardingTable[TablePeer[TableSession], TableSession]
+
+PATH = Path(Endpoint("192.0.2.1", 51820))
+OTHER_PATH = Path(Endpoint("192.0.2.2", 51820))
+NET = Prefix.parse("10.0.0.0/24")
+HOST = Prefix.parse("10.0.0.7/32")
+INSIDE = bytes((10, 0, 0, 7))
+
+
+def session(index: int, *, born_at: float = 1.0) -> Session:
+    """Build a session whose keys tell it from others."""
+    key = index.to_bytes(4, "big") * 8
+    return Session(index, index + 1000, key, key[::-1], born_at, index % 2 == 0)
+
+
+def new_table(generation: int = 3) -> Table:
+    """Build a table as a worker of that generation has at its start."""
+    return ForwardingTable(generation, TablePeer, TableSession)
+
+
+def apply(table: Table, *commands: Command) -> None:
+    """Obey commands that must be for us."""
+    for command in commands:
+        assert table.apply(command) is not None, command
+
+
+@pytest.fixture
+def table() -> Table:
+    """A table with two peers; the first has a session in use."""
+    built = new_table()
+    apply(
+        built,
+        Reset(3),
+        SetLink(1400, True),
+        AddPeer(1),
+        SetEndpoint(1, PATH),
+        AddAllowedIps(1, (NET,)),
+        AddPeer(2),
+        ProgramComplete(),
+        InstallSession(1, session(11)),
+        UseSession(1, 11),
+        InstallSession(2, session(22)),
+    )
+    return built
+
+
+def test_nothing_is_obeyed_before_our_reset() -> None:
+    """Commands and resets for an earlier worker change nothing."""
+    built = new_table()
+    for command in (AddPeer(1), SetLink(1300, True), Reset(2), AddPeer(1)):
+        assert built.apply(command) is None
+    assert not built.peers
+    assert not built.is_up
+
+
+def test_a_stale_reset_disturbs_no_program(table: Table) -> None:
+    """A reset for another generation is not for us, at any time."""
+    assert table.apply(Reset(2)) is None
+    apply(table, ProgramComplete())
+    assert set(table.peers) == {1, 2}
+
+
+def test_commands_take_effect(table: Table) -> None:
+    """Every attribute the halves read is set by its command."""
+    apply(table, SetIdentity(bytes(32)))
+    assert (table.mtu, table.is_up, table.public_key) == (1400, True, bytes(32))
+    assert table.peers[1].path == PATH
+    assert table.routes.lookup(INSIDE) == 1
+    assert table.peers[1].in_use is table.sessions[11]
+    assert table.sessions[22].slot == 2
+    assert table.sessions[11].expires_at == 181.0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        AddPeer(1),
+        SetEndpoint(1, PATH),
+        AddAllowedIps(1, (NET,)),
+        InstallSession(1, session(11)),
+        UseSession(1, 11),
+        ProgramComplete(),
+        RetireSession(1, 99),
+        RetireSession(2, 11),
+        RemovePeer(9),
+        RemoveAllowedIps(2, (NET,)),
+        UseSession(1, 22),
+        UseSession(1, 99),
+        UseSession(9, 11),
+        InstallSession(9, session(33)),
+        SetEndpoint(9, PATH),
+        AddAllowedIps(9, (HOST,)),
+    ],
+)
+def test_repeated_or_misdirected_commands_change_nothing(
+    table: Table, command: Command
+) -> None:
+    """What is there already, or names what is not there, has no effect."""
+    peers, sessions = dict(table.peers), dict(table.sessions)
+    apply(table, command)
+    assert table.peers == peers
+    assert table.sessions == sessions
+    assert table.peers[1].path == PATH
+    assert table.peers[1].in_use is sessions[11]
+    assert table.peers[2].in_use is None
+    assert table.routes.lookup(INSIDE) == 1
+
+
+def test_a_new_session_under_an_old_index_replaces_it(table: Table) -> None:
+    """Other keys are another session: the old one is retired first."""
+    apply(table, InstallSession(1, replace(session(11), born_at=50.0)))
+    assert table.peers[1].in_use is None
+    assert table.sessions[11].expires_at == 230.0
+
+
+def test_retiring_the_session_in_use(table: Table) -> None:
+    """A retired session is neither found nor used."""
+    apply(table, RetireSession(1, 11))
+    assert set(table.sessions) == {22}
+    assert table.peers[1].in_use is None
+
+
+def test_removing_a_peer_removes_what_it_had(table: Table) -> None:
+    """Sessions and prefixes go with their peer, those of others stay."""
+    apply(table, RemovePeer(1))
+    assert set(table.peers) == {2}
+    assert set(table.sessions) == {22}
+    assert table.routes.lookup(INSIDE) is None
+
+
+def test_prefixes_move(table: Table) -> None:
+    """A prefix given to another peer leaves its first owner."""
+    apply(table, AddAllowedIps(2, (NET,)))
+    assert table.routes.lookup(INSIDE) == 2
+    apply(table, RemoveAllowedIps(1, (NET,)))
+    assert table.routes.lookup(INSIDE) == 2
+    apply(table, RemoveAllowedIps(2, (NET,)))
+    assert table.routes.lookup(INSIDE) is None
+
+
+def test_reset_answers_with_the_sessions() -> None:
+    """Control learns of every session, and of none."""
+    built = new_table()
+    assert built.apply(Reset(3)) == [SessionsHeld((), last=True)]
+
+
+def test_held_sessions_are_told_exactly(table: Table) -> None:
+    """Age, role and use are those of the installed sessions."""
+    assert table.apply(Reset(3)) == [
+        SessionsHeld(
+            (
+                HeldSession(1, 11, 1.0, is_initiator=False, in_use=True),
+                HeldSession(2, 22, 1.0, is_initiator=True, in_use=False),
+            ),
+            last=True,
+        )
+    ]
+
+
+def test_many_held_sessions_come_in_parts(table: Table) -> None:
+    """No part is longer than the limit; only the final one says so."""
+    count = 2 * HELD_PER_REPORT + 1
+    for number in range(count - 2):
+        apply(table, InstallSession(1, session(100 + number)))
+    reports = table.apply(Reset(3))
+    assert reports is not None
+    assert [len(part.sessions) for part in reports] == [100, 100, 1]  # type: ignore[union-attr]
+    assert [part.last for part in reports] == [False, False, True]  # type: ignore[union-attr]
+
+
+def test_traffic_flows_until_the_program_is_complete(table: Table) -> None:
+    """The old table is in use until the new one is whole, then all at once."""
+    apply(table, Reset(3), AddPeer(2), SetEndpoint(2, OTHER_PATH))
+    apply(table, AddAllowedIps(2, (HOST,)))
+    assert set(table.peers) == {1, 2}
+    assert table.peers[1].path == PATH
+    assert table.peers[2].path is None
+    assert table.routes.lookup(INSIDE) == 1
+    apply(table, ProgramComplete())
+    assert set(table.peers) == {2}
+    assert table.peers[2].path == OTHER_PATH
+    assert table.routes.lookup(INSIDE) == 2
+    assert table.routes.lookup(bytes((10, 0, 0, 8))) is None
+    assert set(table.sessions) == {22}
+
+
+def test_sessions_survive_a_program(table: Table) -> None:
+    """A peer that stays keeps its object, so its counters and what is staged."""
+    peer, kept = table.peers[1], table.sessions[11]
+    apply(table, Reset(3), AddPeer(1), SetEndpoint(1, OTHER_PATH), ProgramComplete())
+    assert table.peers[1] is peer
+    assert table.sessions == {11: kept}
+    assert peer.in_use is kept
+    assert peer.path == OTHER_PATH
+
+
+def test_an_endpoint_not_programmed_is_forgotten(table: Table) -> None:
+    """The new table is the whole truth about paths, too."""
+    apply(table, Reset(3), AddPeer(1), ProgramComplete())
+    assert table.peers[1].path is None
+
+
+def test_a_program_can_start_over(table: Table) -> None:
+    """Control may die in the middle: the next reset begins afresh."""
+    apply(table, Reset(3), AddPeer(5), Reset(3), AddPeer(1), ProgramComplete())
+    assert set(table.peers) == {1}
+
+
+def test_sessions_of_new_peers_during_a_program(table: Table) -> None:
+    """A handshake may finish before the program is complete."""
+    apply(
+        table,
+        Reset(3),
+        AddPeer(5),
+        InstallSession(5, session(55)),
+        UseSession(5, 55),
+        AddPeer(6),
+        RemovePeer(6),
+        ProgramComplete(),
+    )
+    assert table.peers[5].in_use is table.sessions[55]
+    assert set(table.peers) == {5}
