@@ -86,6 +86,8 @@ def main() -> int:
     """
     options = _options()
     failed: dict[str, str] = {}
+    busy = measure.busy_share(2)
+    print(f"before the start the machine was {busy:.0%} busy", file=sys.stderr)
     with ExitStack() as stack:
         rows = []
         for name in options.only:
@@ -99,7 +101,7 @@ def main() -> int:
                 print(f"round {number + 1}: {row.tunnel.name}", file=sys.stderr)
                 _measure_round(row, options.seconds)
     print(_table(rows))
-    path = _write(options.json, rows, failed, options)
+    path = _write(options.json, rows, failed, busy, options)
     print(f"\nwritten to {path}")
     for row in rows:
         for failure in dict.fromkeys(row.failures):
@@ -241,6 +243,7 @@ def _write(
     path: Path | None,
     rows: Sequence[Row],
     failed: Mapping[str, str],
+    busy: float,
     options: argparse.Namespace,
 ) -> Path:
     now = datetime.now(UTC)
@@ -253,6 +256,7 @@ def _write(
         "kernel": platform.release(),
         "processor": _processor(),
         "processors": os.cpu_count(),
+        "busy_before": busy,
         "python": platform.python_version(),
         "rounds": options.rounds,
         "seconds": options.seconds,

@@ -7,6 +7,7 @@ time is that of the whole machine, from `/proc/stat`: whatever else runs is in i
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,13 @@ class RoundTrips:
     p50_ms: float
     p99_ms: float
     answered: float
+
+
+def busy_share(seconds: float) -> float:
+    """Return how busy the machine is by itself: 1.0 is all processors, all the time."""
+    before = _busy_seconds()
+    time.sleep(seconds)
+    return (_busy_seconds() - before) / seconds / (os.cpu_count() or 1)
 
 
 def tcp(

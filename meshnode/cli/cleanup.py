@@ -20,9 +20,9 @@ def cleanup(run_dir: Path, as_json: bool) -> None:
     what it did. It leaves the changes of nodes that are running alone.
     """
     # Netlink takes long to import, and is needed here only.
-    from meshnode.host import journal
+    from meshnode.node.cleanup import clean_up
 
-    undone = journal.cleanup(run_dir)
+    undone = clean_up(run_dir)
     if as_json:
         print_json({"undone": undone})
         return

@@ -1,0 +1,206 @@
+"""UDP sockets over loopback: segments, local addresses, and refused sends."""
+
+import errno
+import logging
+import select
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from meshnode.crypto.transport import Arena
+from meshnode.dataplane.interface import Burst
+from meshnode.dataplane.reference import udp
+from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
+from meshnode.types import Endpoint, Path, Source
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+Refuse = Callable[[bytes, list[tuple[int, int, bytes]]], int]
+
+
+class ChoosySocket(socket.socket):
+    """A socket whose sends fail as a test wants."""
+
+    refuse: Refuse = staticmethod(lambda data, ancillary: 0)
+    sends = 0
+
+    def sendmsg(self, buffers, ancillary=(), flags=0, address=None):  # type: ignore[no-untyped-def,override]
+        """Fail with the error number the test gives, else send."""
+        self.sends += 1
+        code = self.refuse(bytes(buffers[0]), list(ancillary))
+        if code:
+            raise OSError(code, "refused")
+        return super().sendmsg(buffers, ancillary, flags, address)
+
+
+@pytest.fixture
+def opened() -> Iterator[list[socket.socket]]:
+    """Sockets to be closed at the end."""
+    sockets: list[socket.socket] = []
+    yield sockets
+    for one in sockets:
+        one.close()
+
+
+def bind(opened: list[socket.socket], version: int) -> ChoosySocket:
+    """Bind a socket to the loopback address."""
+    sock = ChoosySocket(FAMILY[version], socket.SOCK_DGRAM)
+    opened.append(sock)
+    sock.bind((LOOPBACK[version], 0))
+    return sock
+
+
+def path_to(sock: socket.socket, source: Source | None = None) -> Path:
+    """Return the path that leads to *sock*."""
+    host, port = sock.getsockname()[:2]
+    return Path(Endpoint(host, port), source)
+
+
+def receive(sock: UdpSocket, arena: Arena) -> list[tuple[bytes, Path]]:
+    """Receive until nothing waits; return datagrams and where they came from."""
+    poller = select.poll()
+    poller.register(sock.fileno(), select.POLLIN)
+    datagrams = []
+    while poller.poll(100 if datagrams else 5000):
+        received = sock.receive_into(arena)
+        assert received is not None
+        length, size, path = received
+        data = bytes(arena.data[:length])
+        datagrams += [(data[at : at + size], path) for at in range(0, length, size)]
+    return datagrams
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("sizes", [(1452,) * 45, (1452, 1452, 80), (32,), (48,) * 64])
+def test_a_burst_arrives_as_datagrams(
+    opened: list[socket.socket], version: int, sizes: tuple[int, ...]
+) -> None:
+    """What one call sent arrives in order, with the sender and our local address."""
+    sender, receiver = bind(opened, version), bind(opened, version)
+    to, back = UdpSocket(receiver), UdpSocket(sender)
+    datagrams = [bytes((number,)) * size for number, size in enumerate(sizes)]
+    burst = Burst(path_to(receiver), sizes[0], bytearray(b"".join(datagrams)))
+    assert back.send(burst) == 0
+    assert sender.sends == 1
+    received = receive(to, Arena(RECEIVE_BYTES))
+    assert [data for data, _ in received] == datagrams
+    for _, path in received:
+        assert path.remote == path_to(sender).remote
+        assert path.source is not None
+        assert path.source.host == LOOPBACK[version]
+    assert len({id(path) for _, path in received}) == 1
+    assert to.receive_into(Arena(RECEIVE_BYTES)) is None
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_local_address_is_kept(opened: list[socket.socket], version: int) -> None:
+    """A source that exists is used, whatever the route would choose."""
+    receiver = UdpSocket(bind(opened, version))
+    sock = socket.socket(FAMILY[version], socket.SOCK_DGRAM)
+    opened.append(sock)
+    local = "127.0.0.77" if version == 4 else "::1"
+    path = path_to(opened[0], Source(local))
+    assert UdpSocket(sock).send(Burst(path, 40, bytearray(40))) == 0
+    [(_, came_by)] = receive(receiver, Arena(RECEIVE_BYTES))
+    assert came_by.remote.host == local
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("version", "gone"), [(4, "192.0.2.55"), (6, "2001:db8::55")])
+def test_a_lost_local_address_is_no_error(
+    opened: list[socket.socket], version: int, gone: str, count: int
+) -> None:
+    """If the address has gone, the datagrams leave from another."""
+    sender, receiver = bind(opened, version), UdpSocket(bind(opened, version))
+    path = path_to(opened[1], Source(gone, 0))
+    assert UdpSocket(sender).send(Burst(path, 40, bytearray(40 * count))) == 0
+    assert len(receive(receiver, Arena(RECEIVE_BYTES))) == count
+
+
+def burst_to(receiver: socket.socket) -> Burst:
+    """Build a burst of three datagrams."""
+    return Burst(path_to(receiver), 100, bytearray(250))
+
+
+def fails_if_segmented(code: int) -> Refuse:
+    """Make a rule that refuses calls with several datagrams."""
+    return lambda data, ancillary: code if len(data) > 100 else 0
+
+
+def test_without_segmentation_datagrams_go_alone(
+    opened: list[socket.socket], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device that cannot segment is found out once, and said once."""
+    sender, receiver = bind(opened, 4), UdpSocket(bind(opened, 4))
+    sender.refuse = fails_if_segmented(errno.EIO)
+    sock = UdpSocket(sender)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert sock.send(burst_to(opened[1])) == 0
+    assert sender.sends == 1 + 3 + 3
+    assert len(caplog.records) == 1
+    received = receive(receiver, Arena(RECEIVE_BYTES))
+    assert [len(data) for data, _ in received] == [100, 100, 50] * 2
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EMSGSIZE])
+def test_a_narrow_path_does_not_end_segmentation(
+    opened: list[socket.socket], code: int
+) -> None:
+    """Segments too large for one path go alone; the next burst is tried again."""
+    sender, receiver = bind(opened, 4), UdpSocket(bind(opened, 4))
+    sender.refuse = fails_if_segmented(code)
+    sock = UdpSocket(sender)
+    assert sock.send(burst_to(opened[1])) == 0
+    assert sender.sends == 4
+    sender.refuse = lambda data, ancillary: 0
+    assert sock.send(burst_to(opened[1])) == 0
+    assert sender.sends == 5
+    assert len(receive(receiver, Arena(RECEIVE_BYTES))) == 6
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.ENETUNREACH,
+        errno.EMSGSIZE,
+        errno.EPERM,
+        errno.ENOBUFS,
+        errno.ECONNREFUSED,
+        errno.EAGAIN,
+        errno.EHOSTUNREACH,
+    ],
+)
+def test_refused_sends_are_counted(opened: list[socket.socket], code: int) -> None:
+    """No error number is fatal; every datagram of the burst is counted."""
+    sender, receiver = bind(opened, 4), bind(opened, 4)
+    sender.refuse = lambda data, ancillary: code
+    sock = UdpSocket(sender)
+    assert sock.send(burst_to(receiver)) == 3
+    assert sock.send(Burst(path_to(receiver), 40, bytearray(40))) == 1
+    sender.refuse = lambda data, ancillary: 0
+    assert sock.send(burst_to(receiver)) == 0
+
+
+def test_a_full_buffer_holds_the_sender_back(opened: list[socket.socket]) -> None:
+    """A send that would block is tried again once there is room."""
+    sender, receiver = bind(opened, 4), bind(opened, 4)
+    attempts = iter((errno.EAGAIN, 0))
+    sender.refuse = lambda data, ancillary: next(attempts)
+    assert UdpSocket(sender).send(burst_to(receiver)) == 0
+    assert sender.sends == 2
+
+
+def test_known_paths_are_bounded(
+    opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Datagrams from many senders do not fill memory."""
+    monkeypatch.setattr(udp, "MAX_KNOWN_PATHS", 3)
+    receiver = UdpSocket(bind(opened, 4))
+    for _ in range(10):
+        UdpSocket(bind(opened, 4)).send(Burst(path_to(opened[0]), 40, bytearray(40)))
+    paths = {path for _, path in receive(receiver, Arena(RECEIVE_BYTES))}
+    assert len(paths) == 10
+    assert len(receiver._paths) <= 3

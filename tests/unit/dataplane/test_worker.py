@@ -1,0 +1,269 @@
+"""The process loop: commands first, packets, reports that wait, and the end."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from meshnode.codec.datagram import decode_datagram
+from meshnode.codec.forwarding import decode_report, encode_command
+from meshnode.dataplane import worker
+from meshnode.dataplane.interface import DeviceGoneError
+from meshnode.dataplane.worker import COUNTERS_BYTES, SOCKETS, WorkerEnd
+from meshnode.errors import DropReason
+from meshnode.forwarding import (
+    AddPeer,
+    Command,
+    DropStaged,
+    EndpointMoved,
+    NeedSession,
+    Report,
+    SendKeepalive,
+)
+from meshnode.types import Datagram, Endpoint, Path
+
+PATH = Path(Endpoint("192.0.2.1", 51820))
+OTHER_PATH = Path(Endpoint("192.0.2.2", 51820))
+PATIENCE = 20.0
+
+
+class FakeEngine:
+    """Reads bytes from a descriptor as packets, and notes what happens.
+
+    `b"!"` is the end of the device.
+    """
+
+    def __init__(self, device: socket.socket) -> None:
+        self.drops = dict.fromkeys(DropReason, 0)
+        self.device = device
+        self.log: list[object] = []
+        self.outgoing: list[Report] = []
+        self.messages: list[Datagram] = []
+        self.on_command: Callable[[Command], None] = lambda command: None
+        self.is_closed = False
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Note a command."""
+        self.log.append(command)
+        self.on_command(command)
+
+    def descriptors(self) -> Sequence[int]:
+        """Poll the device."""
+        return (self.device.fileno(),)
+
+    def pump(self, descriptor: int, *, now: float) -> None:
+        """Note a packet."""
+        packet = os.read(descriptor, 100)
+        self.log.append(packet)
+        if packet == b"!":
+            raise DeviceGoneError("gone")
+        self.drops[DropReason.NO_ROUTE] += 1
+
+    def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Take the first socket for the device from now on."""
+        self.device.close()
+        self.device = sockets[0]
+        self.log.append(len(sockets))
+
+    def reports(self) -> list[Report]:
+        """Hand over the reports a test has put here."""
+        outgoing, self.outgoing = self.outgoing, []
+        return outgoing
+
+    def handshakes(self) -> list[Datagram]:
+        """Hand over the messages a test has put here."""
+        messages, self.messages = self.messages, []
+        return messages
+
+    def close(self) -> None:
+        """Note the end."""
+        self.is_closed = True
+        self.device.close()
+
+
+class Rig:
+    """A worker in a thread, and the far ends of all its links."""
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_SEQPACKET
+        device, self.device = socket.socketpair(socket.AF_UNIX, kind)
+        self.program, self._worker_program = socket.socketpair(socket.AF_UNIX, kind)
+        self.up, self._worker_up = socket.socketpair(socket.AF_UNIX, kind)
+        for link in (self.program, self.up):
+            link.settimeout(PATIENCE)
+        self.engine = FakeEngine(device)
+        self.counters = bytearray(COUNTERS_BYTES)
+        self.end: list[WorkerEnd] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        self.end.append(
+            worker.run_ingress(
+                self.engine,
+                self._worker_program,
+                self._worker_up,
+                counters=memoryview(self.counters),
+                clock=lambda: 5.0,
+            )
+        )
+
+    def send(self, *commands: Command) -> None:
+        """Send commands."""
+        for command in commands:
+            self.program.send(encode_command(command))
+
+    def next_report(self) -> Report:
+        """Wait for a report."""
+        return decode_report(self.program.recv(65536))
+
+    def finish(self) -> WorkerEnd:
+        """Wait for the end."""
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        return self.end[0]
+
+    def close(self) -> None:
+        """End the worker and close everything."""
+        self.program.close()
+        if self._thread.ident is not None:
+            self._thread.join(PATIENCE)
+        for link in (self._worker_program, self.up, self._worker_up, self.device):
+            link.close()
+        self.engine.device.close()
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A worker that has not been started."""
+    made = Rig()
+    yield made
+    made.close()
+
+
+def answer_with(rig: Rig, *reports: Report) -> None:
+    """Let the engine report after the next command."""
+    rig.engine.on_command = lambda command: rig.engine.outgoing.extend(reports)
+
+
+def test_commands_come_before_packets(rig: Rig) -> None:
+    """What control has said by then holds for the packet."""
+    rig.send(AddPeer(1), AddPeer(2))
+    rig.device.send(b"packet")
+    rig.device.send(b"!")
+    rig.start()
+    assert rig.finish() is WorkerEnd.DEVICE_GONE
+    assert rig.engine.log == [AddPeer(1), AddPeer(2), b"packet", b"!"]
+    assert rig.engine.is_closed
+
+
+def test_a_closed_link_ends_the_worker(rig: Rig) -> None:
+    """With nobody to obey there is nothing to do; the engine is closed."""
+    rig.start()
+    rig.send(AddPeer(1))
+    rig.program.close()
+    assert rig.finish() is WorkerEnd.CHANNEL_CLOSED
+    assert rig.engine.log == [AddPeer(1)]
+    assert rig.engine.is_closed
+
+
+def test_reports_reach_control(rig: Rig) -> None:
+    """In order, one message each."""
+    answer_with(rig, NeedSession(1), EndpointMoved(2, PATH), NeedSession(3))
+    rig.start()
+    rig.send(AddPeer(1))
+    reports = [rig.next_report() for _ in range(3)]
+    assert reports == [NeedSession(1), EndpointMoved(2, PATH), NeedSession(3)]
+
+
+def test_reports_wait_for_control(rig: Rig) -> None:
+    """A full link loses nothing and blocks nothing; equal reports wait once."""
+    many = [NeedSession(slot) for slot in range(3000)]
+    moves: list[Report] = [EndpointMoved(1, PATH), EndpointMoved(1, OTHER_PATH)]
+    answer_with(rig, *many, *moves, *many)
+    rig.start()
+    rig.send(AddPeer(1))
+    # The worker goes on obeying while its reports wait.
+    done = threading.Event()
+    rig.engine.on_command = lambda command: done.set()
+    rig.send(SendKeepalive(1))
+    assert done.wait(PATIENCE)
+    rig.engine.on_command = lambda command: rig.engine.outgoing.append(
+        NeedSession(4000)
+    )
+    rig.send(DropStaged(1))
+    seen: list[Report] = []
+    while NeedSession(4000) not in seen:
+        seen.append(rig.next_report())
+    assert set(seen) == {*many, EndpointMoved(1, OTHER_PATH), NeedSession(4000)}
+    assert seen[:3000] == many
+    # Sent before the second copy came, some may be told twice; never all.
+    assert len(seen) < 2 * len(many)
+
+
+def test_new_sockets_arrive_beside_a_message(rig: Rig) -> None:
+    """Their descriptors replace the ones polled."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    rig.start()
+    with ours, theirs:
+        socket.send_fds(rig.program, [SOCKETS], [theirs.fileno()])
+        ours.send(b"by the new socket")
+        ours.send(b"!")
+        assert rig.finish() is WorkerEnd.DEVICE_GONE
+    assert rig.engine.log == [1, b"by the new socket", b"!"]
+
+
+def test_handshakes_go_up(rig: Rig) -> None:
+    """They leave by their own link, with their path."""
+    wanted = [Datagram(b"one", PATH), Datagram(b"two", OTHER_PATH)]
+    rig.engine.messages = list(wanted)
+    rig.start()
+    rig.send(AddPeer(1))
+    assert [decode_datagram(rig.up.recv(1000)) for _ in range(2)] == wanted
+
+
+def test_handshakes_are_dropped_when_control_is_busy(rig: Rig) -> None:
+    """A full link costs messages, which are counted, and never the worker's time."""
+    rig.engine.messages = [Datagram(bytes(148), PATH)] * 5000
+    rig.start()
+    rig.send(AddPeer(1))
+    rig.device.send(b"!")
+    assert rig.finish() is WorkerEnd.DEVICE_GONE
+    arrived = 0
+    rig.up.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while rig.up.recv(1000):
+            arrived += 1
+    words = memoryview(rig.counters).cast("Q")
+    dropped = words[list(DropReason).index(DropReason.QUEUE_FULL)]
+    assert 0 < arrived < 5000
+    assert arrived + dropped == 5000
+
+
+def test_drops_are_published(rig: Rig) -> None:
+    """The shared counters show every reason in its place."""
+    rig.start()
+    for _ in range(3):
+        rig.device.send(b"packet")
+    answer_with(rig, NeedSession(1))
+    rig.device.send(b"packet")
+    rig.send(AddPeer(1))
+    rig.next_report()
+    rig.device.send(b"!")
+    rig.finish()
+    words = list(memoryview(rig.counters).cast("Q"))
+    wanted = [0] * len(DropReason)
+    wanted[list(DropReason).index(DropReason.NO_ROUTE)] = 4
+    assert words == wanted
+
+
+def test_egress_needs_no_handshake_link(rig: Rig) -> None:
+    """The sending direction runs by the same loop."""
+    rig.device.send(b"!")
+    end = worker.run_egress(rig.engine, rig._worker_program)
+    assert end is WorkerEnd.DEVICE_GONE
