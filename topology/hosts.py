@@ -18,19 +18,18 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self
+from types import TracebackType
+from typing import Any, Self
 
 from topology import leaks
+from topology.interrupts import signals_end_the_block, signals_held_back
 from topology.leaks import LeakFound
 from topology.processes import (
-    END_GRACE,
     POLL,
     LabError,
     Process,
@@ -41,8 +40,6 @@ from topology.processes import (
 
 COMMAND_TIMEOUT = 15.0
 """Seconds a command may take unless told otherwise."""
-
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ class Lab:
         self._handlers = ExitStack()
 
     def __enter__(self) -> Self:
-        self._handlers.enter_context(_signals_end_the_block())
+        self._handlers.enter_context(signals_end_the_block())
         return self
 
     def __exit__(
@@ -202,7 +199,7 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            with _signals_held_back():
+            with signals_held_back():
                 left = self._close()
         finally:
             self._handlers.close()
@@ -354,49 +351,3 @@ def wait_until(
         if time.monotonic() > deadline:
             raise LabError(f"not within {timeout:g} s: {what}")
         time.sleep(POLL)
-
-
-@contextmanager
-def _signals_end_the_block() -> Iterator[None]:
-    # Python turns SIGINT into an exception by itself, but dies of the others without
-    # running a single `finally`.
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        # Not SystemExit: a test runner would take that for one failed test.
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    old = {
-        number: signal.signal(number, leave)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL
-    }
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    # A second, impatient Ctrl-C must not stop the removal half-way. Its length is
-    # bounded: every step above has a time limit.
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
-
-
-__all__ = [
-    "END_GRACE",
-    "Host",
-    "HostState",
-    "Lab",
-    "LabError",
-    "LeakFound",
-    "Port",
-    "wait_until",
-]

@@ -28,13 +28,16 @@ class TimestampMarks:
         self._latest = b""
 
     def follow(self, public_key: PublicKey | None) -> bytes:
-        """Keep marks for this key from now on, and return its saved one or b"".
+        """Keep marks for this key from now on.
 
         What was saved for the last key is saved for the new one too: timestamps
         already reserved may be used under it without being reserved again.
 
+        Returns:
+            The key's mark if it is beyond all that this object saved, else b"".
+
         Raises:
-            HostError: if that cannot be written; the last key is still followed.
+            HostError: if a mark cannot be written; the last key is still followed.
         """
         if public_key is None:
             self._path = None
@@ -45,7 +48,7 @@ class TimestampMarks:
         if self._latest > known:
             _write(path, self._latest)
         self._path = path
-        return max(known, self._latest)
+        return known if known > self._latest else b""
 
     def save(self, mark: bytes) -> None:
         """Make *mark* durable for the key that is followed.
@@ -76,7 +79,8 @@ def _write(path: Path, mark: bytes) -> None:
     """Replace the file durably: write aside, sync, rename, sync the directory."""
     aside = path.with_suffix(".new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
             file.write(f"{mark.hex()}\n")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from meshnode.crypto.keys import PublicKey
 from meshnode.deadlines import Deadline
 from meshnode.simulation.application import Application
 from meshnode.simulation.clock import Clock
@@ -50,6 +49,7 @@ class SimulatedHost:
         self.index = index
         self.clock = clock
         self.private_key = world.new_key(name)
+        self.public_key = self.private_key.public_key()
         self.application = Application(
             index, send=self.send_packet, number=world.next_packet_number
         )
@@ -73,11 +73,6 @@ class SimulatedHost:
         """Boottime seconds; never goes back while the machine runs."""
         self._now = max(self._now, self.clock.boottime(self.world.now))
         return self._now
-
-    @property
-    def public_key(self) -> PublicKey:
-        """Our static public key."""
-        return self.private_key.public_key()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -163,6 +158,7 @@ class SimulatedHost:
         """Apply a change, as `wg set` would."""
         if change.private_key is not None:
             self.private_key = change.private_key
+            self.public_key = change.private_key.public_key()
         with self.world.watch.configuring(self):
             self.engine.configure(change, now=self.now)
             self.supervisor.configured = self.engine.state()

@@ -6,6 +6,7 @@ Production code offers no such view: nothing but a test has a use for it.
 from typing import TYPE_CHECKING
 
 from meshnode.wireguard.peer import Peer
+from meshnode.wireguard.timers import Timer
 
 if TYPE_CHECKING:
     from meshnode.simulation.control import Control
@@ -15,6 +16,24 @@ if TYPE_CHECKING:
 def peers(control: "Control") -> dict[int, Peer]:
     """Return the engine's peers by slot."""
     return control.engine._configuration.peers
+
+
+def will_handshake(control: "Control", slot: int) -> bool:
+    """Whether a timer of the peer runs that leads to a handshake."""
+    peer = peers(control).get(slot)
+    if peer is None:
+        return True
+    traffic = control.engine._shared.traffic.read(slot)
+    leading = (
+        Timer.RETRANSMIT_HANDSHAKE,
+        Timer.NEW_HANDSHAKE,
+        Timer.PERSISTENT_KEEPALIVE,
+    )
+    return any(
+        at is not None
+        for timer, at in peer._timers._expiries(traffic)
+        if timer in leading
+    )
 
 
 def is_up(control: "Control") -> bool:

@@ -32,8 +32,7 @@ class ArmedTimers(Invariant):
                 continue
             if not inside.has_identity(control):
                 continue
-            peer = inside.peers(control).get(slot)
-            if peer is not None and peer.next_deadline() is None:
+            if not inside.will_handshake(control, slot):
                 name = host.name_of_slot(slot)
                 self.fail(host, f"{count} packets wait for {name} and no timer runs")
 

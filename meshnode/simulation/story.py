@@ -41,7 +41,7 @@ def _line(columns: list[str], row: Row) -> str:
     if row.sender not in columns:
         return f"{time}{row.sender}: {row.label}"
     start = columns.index(row.sender)
-    if not row.receiver or row.receiver not in columns:
+    if row.receiver not in columns:
         return time + _note(columns, start, row)
     return time + _arrow(columns, start, columns.index(row.receiver), row)
 
@@ -50,6 +50,8 @@ def _note(columns: list[str], position: int, row: Row) -> str:
     bars = _bars(len(columns))
     offset = position * _COLUMN
     text = f"* {row.label}"
+    if row.mark is not Mark.NONE:
+        text += f" ({row.mark.value})"
     return (bars[:offset] + text + bars[offset + len(text) :]).rstrip()
 
 

@@ -86,7 +86,8 @@ class Peer:
         self._attempts = 0
         self._last_handshake_sent_at = NEVER
         self._last_initiation_at = NEVER
-        self._last_timestamp_sent = b""
+        # If it was removed and is added again, it remembers what we sent it before.
+        self._last_timestamp_sent = shared.timestamps.latest
         self._watched = False
         self._timers.silence_jitter = shared.jitter()
         self._renew_handshake()
@@ -170,14 +171,20 @@ class Peer:
         self._retire(self.keypairs.clear(), now)
         if had_session:
             self._last_handshake_sent_at = NEVER
+            self._timers.retransmit_at = None
             self.begin_handshake(now=now)
 
     # --- handshake ---
 
     def begin_handshake(self, *, now: float) -> None:
-        """Ask for a new session; counts as the first attempt of up to 18 more."""
+        """Ask for a new session; counts as the first attempt of up to 18 more.
+
+        If we are asking already, the retransmission comes at its own time: two peers
+        whose keepalives or packets keep step would else cross with each of them.
+        """
         self._attempts = 0
-        self._send_initiation(now)
+        if self._timers.retransmit_at is None:
+            self._send_initiation(now)
 
     def receive_initiation(
         self, claim: InitiatorClaim, initiation: Initiation, path: Path, *, now: float

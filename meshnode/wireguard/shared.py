@@ -70,6 +70,6 @@ class Shared:
         self.outbox.queued_at = now
         self.outbox.events.append(event)
 
-    def jitter(self, *, limit: float = REKEY_JITTER) -> float:
-        """Draw a random delay in [0, limit) seconds."""
-        return int.from_bytes(self.entropy(4), "little") / 2**32 * limit
+    def jitter(self) -> float:
+        """Draw a random delay of 0 to `REKEY_JITTER` seconds."""
+        return int.from_bytes(self.entropy(4), "little") / 2**32 * REKEY_JITTER

@@ -53,6 +53,11 @@ class TimestampSource:
         if mark:
             self.raise_mark(mark)
 
+    @property
+    def latest(self) -> bytes:
+        """The greatest label given out in this life; zeros for none."""
+        return self._last
+
     def next(self, *, now: float) -> bytes:
         """Return a label greater than every one given out before.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from topology import leaks
-from topology.hosts import Lab, LeakFound, wait_until
-from topology.leaks import UAPI_SOCKETS
+from topology.hosts import Lab, wait_until
+from topology.leaks import UAPI_SOCKETS, LeakFound
 from topology.processes import CommandFailed
 
 pytestmark = pytest.mark.root

@@ -36,7 +36,7 @@ def test_setconf_is_enough(lab: Lab) -> None:
     for number, (device, peer, far) in enumerate(
         [(left, right, right_port), (right, left, left_port)], start=1
     ):
-        device.setconf(
+        device.set_config(
             f"[Interface]\nPrivateKey = {device.keys.private}\n"
             f"ListenPort = {LISTEN_PORT}\n"
             f"[Peer]\nPublicKey = {peer.public_key}\n"

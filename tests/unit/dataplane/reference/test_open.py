@@ -250,6 +250,15 @@ def test_replays_change_nothing(ingress: Ingress) -> None:
     assert ingress.view.read(SLOT) == before
 
 
+def test_a_replayed_counter_costs_no_decryption(ingress: Ingress) -> None:
+    """A counter seen before is refused for that, before its tag is looked at."""
+    ingress.receive(seal_data(PACKET, 0))
+    altered = bytearray(seal_data(PACKET, 0))
+    altered[-1] ^= 1
+    ingress.receive(bytes(altered))
+    assert ingress.dropped() == {DropReason.REPLAY: 1}
+
+
 def test_a_down_link_takes_nothing(ingress: Ingress) -> None:
     """While the interface is down, data and handshakes are dropped."""
     ingress.apply(SetIdentity(OURS), SetLink(MTU, False))

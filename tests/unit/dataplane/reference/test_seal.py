@@ -482,7 +482,7 @@ def facts_of(view: ControlView) -> tuple[int, int, float, float | None]:
 
 
 def test_facts_are_written_with_the_batch(egress: Egress) -> None:
-    """Packets, UDP payload bytes and times are exact; control is told the first time."""
+    """Packets, UDP payload bytes and times are exact; control is told once."""
     egress.send(packet(100), packet(100), packet(1420))
     egress.bursts()
     assert facts_of(egress.view) == (3, 144 + 144 + 1452, NOW, NOW)

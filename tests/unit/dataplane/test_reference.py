@@ -1,0 +1,198 @@
+"""The reference engine over a real TUN device and real sockets, in a namespace."""
+
+import ctypes
+import fcntl
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path as FilePath
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+ROOT = FilePath(__file__).parents[3]
+
+CLONE_NEWNET = 0x40000000
+
+
+def in_new_namespace(body: str) -> str:
+    """Run Python code in a fresh process and network namespace; return its output.
+
+    The namespace ends with the process, so nothing is left to clean up.
+    """
+    prelude = "from tests.unit.dataplane.test_reference import *\nenter_namespace()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", prelude + textwrap.dedent(body)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def enter_namespace() -> None:
+    """Move this process into a network namespace of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    run("ip", "link", "set", "lo", "up")
+
+
+def run(*command: str) -> None:
+    """Run a command that must succeed."""
+    subprocess.run(command, check=True)
+
+
+def open_tun(name: str, address: str) -> int:
+    """Create a TUN device as the supervisor does, bring it up and address it."""
+    descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    flags = 0x0001 | 0x1000 | 0x4000  # IFF_TUN, IFF_NO_PI, IFF_VNET_HDR
+    fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", name.encode(), flags))
+    fcntl.ioctl(descriptor, 0x400454D0, 0x1 | 0x2 | 0x4)  # checksum, TSO
+    run("ip", "address", "add", address, "dev", name)
+    run("ip", "link", "set", name, "mtu", "1420", "up")
+    return descriptor
+
+
+def wait_readable(descriptor: int) -> None:
+    """Wait until something can be read."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    assert poller.poll(10_000)
+
+
+def make_engine(role: str, tun: int, sock: socket.socket):  # type: ignore[no-untyped-def]
+    """Build one direction, programmed with one peer on a second loopback port."""
+    from meshnode.dataplane.interface import WorkerResources, open_engine
+    from meshnode.dataplane.traffic import RECORD_BYTES, TrafficTable
+
+    traffic = TrafficTable(bytearray(8 * RECORD_BYTES))
+    resources = WorkerResources(1, tun, (sock,), traffic)
+    return getattr(open_engine("reference"), role)(resources)
+
+
+PAIR = """
+    from tests.unit.dataplane.reference.halves import *
+    tun = open_tun("t0", "10.0.0.1/24")
+    ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); ours.bind(("127.0.0.1", 0))
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); peer.bind(("127.0.0.1", 0))
+    peer.settimeout(10)
+    path = Path(Endpoint(*peer.getsockname()))
+    def program_engine(engine, *more):
+        for command in (*program(path=path), *more):
+            engine.apply(command, now=BORN_AT)
+"""
+
+
+def test_egress_seals_what_the_kernel_sends() -> None:
+    """A datagram of our host arrives at the peer, sealed; unroutable ones bounce."""
+    output = in_new_namespace(
+        PAIR
+        + """
+    engine = make_engine("egress", tun, ours)
+    program_engine(engine, *start_session(session()))
+    app = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    app.sendto(b"hello", ("10.0.0.9", 7))
+    wanted = []
+    while not any(plain[9:10] == bytes((17,)) for _, plain in wanted):
+        wait_readable(tun)
+        engine.pump(tun, now=BORN_AT + 1)
+        peer.setblocking(False)
+        try:
+            while True: wanted.append(open_data(peer.recv(2000)))
+        except BlockingIOError: pass
+    plain = [p for _, p in wanted if p[9] == 17][0]
+    print(plain[28:33].decode())
+
+    run("ip", "route", "add", "10.5.0.0/24", "dev", "t0")
+    app.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    app.connect(("10.5.0.1", 7))
+    app.send(b"nobody")
+    wait_readable(tun)
+    engine.pump(tun, now=BORN_AT + 1)
+    app.settimeout(10)
+    try: app.recv(10)
+    except OSError as error: print(error.errno)
+
+    run("ip", "link", "delete", "t0")
+    from meshnode.dataplane.interface import DeviceGoneError
+    try: engine.pump(tun, now=BORN_AT + 1)
+    except DeviceGoneError: print("gone")
+    engine.close()
+    """
+    )
+    assert output.split() == ["hello", "113", "gone"]
+
+
+def test_ingress_delivers_what_the_peer_sends() -> None:
+    """Sealed packets reach an application; a down device costs only packets."""
+    output = in_new_namespace(
+        PAIR
+        + """
+    import struct
+    from tests.inner_packets import ip_packet
+    from meshnode.errors import DropReason
+    from meshnode.forwarding import EndpointMoved
+    app = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    app.bind(("10.0.0.1", 7)); app.settimeout(10)
+    engine = make_engine("ingress", tun, ours)
+    program_engine(engine, *start_session(session()))
+    def inner(text):
+        udp = struct.pack(">HHHH", 9, 7, 8 + len(text), 0) + text
+        packet = bytearray(ip_packet(4, 17, udp))
+        packet[12:20] = bytes((10, 0, 0, 2, 10, 0, 0, 1))
+        packet[10:12] = bytes(2)
+        words = sum(struct.unpack(">10H", packet[:20]))
+        packet[10:12] = struct.pack(">H", 0xFFFF - (words % 0xFFFF))
+        return bytes(packet)
+    def send(text, counter):
+        peer.sendto(seal_data(inner(text), counter), ours.getsockname())
+        [descriptor] = engine.descriptors()
+        wait_readable(descriptor)
+        engine.pump(descriptor, now=BORN_AT + 1)
+    send(b"hello", 0)
+    print(app.recv(100).decode())
+    [moved] = [r for r in engine.reports() if isinstance(r, EndpointMoved)]
+    print(moved.path.remote == path.remote, moved.path.source.host)
+
+    run("ip", "link", "set", "t0", "down")
+    send(b"lost", 1)
+    print(engine.drops[DropReason.DEVICE_DOWN])
+    run("ip", "link", "set", "t0", "up")
+    send(b"again", 2)
+    print(app.recv(100).decode())
+
+    ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ours.bind(("127.0.0.1", 0))
+    engine.use_sockets((ours,))
+    send(b"moved", 3)
+    print(app.recv(100).decode())
+
+    run("ip", "link", "delete", "t0")
+    from meshnode.dataplane.interface import DeviceGoneError
+    try: send(b"void", 4)
+    except DeviceGoneError: print("gone")
+    engine.close()
+    """
+    )
+    words = ["hello", "True", "127.0.0.1", "1", "again", "moved", "gone"]
+    assert output.split() == words
+
+
+def test_a_tcp_stream_crosses_two_engines() -> None:
+    """Offloads in both directions carry a megabyte unharmed between two hosts."""
+    output = in_new_namespace(
+        """
+    from tests.unit.dataplane.tunnel import carry_stream
+    print(carry_stream(1_000_000))
+    """
+    )
+    assert output.split() == ["1000000", "equal"]

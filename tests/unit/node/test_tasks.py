@@ -1,0 +1,76 @@
+"""What a child is told on its command line."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from meshnode.codec.lifeline import Worker
+from meshnode.node.tasks import (
+    NO_DESCRIPTOR,
+    ControlTask,
+    WorkerTask,
+    arguments_of,
+    descriptors_of,
+    parse_task,
+)
+
+WORKER = WorkerTask(
+    worker=Worker.INGRESS,
+    interface="wg=0",
+    engine="reference",
+    log_level="info",
+    parent=77,
+    generation=3,
+    udp_offload=1,
+    tun_fd=10,
+    udp4_fd=11,
+    udp6_fd=NO_DESCRIPTOR,
+    program_fd=12,
+    handshakes_fd=13,
+    traffic_fd=14,
+    counters_fd=15,
+)
+CONTROL = ControlTask(
+    interface="wg0",
+    log_level="debug",
+    parent=77,
+    state_dir=Path("/a directory/with=signs"),
+    journal_path=Path("/run/x.journal"),
+    journal_fd=3,
+    lifeline_fd=4,
+    egress_fd=5,
+    ingress_fd=6,
+    handshakes_fd=7,
+    traffic_fd=8,
+    vault_fd=9,
+    uapi_fd=10,
+    udp4_fd=11,
+    udp6_fd=12,
+)
+
+
+def test_tasks_survive_the_command_line() -> None:
+    """What is parsed is what was meant, whatever characters are in it."""
+    assert parse_task(WorkerTask, arguments_of(WORKER)) == WORKER
+    assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
+
+
+def test_only_descriptors_that_exist_are_handed_over() -> None:
+    """A family of addresses that the host lacks leaves no descriptor."""
+    assert descriptors_of(WORKER) == [10, 11, 12, 13, 14, 15]
+    assert descriptors_of(CONTROL) == list(range(3, 13))
+
+
+@pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
+def test_other_fields_are_refused(change: object) -> None:
+    """A field too few or too many is no task."""
+    arguments = change(arguments_of(WORKER))  # type: ignore[operator]
+    with pytest.raises(ValueError, match="not the fields"):
+        parse_task(WorkerTask, arguments)
+
+
+def test_nothing_secret_has_a_place_in_a_task() -> None:
+    """Everybody on the host can read command lines: no field is for a key."""
+    names = {field.name for kind in (WorkerTask, ControlTask) for field in fields(kind)}
+    assert not [name for name in names if "key" in name or "secret" in name]

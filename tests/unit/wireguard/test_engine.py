@@ -1,0 +1,334 @@
+"""The engine as its shell sees it: inputs, outputs, state, and what it refuses."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshnode.crypto.keys import PrivateKey
+from meshnode.forwarding import (
+    AddAllowedIps,
+    AddPeer,
+    EndpointMoved,
+    HeldSession,
+    NeedSession,
+    RekeyDue,
+    SessionConfirmed,
+    SessionsHeld,
+    SetEndpoint,
+    SetIdentity,
+    SetLink,
+    TrafficResumed,
+    UseSession,
+)
+from meshnode.types import Endpoint, Path, Prefix
+from meshnode.wireguard.config import PeerChange
+from meshnode.wireguard.events import (
+    ConfigurationChanged,
+    PeerStateChanged,
+    TimestampsReserved,
+)
+from tests.unit.wireguard.engines import WALL, Node, advance, handshake, make_pair
+
+NOBODY = Path(Endpoint("203.0.113.5", 999))
+
+
+@pytest.fixture
+def nodes():
+    """Return two nodes that are peers, up, without a session."""
+    return make_pair()
+
+
+def initiation(nodes):
+    """Return an initiation from the first node to the second."""
+    nodes[0].report(NeedSession(0))
+    return nodes[0].datagrams[0].data
+
+
+def test_the_mark_is_reported_before_the_datagram(nodes):
+    """And again and again until it is said to be saved."""
+    a, _ = nodes
+    a.engine.handle_report(NeedSession(0), now=a.now)
+    first = a.engine.next_event()
+    assert isinstance(first, TimestampsReserved)
+    assert a.engine.next_event() == first
+    a.engine.mark_saved(first.mark)
+    assert a.engine.next_event() != first
+    assert len(a.engine.datagrams_to_send()) == 1
+
+
+def test_timestamps_stay_above_a_mark_found_late(nodes):
+    """A mark kept for our key, raised after the start."""
+    a, b = nodes
+    far = bytes.fromhex("4000000090000000") + bytes(4)
+    a.engine.raise_timestamp_mark(far)
+    b.receive(initiation(nodes), a.path)
+    assert b.engine.state().peers[0].latest_timestamp > far
+
+
+def test_queued_output_makes_the_deadline_now(nodes):
+    """Until it is drained; then the deadline is that of the timers."""
+    a, _ = nodes
+    a.engine.handle_report(NeedSession(0), now=a.now)
+    assert a.engine.next_deadline().reason == "queued output"
+    assert a.engine.next_deadline().at == a.now
+    a.drain()
+    assert a.engine.next_deadline().reason == "retransmit handshake"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda d: b"", "BAD_LENGTH"),
+        (lambda d: d[:-1], "BAD_LENGTH"),
+        (lambda d: d + b"\0", "BAD_LENGTH"),
+        (lambda d: b"\x09" + d[1:], "BAD_TYPE"),
+        (lambda d: d[:1] + b"\x01" + d[2:], "BAD_TYPE"),
+        (lambda d: d[:4] + b"\xff\xff\xff\xff" + d[8:], "BAD_MAC1"),
+        (lambda d: d[:116] + bytes(16) + d[132:], "BAD_MAC1"),
+    ],
+)
+def test_bad_datagrams_are_counted_and_change_nothing(nodes, spoil, reason):
+    """No exception, no output, no state: just a count by reason."""
+    a, b = nodes
+    data = spoil(initiation(nodes))
+    before = b.engine.state()
+    b.receive(data, NOBODY)
+    assert b.drops() == {reason: 1}
+    assert (b.commands, b.datagrams, b.events) == ([], [], [])
+    assert b.engine.state() == before
+
+
+def test_mac2_is_not_looked_at_without_load(nodes):
+    """Any sixteen bytes will do."""
+    a, b = nodes
+    data = initiation(nodes)[:-16] + b"\xaa" * 16
+    b.receive(data, a.path)
+    assert len(b.datagrams) == 1
+
+
+def test_under_load_strangers_get_a_cookie(nodes):
+    """A reply of 64 bytes, and the message is dropped; a second later it is not."""
+    a, b = nodes
+    data = initiation(nodes)
+    b.receive(data, a.path, queued=128)
+    assert [len(d.data) for d in b.datagrams] == [64]
+    assert b.datagrams[0].path == a.path
+    assert b.drops() == {"BAD_MAC2": 1}
+    advance(0.99, b)
+    b.receive(data, a.path)
+    assert b.drops() == {"BAD_MAC2": 2}
+    advance(1.0, b)
+    b.receive(data, a.path)
+    assert [len(d.data) for d in b.datagrams] == [92]
+
+
+def test_under_load_proven_senders_are_limited(nodes):
+    """Five at once and twenty a second, however valid their cookie."""
+    a, b = nodes
+    b.receive(initiation(nodes), a.path, queued=128)
+    a.receive(b.datagrams[0].data, b.path)
+    a.expire()
+    advance(6, b)
+    proven = a.datagrams[0].data
+    for _ in range(6):
+        b.receive(proven, a.path, queued=128)
+    assert b.drops()["RATE_LIMITED"] == 1
+    assert b.drops()["OLD_TIMESTAMP"] == 4
+
+
+def test_a_bad_mac1_gets_no_cookie(nodes):
+    """Nothing is sent to who does not know our key, load or not."""
+    a, b = nodes
+    data = bytearray(initiation(nodes))
+    data[20] ^= 1
+    b.receive(bytes(data), a.path, queued=1000)
+    assert b.datagrams == []
+
+
+def test_an_unknown_initiator_is_refused(nodes):
+    """It has a valid mac1 and a valid handshake, but is no peer."""
+    a, b = nodes
+    b.configure(PeerChange(a.public, remove=True))
+    b.receive(initiation(nodes), a.path)
+    assert b.drops() == {"UNKNOWN_PEER": 1}
+    assert b.datagrams == []
+
+
+def test_without_a_key_nothing_is_answered(nodes):
+    """And without a link neither."""
+    a, b = nodes
+    data = initiation(nodes)
+    b.engine.set_link(mtu=1420, up=False, now=b.now)
+    b.receive(data, a.path)
+    assert b.drops() == {"DEVICE_DOWN": 1}
+    b.configure(clear_private_key=True)
+    b.receive(data, a.path)
+    assert b.drops()["NO_IDENTITY"] == 1
+
+
+def test_a_data_index_takes_no_response(nodes):
+    """An index that stands for a session is not one that waits for a response."""
+    a, b = nodes
+    data = initiation(nodes)
+    b.receive(data, a.path)
+    response = b.datagrams[0].data
+    a.receive(response, b.path)
+    a.receive(response, b.path)
+    assert a.drops() == {"UNKNOWN_INDEX": 1}
+
+
+def test_a_cookie_nobody_asked_for_is_refused(nodes):
+    """For an unknown index, and for a handshake that sent nothing since."""
+    a, b = nodes
+    b.receive(initiation(nodes), a.path, queued=128)
+    cookie = b.datagrams[0].data
+    a.receive(cookie, b.path)
+    a.receive(cookie, b.path)
+    assert a.drops() == {"UNSOLICITED_COOKIE": 1}
+    a.receive(cookie[:4] + b"\0\0\0\0" + cookie[8:], b.path)
+    assert a.drops()["UNKNOWN_INDEX"] == 1
+    a.expire()
+    a.receive(cookie[:4] + a.datagrams[0].data[4:8] + cookie[8:], b.path)
+    assert a.drops()["BAD_COOKIE"] == 1
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        NeedSession(5),
+        TrafficResumed(5),
+        EndpointMoved(5, NOBODY),
+        SessionConfirmed(5, 1),
+        RekeyDue(5, 1, received=True),
+        SessionsHeld((HeldSession(5, 1, 0.0, True, True),), last=True),
+    ],
+)
+def test_reports_about_a_peer_that_is_gone_are_ignored(nodes, report):
+    """They were written before its removal arrived."""
+    a, _ = nodes
+    a.report(report)
+    assert (a.commands, a.datagrams, a.events) == ([], [], [])
+
+
+@given(data=st.binary(max_size=200), kind=st.sampled_from([1, 2, 3, 4, 7]))
+def test_any_bytes_raise_nothing(data, kind):
+    """Whatever arrives, the engine stays quiet and unchanged."""
+    node = Node(1)
+    node.configure(PeerChange(Node(2).public), private_key=node.key)
+    node.up()
+    before = node.engine.state()
+    for prefix in (b"", bytes((kind, 0, 0, 0))):
+        node.receive((prefix + data)[:200], NOBODY, queued=1000)
+        assert (node.commands, node.datagrams) == ([], [])
+    assert node.engine.state() == before
+
+
+def test_the_program_is_the_whole_table(nodes):
+    """Identity, link, and each peer with its path and prefixes."""
+    a, b = nodes
+    prefix = Prefix.parse("10.0.0.2/32")
+    assert list(a.engine.program()) == [
+        SetIdentity(a.public.raw),
+        SetLink(1420, True),
+        AddPeer(0),
+        SetEndpoint(0, Path(b.path.remote)),
+        AddAllowedIps(0, (prefix,)),
+    ]
+
+
+def test_a_restored_engine_is_the_same(nodes):
+    """What `state` returned is what `state` returns, and nothing is queued."""
+    a, b = nodes
+    handshake(a, b)
+    b.configure(PeerChange(a.public, persistent_keepalive=30), fwmark=7, listen_port=9)
+    state = b.engine.state()
+    other = Node(2)
+    other.engine.restore(state, now=other.now)
+    other.drain()
+    assert other.engine.state() == state
+    assert (other.commands, other.datagrams, other.events) == ([], [], [])
+    assert other.engine.peer_state(0) == state.peers[0]
+    assert other.engine.peer_state(1) is None
+
+
+def test_a_restored_engine_refuses_old_initiations(nodes):
+    """The greatest timestamp is part of the state."""
+    a, b = nodes
+    data = initiation(nodes)
+    b.receive(data, a.path)
+    other = Node(2)
+    other.engine.restore(b.engine.state(), now=other.now)
+    other.up()
+    other.receive(data, a.path)
+    assert other.drops() == {"OLD_TIMESTAMP": 1}
+
+
+def test_an_adopted_session_renews_as_before(nodes):
+    """The sessions the workers hold are enough to go on."""
+    a, b = nodes
+    ours, _ = handshake(a, b)
+    other = Node(1)
+    other.engine.restore(a.engine.state(), now=other.now)
+    held = HeldSession(0, ours.local_index, ours.born_at, True, True)
+    other.report(SessionsHeld((held,), last=True))
+    other.up()
+    other.report(RekeyDue(0, ours.local_index, received=False))
+    assert len(other.datagrams) == 1
+
+
+def test_the_status_is_what_wg_shows(nodes):
+    """Port, mark, endpoint, bytes and the time of the handshake."""
+    a, b = nodes
+    a.configure(listen_port=4711, fwmark=3)
+    handshake(a, b)
+    status = a.engine.status()
+    assert (status.listen_port, status.fwmark) == (4711, 3)
+    assert status.private_key == a.key
+    (peer,) = status.peers
+    assert peer.endpoint == b.path.remote
+    assert (peer.sent_bytes, peer.received_bytes) == (148, 92)
+    assert peer.last_handshake[0] == int(WALL)
+    assert peer.allowed_ips == [Prefix.parse("10.0.0.2/32")]
+    a.engine.set_listen_port(1234)
+    assert a.engine.status().listen_port == 1234
+
+
+def test_a_peer_that_never_spoke_has_no_handshake_time(nodes):
+    """Zero seconds stand for never."""
+    assert nodes[0].engine.status().peers[0].last_handshake == (0, 0)
+
+
+def test_what_must_be_persisted_is_announced(nodes):
+    """A configuration, and the state of a peer."""
+    a, b = nodes
+    a.configure(fwmark=1)
+    assert a.events == [ConfigurationChanged()]
+    b.receive(initiation(nodes), a.path)
+    assert PeerStateChanged(0) in b.events
+
+
+def test_a_bigger_mtu_does_not_restart_the_link(nodes):
+    """Only up and down do."""
+    a, b = nodes
+    handshake(a, b)
+    a.engine.set_link(mtu=9000, up=True, now=a.now)
+    a.drain()
+    assert a.commands == [SetLink(9000, True)]
+
+
+def test_a_changed_key_changes_the_mac1_we_accept(nodes):
+    """Messages for the key before are refused as not made for us."""
+    a, b = nodes
+    data = initiation(nodes)
+    b.configure(private_key=PrivateKey(b"n" * 32))
+    b.receive(data, a.path)
+    assert b.drops() == {"BAD_MAC1": 1}
+
+
+def test_the_data_plane_learns_the_order_of_things(nodes):
+    """A session is used only after it was installed."""
+    a, b = nodes
+    handshake(a, b)
+    names = [type(command).__name__ for command in a.commands]
+    assert names.index("InstallSession") < names.index("UseSession")
+    assert isinstance(a.commands[-2], UseSession)
