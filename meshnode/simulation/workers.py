@@ -36,7 +36,7 @@ from meshnode.types import Datagram, Path
 ROLES: Final = ("egress", "ingress")
 """The workers of a host."""
 
-_SLOTS: Final = 64
+_SLOTS: Final = 1024
 
 
 class Workers:

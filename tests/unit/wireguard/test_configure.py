@@ -52,23 +52,26 @@ def test_a_new_peer_gets_a_slot_and_the_workers_learn_of_it(node):
     ]
 
 
-def test_slots_are_used_again_after_removal(node):
-    """The lowest free one first; nobody moves."""
+def test_slots_rest_before_they_are_used_again(node, monkeypatch):
+    """New ones are taken while there are any; then the one that is free the longest."""
+    monkeypatch.setattr(configure, "MAX_PEERS", 6)
     node.configure(*(PeerChange(key) for key in KEYS[:4]))
     node.configure(PeerChange(KEYS[2], remove=True))
     node.configure(PeerChange(KEYS[0], remove=True))
     assert node.commands[-1] == RemovePeer(0)
-    node.configure(*(PeerChange(key) for key in KEYS[5:8]))
-    expected = {KEYS[1]: 1, KEYS[3]: 3, KEYS[5]: 0, KEYS[6]: 2, KEYS[7]: 4}
+    node.configure(*(PeerChange(key) for key in KEYS[5:9]))
+    expected = {KEYS[1]: 1, KEYS[3]: 3, KEYS[5]: 4, KEYS[6]: 5, KEYS[7]: 2, KEYS[8]: 0}
     assert slots(node) == expected
 
 
-def test_a_slot_carries_no_facts_over(node):
+def test_a_slot_carries_no_facts_over(node, monkeypatch):
     """A new peer starts with counts of zero."""
     node.configure(PeerChange(KEYS[0]))
     node.egress.sent_data(0, 3, 300, node.now)
     assert node.engine.status().peers[0].sent_bytes == 300
+    monkeypatch.setattr(configure, "MAX_PEERS", 1)
     node.configure(PeerChange(KEYS[0], remove=True), PeerChange(KEYS[1]))
+    assert slots(node) == {KEYS[1]: 0}
     assert node.engine.status().peers[0].sent_bytes == 0
 
 
@@ -198,12 +201,13 @@ def test_too_many_peers_change_nothing(node, monkeypatch):
     node.configure(*(PeerChange(key) for key in KEYS[5:8]), replace_peers=True)
 
 
-def test_a_restored_configuration_knows_its_free_slots(node):
+def test_a_restored_configuration_knows_its_free_slots(node, monkeypatch):
     """Slots of gone peers are free; nobody is given one in use."""
+    monkeypatch.setattr(configure, "MAX_PEERS", 4)
     node.configure(*(PeerChange(key) for key in KEYS[:3]))
     node.configure(PeerChange(KEYS[1], remove=True))
     other = Node(1)
     other.engine.restore(node.engine.state(), now=other.now)
     other.configure(PeerChange(KEYS[4]), PeerChange(KEYS[5]))
-    assert slots(other) == {KEYS[0]: 0, KEYS[2]: 2, KEYS[4]: 1, KEYS[5]: 3}
+    assert slots(other) == {KEYS[0]: 0, KEYS[2]: 2, KEYS[4]: 3, KEYS[5]: 1}
     assert isinstance(next(iter(slots(other))), PublicKey)
