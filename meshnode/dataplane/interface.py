@@ -92,6 +92,7 @@ class WorkerResources:
 
     `generation` is the worker's own; `device` a descriptor of the TUN device, opened
     with IFF_VNET_HDR and non-blocking; both and the sockets then belong to the engine.
+    `roaming` links the two workers: see `worker`.
     `has_udp_offload` says that the device takes UDP super-packets (TUN_F_USO4 and 6).
     """
 
@@ -99,6 +100,7 @@ class WorkerResources:
     device: int
     sockets: tuple[socket.socket, ...]
     traffic: TrafficTable
+    roaming: socket.socket | None = None
     has_udp_offload: bool = False
 
 

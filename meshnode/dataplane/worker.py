@@ -6,6 +6,11 @@ and takes `forwarding.Report`. What control does not take at once is kept and of
 again; it cannot pile up, for equal reports are kept once and of one peer's moves only
 the last. Handshake messages are dropped and counted instead, when control is busy.
 
+A peer that roams is answered where it was heard from at once, not after control had
+its say: before ingress delivers the packet that moved it, it tells egress over the
+roaming link, by `SetEndpoint` and nothing else. Control says the same afterwards, so
+what that link loses is late and not lost.
+
 The loop sleeps in poll without a timeout: an idle worker never wakes.
 """
 
@@ -29,7 +34,7 @@ from meshnode.dataplane.interface import (
     IngressEngine,
 )
 from meshnode.errors import DropReason
-from meshnode.forwarding import EndpointMoved, Report
+from meshnode.forwarding import EndpointMoved, Report, SetEndpoint
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
@@ -60,11 +65,16 @@ def run_egress(
     engine: EgressEngine,
     program: socket.socket,
     *,
+    roaming: socket.socket | None = None,
     counters: memoryview | None = None,
     clock: Callable[[], float] = boottime,
 ) -> WorkerEnd:
-    """Run the sending direction until the link closes or the device is gone."""
-    return _Worker(engine, program, counters, clock).run(lambda: None)
+    """Run the sending direction until the link closes or the device is gone.
+
+    *roaming* brings the moves that ingress saw.
+    """
+    worker = _Worker(engine, program, counters, clock, roaming)
+    return worker.run(lambda: None)
 
 
 def run_ingress(
@@ -110,6 +120,7 @@ class _Worker:
         program: socket.socket,
         counters: memoryview | None,
         clock: Callable[[], float],
+        roaming: socket.socket | None = None,
     ) -> None:
         self.refused_handshakes = 0
         self._engine = engine
@@ -118,7 +129,10 @@ class _Worker:
         self._clock = clock
         self._outbox = _Outbox(program)
         self._published = 0
+        self._roaming = roaming
         program.setblocking(False)
+        if roaming is not None:
+            roaming.setblocking(False)
 
     def run(self, after_turn: Callable[[], None]) -> WorkerEnd:
         """Take turns until the end; call *after_turn* after each."""
@@ -141,6 +155,8 @@ class _Worker:
     def _make_poller(self) -> select.poll:
         poller = select.poll()
         poller.register(self._program, select.POLLIN)
+        if self._roaming is not None:
+            poller.register(self._roaming, select.POLLIN)
         for descriptor in self._engine.descriptors():
             poller.register(descriptor, select.POLLIN)
         return poller
@@ -152,6 +168,8 @@ class _Worker:
         if self._program.fileno() in descriptors:
             descriptors.remove(self._program.fileno())
             has_new_descriptors = self._obey()
+        if self._roaming is not None and self._roaming.fileno() in descriptors:
+            self._follow_moves(self._roaming)
         now = self._clock()
         known = self._engine.descriptors()
         for descriptor in descriptors:
@@ -185,6 +203,16 @@ class _Worker:
             else:
                 self._engine.apply(decode_command(message), now=self._clock())
         return has_sockets
+
+    def _follow_moves(self, roaming: socket.socket) -> None:
+        """Send to where ingress heard the peers from."""
+        for _ in range(COMMANDS_PER_TURN):
+            try:
+                command = decode_command(roaming.recv(MAX_MESSAGE_BYTES))
+            except BlockingIOError:
+                return
+            if isinstance(command, SetEndpoint):
+                self._engine.apply(command, now=self._clock())
 
     def _publish_drops(self) -> None:
         if self._counters is None:

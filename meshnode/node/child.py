@@ -68,11 +68,13 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
     drop_to_worker()
     die_with_parent(task.parent, signal.SIGKILL)
     udp = [fd for fd in (task.udp4_fd, task.udp6_fd) if fd != NO_DESCRIPTOR]
+    roaming = socket.socket(fileno=task.roaming_fd)
     resources = WorkerResources(
         generation=task.generation,
         device=task.tun_fd,
         sockets=tuple(socket.socket(fileno=fd) for fd in udp),
         traffic=TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE)),
+        roaming=roaming,
         has_udp_offload=bool(task.udp_offload),
     )
     program = socket.socket(fileno=task.program_fd)
@@ -80,11 +82,12 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
 
     def run() -> int:
         if task.worker is Worker.EGRESS:
-            worker.run_egress(factory.egress(resources), program, counters=counters)
+            engine = factory.egress(resources)
+            worker.run_egress(engine, program, roaming=roaming, counters=counters)
         else:
             handshakes = socket.socket(fileno=task.handshakes_fd)
-            engine = factory.ingress(resources)
-            worker.run_ingress(engine, program, handshakes, counters=counters)
+            receiver = factory.ingress(resources)
+            worker.run_ingress(receiver, program, handshakes, counters=counters)
         return 0
 
     return run

@@ -37,7 +37,8 @@ _log = logging.getLogger("meshnode.node")
 class Driver:
     """One engine, with what its output goes to.
 
-    `timer` becomes readable when `handle_deadline` is due.
+    `timer` becomes readable when `handle_deadline` is due, at `armed` boottime seconds
+    (None for never).
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Driver:
         self._marks = marks
         self._outlet = outlet
         self._workers = workers
-        self._armed: float | None = None
+        self.armed: float | None = None
 
     # --- beginning ---
 
@@ -94,7 +95,7 @@ class Driver:
     def handle_deadline(self) -> None:
         """Do what is due."""
         self.timer.clear()
-        self._armed = None
+        self.armed = None
         self._engine.handle_deadline(now=boottime())
         self._drain()
 
@@ -169,8 +170,8 @@ class Driver:
         self._outlet.send(self._engine.datagrams_to_send())
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at
-        if at != self._armed:
-            self._armed = at
+        if at != self.armed:
+            self.armed = at
             self.timer.set(at)
         return problem
 

@@ -47,6 +47,7 @@ class Launcher:
                 udp6_fd=self._udp6(),
                 program_fd=resources.programs[worker].worker.fileno(),
                 handshakes_fd=handshakes,
+                roaming_fd=resources.roaming[worker].fileno(),
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
             )

@@ -32,6 +32,7 @@ _IFREQ: Final = struct.Struct("16si20x")
 
 _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
+_ROAMING_BYTES: Final = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Resources:
     uapi_path: Path
     programs: dict[Worker, Link]
     handshakes: Link
+    roaming: dict[Worker, socket.socket]
     traffic_fd: int
     counters_fd: int
     vault_fd: int
@@ -86,6 +88,7 @@ class Resources:
                 uapi_path=path,
                 programs={worker: _link(_PROGRAM_BYTES, stack) for worker in Worker},
                 handshakes=_link(_HANDSHAKE_BYTES, stack),
+                roaming=_roaming(stack),
                 traffic_fd=_memory("traffic", TrafficTable.SIZE, stack),
                 counters_fd=_memory("counters", COUNTERS_SIZE, stack),
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
@@ -110,6 +113,14 @@ class Resources:
 def _link(buffer_bytes: int, stack: contextlib.ExitStack) -> Link:
     ends = seqpacket_pair(buffer_bytes=buffer_bytes)
     return Link(*[stack.enter_context(end) for end in ends])
+
+
+def _roaming(stack: contextlib.ExitStack) -> dict[Worker, socket.socket]:
+    ends = seqpacket_pair(buffer_bytes=_ROAMING_BYTES)
+    return {
+        worker: stack.enter_context(end)
+        for worker, end in zip(Worker, ends, strict=True)
+    }
 
 
 def _memory(name: str, size: int, stack: contextlib.ExitStack) -> int:

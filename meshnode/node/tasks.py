@@ -20,8 +20,9 @@ class WorkerTask:
     """The life of one worker.
 
     `parent` is the supervisor's process id, `program_fd` the link to control, and
-    `handshakes_fd` the end that takes handshakes to it (ingress only). `udp_offload`
-    is 1 if the device takes UDP super-packets.
+    `handshakes_fd` the end that takes handshakes to it (ingress only), `roaming_fd`
+    this worker's end of the link between the workers. `udp_offload` is 1 if the
+    device takes UDP super-packets.
     """
 
     worker: Worker
@@ -36,6 +37,7 @@ class WorkerTask:
     udp6_fd: int
     program_fd: int
     handshakes_fd: int
+    roaming_fd: int
     traffic_fd: int
     counters_fd: int
 

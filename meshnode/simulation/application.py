@@ -119,9 +119,7 @@ class Application:
         packet = InnerPacket(Kind.REQUEST, self.index, self._number())
         source = inner_address(self.index if claim is None else claim, version)
         self.sent[packet.number] = now
-        self._send(
-            packet.serialise(source, inner_address(to, version), size=size)
-        )
+        self._send(packet.serialise(source, inner_address(to, version), size=size))
         return packet.number
 
     def receive(self, data: bytes, *, now: float) -> None:

@@ -56,9 +56,7 @@ class Bounds(Invariant):
             host, "indices", inside.indices_in_use(control), _INDICES_PER_PEER * peers
         )
         self._check(host, "deadline heap", inside.heap_size(control), 65 + 5 * peers)
-        self._check(
-            host, "limiter", inside.limited_sources(control), DEFAULT_CAPACITY
-        )
+        self._check(host, "limiter", inside.limited_sources(control), DEFAULT_CAPACITY)
 
     def _check(self, host: "SimulatedHost", what: str, count: int, bound: int) -> None:
         if count > bound:

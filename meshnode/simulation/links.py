@@ -146,8 +146,10 @@ def corrupt(flight: Flight, random: Random) -> Flight:
     # nothing else changed, this is still the message of its origin.
     is_handshake = message_type(flight.data) in (INITIATION_TYPE, RESPONSE_TYPE)
     same_length = len(data) == len(flight.data)
-    only_mac2 = is_handshake and same_length and authentic_part(data) == (
-        authentic_part(flight.data)
+    only_mac2 = (
+        is_handshake
+        and same_length
+        and authentic_part(data) == (authentic_part(flight.data))
     )
     return replace(flight, data=data, origin=flight.origin if only_mac2 else None)
 

@@ -208,9 +208,11 @@ class Scenario:
     def _reach_everybody(self) -> None:
         """Let all pairs send until each has an answer, both ways."""
         world = self.world
-        missing = {pair for one, other in world.administrator.pairs for pair in (
-            (one, other), (other, one)
-        )}
+        missing = {
+            pair
+            for one, other in world.administrator.pairs
+            for pair in ((one, other), (other, one))
+        }
         wanted: dict[int, tuple[str, str]] = {}
 
         def try_again() -> None:
@@ -231,6 +233,8 @@ class Scenario:
         )
 
 
-def play(seed: int, *, minutes: float = 10.0, hosts: tuple[int, int] = (2, 5)) -> Outcome:
+def play(
+    seed: int, *, minutes: float = 10.0, hosts: tuple[int, int] = (2, 5)
+) -> Outcome:
     """Play the scenario of *seed*; see `Scenario.play` for what it raises."""
     return Scenario(seed, minutes=minutes, hosts=hosts).play()

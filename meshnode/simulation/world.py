@@ -233,5 +233,3 @@ class World:
         self._steps_at_once += 1
         if self._steps_at_once > _MAX_STEPS_AT_ONCE:
             raise Unreached("time stands still: a host spins\n" + tell(self))
-
-

@@ -433,6 +433,4 @@ class Peer:
         identity = self._shared.identity
         waits = identity is not None and identity.public_key.raw > self.public_key.raw
         extra = REKEY_TIMEOUT if waits else 0.0
-        self._timers.retransmit_at = (
-            now + REKEY_TIMEOUT + self._shared.jitter() + extra
-        )
+        self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter() + extra

@@ -1,9 +1,11 @@
 """The receiving pump of the reference engine: UDP datagrams in, TUN frames out."""
 
+import contextlib
 import socket
 from collections.abc import Mapping, Sequence
 
 from meshnode.codec.coalesce import Coalescer
+from meshnode.codec.forwarding import encode_command
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
@@ -26,6 +28,9 @@ class ReferenceIngress:
         self._coalescer = Coalescer(udp=resources.has_udp_offload)
         self._device = TunDevice(resources.device)
         self._arena = Arena(RECEIVE_BYTES)
+        self._roaming = resources.roaming
+        if self._roaming is not None:
+            self._roaming.setblocking(False)
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
@@ -52,6 +57,7 @@ class ReferenceIngress:
                 break
             length, segment_size, path = received
             half.receive_burst(arena, length, segment_size, path, now=now)
+            self._tell_moves()
             for packet in half.packets_to_deliver():
                 add(packet)
             self._write_frames()
@@ -77,6 +83,13 @@ class ReferenceIngress:
         """Close the device and the sockets."""
         self.use_sockets(())
         self._device.close()
+
+    def _tell_moves(self) -> None:
+        for move in self._half.moves():
+            if self._roaming is not None:
+                # A full link loses nothing: control tells egress the same, later.
+                with contextlib.suppress(OSError):
+                    self._roaming.send(encode_command(move))
 
     def _write_frames(self) -> None:
         for frame in self._coalescer.frames():

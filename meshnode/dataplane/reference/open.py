@@ -5,6 +5,7 @@ does:
 
     half.apply(command, now=...)
     half.receive(datagram, path, now=...)    # or receive_burst, from a receive buffer
+    half.moves()                             # -> list[SetEndpoint] for egress
     half.packets_to_deliver()                # -> list[bytes], inner IP packets
     half.handshakes()                        # -> list[Datagram] for control
     half.reports()                           # -> list[Report]
@@ -113,6 +114,7 @@ class OpenHalf:
         self._active: dict[int, _Peer] = {}
         self._now = NEVER
         self._moved: dict[int, Path] = {}
+        self._moves: list[SetEndpoint] = []
         self._reports: list[Report] = []
         self._packets: list[bytes] = []
         self._handshakes: list[Datagram] = []
@@ -180,6 +182,14 @@ class OpenHalf:
         handshakes, self._handshakes = self._handshakes, []
         return handshakes
 
+    def moves(self) -> list[SetEndpoint]:
+        """Return and forget where peers were heard from anew, for the other worker.
+
+        It must know before the packets are delivered: their answers belong there.
+        """
+        moves, self._moves = self._moves, []
+        return moves
+
     def reports(self) -> list[Report]:
         """Write the facts of the batch; return and forget what control must be told.
 
@@ -246,6 +256,7 @@ class OpenHalf:
         if path is not peer.path and path != peer.path:
             peer.path = path
             self._moved[peer.slot] = path
+            self._moves.append(SetEndpoint(peer.slot, path))
             self._sources.set(peer.slot, path)
         if not session.is_confirmed:
             session.is_confirmed = True

@@ -122,7 +122,8 @@ def test_a_child_gets_its_descriptors_and_nothing_else(
     os.set_inheritable(stray, True)
     close_on_exec()
     fields = dict.fromkeys(("tun_fd", "udp4_fd", "program_fd"), reading)
-    fields |= dict.fromkeys(("handshakes_fd", "traffic_fd", "counters_fd"), writing)
+    workers = ("handshakes_fd", "roaming_fd", "traffic_fd", "counters_fd")
+    fields |= dict.fromkeys(workers, writing)
     pid = spawn(type(WORKER)(**{**_values(), **fields}))
     os.waitpid(pid, 0)
     listed = {int(line) for line in (tmp_path / "fds").read_text().split()}

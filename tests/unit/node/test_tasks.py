@@ -28,6 +28,7 @@ WORKER = WorkerTask(
     udp6_fd=NO_DESCRIPTOR,
     program_fd=12,
     handshakes_fd=13,
+    roaming_fd=16,
     traffic_fd=14,
     counters_fd=15,
 )

@@ -1,0 +1,61 @@
+"""Control's own datagrams."""
+
+import errno
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from meshnode.errors import HostError
+from meshnode.host.udp import UdpPair
+from meshnode.node import outlet
+from meshnode.node.outlet import Outlet
+from meshnode.types import Datagram, Endpoint, Path
+
+
+def unbound_pair() -> UdpPair:
+    """Return sockets that no network hears of."""
+    return UdpPair(0, socket.socket(socket.AF_INET, socket.SOCK_DGRAM), None, False)
+
+
+@pytest.fixture
+def pair() -> Iterator[UdpPair]:
+    """Sockets that no network hears of."""
+    made = unbound_pair()
+    yield made
+    made.close()
+
+
+def datagram(host: str) -> Datagram:
+    """Return a datagram to *host*."""
+    return Datagram(b"x", Path(Endpoint(host, 1)))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENETUNREACH, "x"), HostError("x", errno=97)]
+)
+def test_a_refusal_is_counted_and_the_rest_is_sent(
+    pair: UdpPair, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error of the host stops us, and none is hidden."""
+    sent = []
+
+    def send(pair: UdpPair, one: Datagram) -> None:
+        if one.path.remote.host == "192.0.2.1":
+            raise error
+        sent.append(one)
+
+    monkeypatch.setattr(outlet, "send_datagram", send)
+    ours = Outlet(pair)
+    ours.send([datagram("192.0.2.1"), datagram("192.0.2.2"), datagram("192.0.2.1")])
+    assert sent == [datagram("192.0.2.2")]
+    assert list(ours.refused.values()) == [2]
+
+
+def test_new_sockets_replace_the_old_ones(pair: UdpPair) -> None:
+    """The old ones are closed in this process."""
+    ours = Outlet(pair)
+    with (second := unbound_pair()).v4:
+        ours.replace(second)
+        assert pair.v4.fileno() == -1
+        assert ours.pair is second
