@@ -199,6 +199,14 @@ class RekeyDue:
 
 
 @dataclass(frozen=True, slots=True)
+class HandshakeLoad:
+    """More handshakes arrive than control should answer without asking for cookies.
+
+    Repeated while it lasts, more often than once a second.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class HeldSession:
     """A session a worker still holds, told to a control process that restarted."""
 
@@ -223,5 +231,6 @@ Report = (
     | EndpointMoved
     | SessionConfirmed
     | RekeyDue
+    | HandshakeLoad
     | SessionsHeld
 )

@@ -248,6 +248,7 @@ _REPORTS = _Catalogue(
     (4, forwarding.SessionConfirmed, (_SLOT, _U32)),
     (5, forwarding.RekeyDue, (_SLOT, _U32, _BOOLEAN)),
     (6, forwarding.SessionsHeld, (_HELD_SESSIONS, _BOOLEAN)),
+    (7, forwarding.HandshakeLoad, ()),
 )
 
 

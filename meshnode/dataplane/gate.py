@@ -6,6 +6,11 @@ its type's exact length and prove, by mac1, that its sender knows our public key
 it needs a token. Three classes have a bucket each, so that a flood of one cannot
 starve the others: from where a peer is known to be; with a mac2; all the rest.
 
+Strangers, the rest, may come faster than control could answer handshakes, because
+above a lower rate it only sends them cookies, for a tenth of the cost: the gate says
+so by `poll_load`. Who is among many strangers so soon has a cookie, and with it a
+class that the flood is not in.
+
 Not decided here: whether a mac2 is right, for only control knows the cookie secret.
 Anybody can write a wrong one or forge a peer's address; then that class suffers, the
 others do not.
@@ -31,6 +36,12 @@ from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
 
 DEFAULT_RATE: Final = 1000.0
 """Messages a second of one class: what control answers in a part of one core."""
+
+COOKIES_PER_MESSAGE: Final = 4
+"""Strangers admitted for each one that control would answer in full."""
+
+LOAD_INTERVAL: Final = 0.5
+"""Seconds between two signs of load; half of how long control goes by one."""
 
 DEFAULT_BURST: Final = 512
 """Messages of one class at once: half of the queue to control."""
@@ -67,8 +78,8 @@ class _TokenBucket:
 class HandshakeGate:
     """Admits handshake messages; its memory does not grow with their number.
 
-    Each of the three classes gets *rate* messages a second and *burst* at once.
-    Without an identity nothing is admitted.
+    Each of the three classes gets *rate* messages a second (strangers
+    `COOKIES_PER_MESSAGE` times that) and *burst* at once. Without an identity nothing is admitted.
     """
 
     def __init__(
@@ -78,7 +89,10 @@ class HandshakeGate:
         self._known_sources: Set[tuple[str, int]] = frozenset()
         self._from_peers = _TokenBucket(rate, burst)
         self._with_mac2 = _TokenBucket(rate, burst)
-        self._others = _TokenBucket(rate, burst)
+        self._others = _TokenBucket(COOKIES_PER_MESSAGE * rate, burst)
+        self._answerable = _TokenBucket(rate, burst // 2)
+        self._is_loaded = False
+        self._load_told_at = NEVER
 
     def set_identity(self, public_key: bytes) -> None:
         """Take mac1 for messages to *public_key*: 32 bytes, or b"" for no identity."""
@@ -114,7 +128,17 @@ class HandshakeGate:
             bucket = self._from_peers
         elif kind != COOKIE_REPLY_TYPE and message[-MAC_SIZE:] != ZERO_MAC:
             bucket = self._with_mac2
+        if bucket is self._others and not self._answerable.take(now):
+            self._is_loaded = True
         return None if bucket.take(now) else DropReason.RATE_LIMITED
+
+    def poll_load(self, *, now: float) -> bool:
+        """Return whether control shall be told of load, at most twice a second."""
+        if not self._is_loaded or now - self._load_told_at < LOAD_INTERVAL:
+            return False
+        self._is_loaded = False
+        self._load_told_at = now
+        return True
 
     def _refuse(self, message: bytes, kind: int) -> DropReason | None:
         """Check what the message itself shows: type, length, mac1."""

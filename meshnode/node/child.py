@@ -18,8 +18,8 @@ from meshnode.host.privileges import (
     drop_to_worker,
 )
 from meshnode.node.children import CONTROL
-from meshnode.node.counters import COUNTERS_SIZE, row_of
 from meshnode.node.log import configure_logging
+from meshnode.node.shared import COUNTERS_SIZE, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,

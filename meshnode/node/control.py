@@ -38,9 +38,10 @@ from meshnode.node.pumps import (
     pump_lifeline,
     pump_reports,
 )
+from meshnode.node.shared import VAULT_BYTES
 from meshnode.node.takeover import take_over
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
-from meshnode.node.vault import VAULT_BYTES, Vault
+from meshnode.node.vault import Vault
 from meshnode.wireguard.engine import Engine
 
 _PARENT_TIMEOUT: Final = 2.0

@@ -22,9 +22,8 @@ from meshnode.host.memory import create_shared
 from meshnode.host.tun import TunDevice, create_tun
 from meshnode.host.udp import UdpPair, open_udp_pair
 from meshnode.manage.paths import uapi_socket
-from meshnode.node.counters import COUNTERS_SIZE
+from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.uapi_listener import listen_uapi
-from meshnode.node.vault import VAULT_BYTES
 from meshnode.wireguard.constants import DEFAULT_MTU
 
 _SIOCSIFMTU: Final = 0x8922

@@ -30,9 +30,6 @@ from meshnode.wireguard.config import DeviceState, PeerState
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-VAULT_BYTES: Final = 64 * 2**20
-"""Memory of a vault; sparse, so only what is used costs anything."""
-
 _NO_SPACE: Final = 28  # ENOSPC
 _MIN_LOG: Final = 256 * 2**10
 _HEADER: Final = struct.Struct("<8sQII")  # magic, sequence, snapshot length, checksum

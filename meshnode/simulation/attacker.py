@@ -25,7 +25,7 @@ from meshnode.codec.wireguard import (
 )
 from meshnode.crypto.primitives import mac
 from meshnode.simulation.invariants import Invariant
-from meshnode.simulation.links import damage
+from meshnode.simulation.links import corrupt
 from meshnode.simulation.trace import Flight
 from meshnode.types import Endpoint
 from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
@@ -83,11 +83,8 @@ class Attacker(Invariant):
         """Send an accepted datagram again, damaged."""
         flight = self._any_seen()
         if flight is not None:
-            # The type keeps it from being a true message with another mac2.
-            data = damage(flight.data, self._random)
-            if message_type(data) != DATA_TYPE:
-                data = data[:-MAC_SIZE]
-            self._send(data, flight.receiver, flight.source, None)
+            spoilt = corrupt(flight, self._random)
+            self._send(spoilt.data, flight.receiver, flight.source, spoilt.origin)
 
     def forge_initiation(self) -> None:
         """Send noise under a valid mac1: all a stranger can do."""

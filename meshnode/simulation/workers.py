@@ -66,6 +66,7 @@ class Workers:
         )
         self._to_egress = make_channel(self._apply_to_egress)
         self._to_ingress = make_channel(self._apply_to_ingress)
+        self._roaming = make_channel(self._apply_to_egress)
         self.reports = make_channel(report)
         self.seal: SealHalf | None = None
         self.open: OpenHalf | None = None
@@ -81,6 +82,7 @@ class Workers:
         if role == "egress":
             self.seal = SealHalf(generation, EgressRecorder(self.table))
             self._to_egress.open()
+            self._roaming.open()
         else:
             self.open = OpenHalf(generation, IngressRecorder(self.table))
             self._to_ingress.open()
@@ -90,6 +92,7 @@ class Workers:
         if role == "egress":
             self.seal = None
             self._to_egress.close()
+            self._roaming.close()
         else:
             self.open = None
             self._to_ingress.close()
@@ -125,6 +128,8 @@ class Workers:
         if self.open is None:
             return False
         self.open.receive(data, path, now=self._now())
+        for move in self.open.moves():
+            self._roaming.put(encode_command(move))
         # The facts for the timers are written when the reports are asked for.
         self._put_reports(self.open.reports())
         return bool(self.open.handshakes())
@@ -154,13 +159,14 @@ class Workers:
 
     def freeze(self) -> None:
         """Let nothing be read any more, for the machine stands still."""
-        for channel in (self._to_egress, self._to_ingress, self.reports):
+        for channel in self._channels():
             channel.close()
 
     def thaw(self, *, control_runs: bool) -> None:
         """Let everybody who is alive read again."""
         if self.seal is not None:
             self._to_egress.open()
+            self._roaming.open()
         if self.open is not None:
             self._to_ingress.open()
         if control_runs:
@@ -169,7 +175,10 @@ class Workers:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is under way between control and the workers."""
-        return not (self._to_egress or self._to_ingress or self.reports)
+        return not any(self._channels())
+
+    def _channels(self) -> tuple[Channel, ...]:
+        return self._to_egress, self._to_ingress, self._roaming, self.reports
 
     def _put_reports(self, reports: list[Report]) -> bool:
         for report in reports:

@@ -29,6 +29,7 @@ from meshnode.forwarding import (
     AddPeer,
     Command,
     EndpointMoved,
+    HandshakeLoad,
     HeldSession,
     NeedSession,
     RekeyDue,
@@ -51,7 +52,7 @@ from meshnode.wireguard.config import (
     PeerStatus,
 )
 from meshnode.wireguard.configure import Configuration
-from meshnode.wireguard.constants import DEFAULT_MTU
+from meshnode.wireguard.constants import DEFAULT_MTU, HANDSHAKE_QUEUE
 from meshnode.wireguard.cookie import CookieChecker, LoadMonitor
 from meshnode.wireguard.events import Event, TimestampsReserved
 from meshnode.wireguard.handshake import Identity, identify_initiator
@@ -211,6 +212,9 @@ class Engine:
         if isinstance(report, SessionsHeld):
             for held in report.sessions:
                 self._adopt(held)
+            return
+        if isinstance(report, HandshakeLoad):
+            self._load.observe(HANDSHAKE_QUEUE, now=now)
             return
         peer = self._configuration.peers.get(report.slot)
         if peer is None:

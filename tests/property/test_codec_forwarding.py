@@ -65,6 +65,7 @@ REPORTS: st.SearchStrategy[f.Report] = st.one_of(
     st.builds(f.EndpointMoved, SLOTS, PATHS),
     st.builds(f.SessionConfirmed, SLOTS, U32),
     st.builds(f.RekeyDue, SLOTS, U32, st.booleans()),
+    st.builds(f.HandshakeLoad),
     st.builds(f.SessionsHeld, st.lists(HELD, max_size=20).map(tuple), st.booleans()),
 )
 

@@ -26,6 +26,7 @@ from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
     Command,
     EndpointMoved,
+    HandshakeLoad,
     ProgramComplete,
     RekeyDue,
     RemovePeer,
@@ -198,6 +199,8 @@ class OpenHalf:
         self._record()
         self._reports += [EndpointMoved(*move) for move in self._moved.items()]
         self._moved.clear()
+        if self._gate.poll_load(now=self._now):
+            self._reports.append(HandshakeLoad())
         reports, self._reports = self._reports, []
         return reports
 

@@ -101,22 +101,59 @@ def test_a_new_identity_replaces_the_old() -> None:
 
 def test_the_rate() -> None:
     """A full bucket admits its burst, then one message each 1/rate seconds."""
+    proven = message(1, mac2=b"\1" * 16)
     built = gate(burst=4)
-    assert flood(built, message(1)) == 4
-    assert flood(built, message(1), now=0.05) == 0
-    assert flood(built, message(1), now=0.11) == 1
-    assert flood(built, message(1), now=0.35) == 2
-    assert flood(built, message(1), now=1000.0) == 4
+    assert flood(built, proven) == 4
+    assert flood(built, proven, now=0.05) == 0
+    assert flood(built, proven, now=0.11) == 1
+    assert flood(built, proven, now=0.35) == 2
+    assert flood(built, proven, now=1000.0) == 4
 
 
 def test_time_that_stands_or_goes_back_gives_no_tokens() -> None:
     """Whatever the clock does, a flood at one instant stays refused."""
+    proven = message(1, mac2=b"\1" * 16)
     built = gate(burst=2)
-    assert flood(built, message(1), now=5.0) == 2
-    assert flood(built, message(1), now=5.0) == 0
-    assert flood(built, message(1), now=4.0) == 0
-    assert flood(built, message(1), now=5.0) == 0
-    assert flood(built, message(1), now=5.11) == 1
+    assert flood(built, proven, now=5.0) == 2
+    assert flood(built, proven, now=5.0) == 0
+    assert flood(built, proven, now=4.0) == 0
+    assert flood(built, proven, now=5.0) == 0
+    assert flood(built, proven, now=5.11) == 1
+
+
+def test_strangers_have_four_times_the_rate() -> None:
+    """Above the rate control only sends them cookies, which is cheap."""
+    built = gate(burst=4)
+    assert flood(built, message(1)) == 4
+    assert flood(built, message(1), now=0.11) == 4
+    assert flood(built, message(1), now=0.135) == 1
+
+
+def test_load_is_told_when_strangers_exceed_the_rate() -> None:
+    """Load begins above the rate that control answers in full, and is told anew."""
+    built = gate(burst=4)
+    assert not built.poll_load(now=0.0)
+    for _ in range(2):
+        assert built.admit(message(1), HOST, PORT, now=0.0) is None
+    assert not built.poll_load(now=0.0)
+    flood(built, message(1))
+    assert built.poll_load(now=0.0)
+    assert not built.poll_load(now=0.6), "nothing came since"
+    flood(built, message(1), now=0.7)
+    assert built.poll_load(now=0.7)
+    flood(built, message(1), now=1.0)
+    assert not built.poll_load(now=1.0), "told half a second ago"
+    assert built.poll_load(now=1.2)
+
+
+@pytest.mark.parametrize("mac2", [b"\1" * 16, bytes(16)])
+def test_others_do_not_make_load(mac2: bytes) -> None:
+    """Messages with a cookie and those of known peers need no further proof."""
+    built = gate(burst=4)
+    if mac2 == bytes(16):
+        built.set_known_sources({(HOST, PORT)})
+    flood(built, message(1, mac2=mac2))
+    assert not built.poll_load(now=0.0)
 
 
 def test_time_that_goes_back_takes_no_tokens() -> None:

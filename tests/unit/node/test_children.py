@@ -19,6 +19,9 @@ from meshnode.node.children import (
 )
 from tests.unit.node.test_tasks import WORKER
 
+_IN = ("tun_fd", "udp4_fd", "program_fd", "roaming_fd")
+_OUT = ("handshakes_fd", "traffic_fd", "counters_fd")
+
 
 def start(program: str) -> int:
     """Start a small Python program and return its process id."""
@@ -121,7 +124,7 @@ def test_a_child_gets_its_descriptors_and_nothing_else(
     stray = os.dup(reading)
     os.set_inheritable(stray, True)
     close_on_exec()
-    fields = dict.fromkeys(("tun_fd", "udp4_fd", "program_fd"), reading)
+    fields = dict.fromkeys(_IN, reading)
     workers = ("handshakes_fd", "roaming_fd", "traffic_fd", "counters_fd")
     fields |= dict.fromkeys(workers, writing)
     pid = spawn(type(WORKER)(**{**_values(), **fields}))

@@ -155,7 +155,7 @@ def test_a_state_that_is_too_big_leaves_the_old_one(rng: random.Random) -> None:
 
 def test_a_hundred_thousand_prefixes_fit(rng: random.Random) -> None:
     """The real size has room for 130,560 allowed IPs, and progress stays small."""
-    from meshnode.node.vault import VAULT_BYTES
+    from meshnode.node.shared import VAULT_BYTES
 
     memory = bytearray(VAULT_BYTES)
     peer = replace(

@@ -1,4 +1,7 @@
-"""Shared memory of drop counters: one row a worker, each on a page of its own."""
+"""The sizes of shared memories, and the rows of drop counters in one of them.
+
+Here and not beside their use, lest the supervisor load what only others need.
+"""
 
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +14,10 @@ _ROW_BYTES: Final = 4096
 _ROWS: Final = {worker: number for number, worker in enumerate(Worker)}
 
 COUNTERS_SIZE: Final = _ROW_BYTES * len(_ROWS)
-"""Bytes of the memory."""
+"""Bytes of the counters: one row a worker, each on a page of its own."""
+
+VAULT_BYTES: Final = 64 * 2**20
+"""Bytes of a vault; sparse, so only what is used costs anything."""
 
 
 def row_of(memory: "Buffer", worker: Worker) -> memoryview:

@@ -4,7 +4,7 @@ import mmap
 
 from meshnode.codec.lifeline import Worker
 from meshnode.dataplane.worker import COUNTERS_BYTES
-from meshnode.node.counters import COUNTERS_SIZE, row_of
+from meshnode.node.shared import COUNTERS_SIZE, row_of
 
 
 def test_every_worker_has_a_page_of_its_own() -> None:

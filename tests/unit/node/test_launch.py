@@ -1,0 +1,99 @@
+"""Which descriptors each process is started with."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshnode.codec.lifeline import Worker
+from meshnode.host.tun import Offload
+from meshnode.node import launch
+from meshnode.node.launch import Launcher, Settings
+from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
+
+
+def descriptor(number: int) -> Any:
+    """Return something with that descriptor."""
+    return SimpleNamespace(fileno=lambda: number)
+
+
+def resources(offload: Offload = Offload.NONE) -> Any:
+    """Return what a supervisor would keep, as bare numbers."""
+    return SimpleNamespace(
+        name="wg0",
+        journal=SimpleNamespace(path=Path("/run/wg0.journal"), fileno=lambda: 1),
+        tun=SimpleNamespace(fds=(2,), offload=offload),
+        udp=SimpleNamespace(v4=descriptor(3), v6=None),
+        uapi=descriptor(4),
+        programs={
+            Worker.EGRESS: SimpleNamespace(control=descriptor(5), worker=descriptor(6)),
+            Worker.INGRESS: SimpleNamespace(
+                control=descriptor(7), worker=descriptor(8)
+            ),
+        },
+        handshakes=SimpleNamespace(control=descriptor(9), worker=descriptor(10)),
+        roaming={Worker.EGRESS: descriptor(11), Worker.INGRESS: descriptor(12)},
+        traffic_fd=13,
+        counters_fd=14,
+        vault_fd=15,
+    )
+
+
+SETTINGS = Settings("reference", "info", Path("/var/lib/meshnode"))
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The tasks of processes that would have been started."""
+    started: list[Any] = []
+
+    def spawn(task: object) -> int:
+        started.append(task)
+        return 4711
+
+    monkeypatch.setattr(launch, "spawn", spawn)
+    return started
+
+
+def test_workers_get_their_own_ends(tasks: list[Any]) -> None:
+    """Only ingress can hand handshakes over, and nobody gets the vault."""
+    launcher = Launcher(resources(), SETTINGS)
+    assert launcher.worker(Worker.EGRESS, 1) == 4711
+    launcher.worker(Worker.INGRESS, 2)
+    egress, ingress = tasks
+    assert isinstance(egress, WorkerTask)
+    assert (egress.program_fd, ingress.program_fd) == (6, 8)
+    assert (egress.handshakes_fd, ingress.handshakes_fd) == (NO_DESCRIPTOR, 10)
+    assert (egress.roaming_fd, ingress.roaming_fd) == (11, 12)
+    assert (egress.generation, ingress.generation) == (1, 2)
+    assert egress.parent == os.getpid()
+
+
+def test_control_gets_the_other_ends(tasks: list[Any]) -> None:
+    """It has the vault and the userspace API, and no TUN device."""
+    Launcher(resources(), SETTINGS).control(99)
+    (control,) = tasks
+    assert isinstance(control, ControlTask)
+    assert (control.egress_fd, control.ingress_fd) == (5, 7)
+    assert (control.handshakes_fd, control.lifeline_fd) == (9, 99)
+    assert (control.vault_fd, control.uapi_fd) == (15, 4)
+    assert control.udp6_fd == NO_DESCRIPTOR
+    assert not hasattr(control, "tun_fd")
+
+
+def test_sockets_are_those_in_use_at_that_moment(tasks: list[Any]) -> None:
+    """After a change of port the next process gets the new ones."""
+    kept = resources()
+    launcher = Launcher(kept, SETTINGS)
+    kept.udp = SimpleNamespace(v4=descriptor(20), v6=descriptor(21))
+    launcher.worker(Worker.INGRESS, 1)
+    assert (tasks[0].udp4_fd, tasks[0].udp6_fd) == (20, 21)
+
+
+@pytest.mark.parametrize(("offload", "told"), [(Offload.USO4, 1), (Offload.TSO4, 0)])
+def test_udp_offload_is_told(tasks: list[Any], offload: Offload, told: int) -> None:
+    """Ingress may merge UDP only for a device that takes it."""
+    Launcher(resources(offload), SETTINGS).worker(Worker.INGRESS, 1)
+    assert tasks[0].udp_offload == told

@@ -1,0 +1,103 @@
+"""All descriptors of an interface, or none."""
+
+import os
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from meshnode.codec.lifeline import Worker
+from meshnode.errors import HostError
+from meshnode.host.tun import Offload, TunDevice
+from meshnode.node import resources
+from meshnode.node.resources import Resources
+from tests.unit.node.test_outlet import unbound_pair
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host whose TUN device and UDP sockets are make-believe."""
+
+    def create_tun(name: str) -> TunDevice:
+        fd = os.open(os.devnull, os.O_RDWR)
+        return TunDevice(name, 1, (fd,), Offload.NONE)
+
+    monkeypatch.setattr(resources, "create_tun", create_tun)
+    monkeypatch.setattr(resources, "_set_mtu", lambda name, mtu: None)
+    monkeypatch.setattr(resources, "open_udp_pair", lambda port: unbound_pair())
+    monkeypatch.setattr(resources, "uapi_socket", lambda name: tmp_path / "wg0.sock")
+    return tmp_path / "run"
+
+
+def open_descriptors() -> set[str]:
+    """Return the numbers of this process's descriptors."""
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_everything_is_made_and_closed_again(tmp_path: Path, run_dir: Path) -> None:
+    """Nothing stays open, and no file is left."""
+    before = open_descriptors()
+    kept = Resources.open("wg0", run_dir=run_dir)
+    assert kept.programs.keys() == kept.roaming.keys() == set(Worker)
+    assert (tmp_path / "wg0.sock").exists()
+    assert os.listdir(run_dir) == ["wg0.journal"]
+    for link in (*kept.programs.values(), kept.handshakes):
+        link.control.send(b"x")
+        assert link.worker.recv(9) == b"x"
+    kept.roaming[Worker.INGRESS].send(b"x")
+    assert kept.roaming[Worker.EGRESS].recv(9) == b"x"
+    kept.close()
+    assert open_descriptors() == before
+    assert not (tmp_path / "wg0.sock").exists()
+    assert os.listdir(run_dir) == []
+
+
+@pytest.mark.parametrize("step", ["_set_mtu", "open_udp_pair", "_memory"])
+def test_a_step_that_fails_undoes_the_ones_before(
+    tmp_path: Path, run_dir: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is refused, the host is as it was."""
+
+    def refuse(*args: object) -> None:
+        raise HostError("refused")
+
+    monkeypatch.setattr(resources, step, refuse)
+    before = open_descriptors()
+    with pytest.raises(HostError, match="refused"):
+        Resources.open("wg0", run_dir=run_dir)
+    assert open_descriptors() == before
+    assert not (tmp_path / "wg0.sock").exists()
+    assert os.listdir(run_dir) == []
+
+
+def test_a_living_socket_is_not_undone(tmp_path: Path, run_dir: Path) -> None:
+    """Another program's socket file outlives our failure to take its place."""
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(str(tmp_path / "wg0.sock"))
+        owner.listen()
+        with pytest.raises(HostError, match="already in use"):
+            Resources.open("wg0", run_dir=run_dir)
+        assert (tmp_path / "wg0.sock").exists()
+
+
+def test_new_sockets_replace_the_old_ones(run_dir: Path) -> None:
+    """The old ones are closed, the new ones with the rest."""
+    kept = Resources.open("wg0", run_dir=run_dir)
+    old, new = kept.udp, unbound_pair()
+    kept.replace_udp(new)
+    assert old.v4.fileno() == -1
+    assert kept.udp is new
+    kept.close()
+    assert new.v4.fileno() == -1
+
+
+def test_the_mtu_is_set_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal of the kernel names the interface."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(resources, "fcntl", SimpleNamespace(ioctl=refuse))
+    with pytest.raises(HostError, match="MTU of wg0"):
+        resources._set_mtu("wg0", 1420)

@@ -1,0 +1,284 @@
+"""The supervisor's decisions, over make-believe processes and a make-believe host."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from meshnode.codec.lifeline import (
+    Begin,
+    ControlMessage,
+    LinkChanged,
+    Ready,
+    Rebind,
+    Rebound,
+    SupervisorMessage,
+    Worker,
+    WorkerStarted,
+    decode_from_supervisor,
+    encode,
+)
+from meshnode.errors import HostError
+from meshnode.host.channels import recv_with_fds
+from meshnode.host.linkwatch import LinkGone
+from meshnode.host.rtnetlink import LinkState
+from meshnode.node import supervisor as module
+from meshnode.node.launch import Settings
+from meshnode.node.supervisor import Supervisor
+from tests.unit.node.test_outlet import unbound_pair
+
+_SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SETTINGS = Settings("reference", "info", Path("/nowhere"))
+
+
+class FakeWatch:
+    """A pipe that is readable when `tell` was called; then says *told*."""
+
+    state = LinkState(1, "wg0", 1420, up=False)
+
+    def __init__(self, of: object) -> None:
+        self.told: list[Any] = []
+        self._reading, self._writing = os.pipe()
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll."""
+        return self._reading
+
+    def tell(self, *told: object) -> None:
+        """Make it readable."""
+        self.told += told
+        os.write(self._writing, b"x")
+
+    def events(self) -> list[Any]:
+        """Be a link watch."""
+        if self.told:
+            os.read(self._reading, 9)
+        told, self.told = self.told, []
+        return told
+
+    def is_gone(self) -> bool:
+        """Be a file watch."""
+        return bool(self.events())
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._reading)
+        os.close(self._writing)
+
+
+class FakeLauncher:
+    """Starts sleeping processes; keeps control's end of each lifeline."""
+
+    def __init__(self, resources: object, settings: object) -> None:
+        self.lifelines: list[socket.socket] = []
+        self.started: list[Any] = []
+
+    def worker(self, worker: Worker, generation: int) -> int:
+        """Start a worker."""
+        self.started.append((worker, generation))
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
+    def control(self, lifeline_fd: int) -> int:
+        """Start control."""
+        self.started.append("control")
+        self.lifelines.append(socket.socket(fileno=os.dup(lifeline_fd)))
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
+
+class Story:
+    """A supervisor, and a script that is played while it runs."""
+
+    def __init__(self) -> None:
+        self.ready: list[int] = []
+        pair = unbound_pair()
+        resources: Any = SimpleNamespace(
+            tun=SimpleNamespace(fds=(1,)), uapi_path="x", udp=pair, replaced=[pair]
+        )
+
+        def replace_udp(new: Any) -> None:
+            resources.udp = new
+            resources.replaced.append(new)
+
+        resources.replace_udp = replace_udp
+        self.resources = resources
+        self.supervisor: Any = Supervisor(
+            resources, SETTINGS, lambda: self.ready.append(1)
+        )
+        self.launcher: FakeLauncher = self.supervisor._launcher
+
+    def play(self, *steps: Callable[[], None]) -> None:
+        """Run the supervisor; do one step each time before it sleeps, then end it."""
+        signals, ours = socket.socketpair()
+        script = [*steps, lambda: ours.send(b"x")]
+        sleep = self.supervisor._loop.wait
+
+        def wait(until: float | None) -> None:
+            if script:
+                script.pop(0)()
+            sleep(until)
+
+        self.supervisor._loop.wait = wait
+        with signals, ours:
+            self.supervisor.run(signals)
+
+    def say(self, message: ControlMessage) -> Callable[[], None]:
+        """Return the step in which control says *message*."""
+        return lambda: self.launcher.lifelines[-1].send(encode(message)) and None
+
+    def heard(self) -> list[tuple[SupervisorMessage, int]]:
+        """Return what control was told, with the number of descriptors."""
+        told = []
+        for end in self.launcher.lifelines:
+            while message := recv_with_fds(end, max_bytes=256, max_fds=2):
+                if not message[0]:
+                    break
+                for fd in message[1]:
+                    os.close(fd)
+                told.append((decode_from_supervisor(message[0]), len(message[1])))
+        return told
+
+    def kill(self, name: str) -> Callable[[], None]:
+        """Return the step in which a child is killed, and its end awaited."""
+
+        def step() -> None:
+            (child,) = [c for c in self.supervisor._children if c.name == name]
+            os.kill(child.pid, 9)
+
+        return step
+
+    def close(self) -> None:
+        """Close what is left."""
+        self.supervisor.close()
+        for end in self.launcher.lifelines:
+            end.close()
+        for pair in self.resources.replaced:
+            pair.close()
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
+    """A supervisor whose surroundings are make-believe."""
+    monkeypatch.setattr(module, "Launcher", FakeLauncher)
+    monkeypatch.setattr(module, "LinkWatch", FakeWatch)
+    monkeypatch.setattr(module, "FileWatch", FakeWatch)
+    made = Story()
+    yield made
+    made.close()
+
+
+def test_all_are_started_and_control_hears_how_things_stand(story: Story) -> None:
+    """Workers first, so that control knows their generations from the beginning."""
+    story.play()
+    assert story.launcher.started == [
+        (Worker.EGRESS, 1),
+        (Worker.INGRESS, 1),
+        "control",
+    ]
+    assert story.heard() == [(Begin(1, 1, 1420, up=False), 0)]
+    assert not any(child.is_running for child in story.supervisor._children)
+
+
+def test_ready_is_told_once(story: Story) -> None:
+    """A restarted control is ready again, but nobody waits any more."""
+    story.play(story.say(Ready()), story.say(Ready()))
+    assert story.ready == [1]
+
+
+def test_a_death_before_ready_ends_the_start(story: Story) -> None:
+    """A node that cannot start says so instead of trying for ever."""
+    with pytest.raises(HostError, match=r"egress ended .* \(signal SIGKILL\)"):
+        story.play(story.kill("egress"), lambda: None, lambda: None)
+
+
+def test_silence_at_the_start_is_given_up(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that never gets ready is no node."""
+    monkeypatch.setattr(module, "START_TIMEOUT", 0.0)
+    with pytest.raises(HostError, match="not ready"):
+        story.play(lambda: None)
+
+
+def test_a_dead_worker_is_replaced_and_control_told(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new one has a generation of its own; the log has one line with the reason."""
+    story.play(story.say(Ready()), story.kill("ingress"), lambda: None)
+    assert story.launcher.started[-1] == (Worker.INGRESS, 2)
+    assert story.heard()[-1] == (WorkerStarted(Worker.INGRESS, 2), 0)
+    assert "ingress ended: signal SIGKILL" in caplog.text
+
+
+def test_a_dead_control_gets_a_lifeline_of_its_own(story: Story) -> None:
+    """Its successor is told anew how things stand, and nothing meant for another."""
+    story.play(story.say(Ready()), story.kill("control"), lambda: None)
+    assert story.launcher.started[-1] == "control"
+    assert len(story.launcher.lifelines) == 2
+    begin = Begin(1, 1, 1420, up=False)
+    assert story.heard() == [(begin, 0), (begin, 0)]
+
+
+def test_changes_of_the_link_are_told(story: Story) -> None:
+    """MTU and state reach control."""
+    change = LinkState(1, "wg0", 1300, up=True)
+    story.play(lambda: story.supervisor._link.tell(change))
+    assert story.heard()[-1] == (LinkChanged(1300, up=True), 0)
+
+
+@pytest.mark.parametrize("watch", ["_link", "_socket_file"])
+def test_what_is_removed_ends_the_node(story: Story, watch: str) -> None:
+    """Without interface or socket there is nothing left to do: no signal is needed."""
+    story.play(
+        lambda: getattr(story.supervisor, watch).tell(LinkGone()),
+        lambda: pytest.fail("still running"),
+    )
+
+
+def test_a_new_port_is_had_before_the_old_one_is_let_go(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control gets the descriptors; processes started later get them, too."""
+    asked = []
+
+    def open_pair(port: int, *, fwmark: int) -> Any:
+        asked.append((port, fwmark))
+        return unbound_pair()
+
+    monkeypatch.setattr(module, "open_udp_pair", open_pair)
+    story.play(story.say(Rebind(4711, 7)))
+    assert asked == [(4711, 7)]
+    assert story.heard()[-1] == (Rebound(0), 1)
+    assert len(story.resources.replaced) == 2
+
+
+def test_a_taken_port_changes_nothing(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The errno goes back, and the old sockets stay."""
+
+    def refuse(port: int, *, fwmark: int) -> None:
+        raise HostError("taken", errno=98)
+
+    monkeypatch.setattr(module, "open_udp_pair", refuse)
+    story.play(story.say(Rebind(4711, 7)))
+    assert story.heard()[-1] == (Rebound(98), 0)
+    assert len(story.resources.replaced) == 1
+
+
+def test_a_control_that_speaks_nonsense_is_replaced(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not trusted any further."""
+    story.play(
+        story.say(Ready()),
+        lambda: story.launcher.lifelines[-1].send(b"\xff") and None,
+        lambda: None,
+        lambda: None,
+    )
+    assert story.launcher.started.count("control") == 2
+    assert "nonsense" in caplog.text
