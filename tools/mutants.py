@@ -185,7 +185,8 @@ HANDSHAKES = [
         PEER,
         "            if self._timers.retransmit_at is None:\n"
         "                self._timers.retransmit_at = allowed_at",
-        "            if False:\n                self._timers.retransmit_at = allowed_at",
+        "            if False:\n"
+        "                self._timers.retransmit_at = allowed_at",
     ),
     _mutant(
         "nobody gives way after a crossing",
@@ -281,7 +282,8 @@ SESSIONS = [
         PEER,
         "        self._retire(self.keypairs.add_as_responder(pair), now)\n",
         "        self._retire(self.keypairs.add_as_responder(pair), now)\n"
-        "        self._shared.command(UseSession(self.slot, pair.local_index), now=now)\n",
+        "        use = UseSession(self.slot, pair.local_index)\n"
+        "        self._shared.command(use, now=now)\n",
     ),
     _mutant(
         "an initiator does not confirm",
@@ -298,7 +300,8 @@ SESSIONS = [
     _mutant(
         "the current pair is forgotten, not kept as previous",
         KEYPAIRS,
-        "            retired = [self.previous]\n            self.previous = self.current\n",
+        "            retired = [self.previous]\n"
+        "            self.previous = self.current\n",
         "            retired = [self.previous, self.current]\n"
         "            self.previous = None\n",
     ),
@@ -610,13 +613,15 @@ ENDPOINTS_AND_CONFIGURATION = [
     _mutant(
         "an initiation does not move the endpoint",
         PEER,
-        "        self._last_initiation_at = now\n        self.set_path(path, now=now)\n",
+        "        self._last_initiation_at = now\n"
+        "        self.set_path(path, now=now)\n",
         "        self._last_initiation_at = now\n",
     ),
     _mutant(
         "a response does not move the endpoint",
         PEER,
-        "        keys = handshake.derive_keys()\n        self.set_path(path, now=now)\n",
+        "        keys = handshake.derive_keys()\n"
+        "        self.set_path(path, now=now)\n",
         "        keys = handshake.derive_keys()\n",
     ),
     _mutant(
@@ -658,7 +663,8 @@ ENDPOINTS_AND_CONFIGURATION = [
     _mutant(
         "a prefix stays with its first owner",
         "wireguard/allowed_ips.py",
-        "        if previous is not None:\n            self._disown(prefix, previous)\n",
+        "        if previous is not None:\n"
+        "            self._disown(prefix, previous)\n",
         "        if previous is not None:\n            return previous\n",
     ),
 ]

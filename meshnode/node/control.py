@@ -63,8 +63,9 @@ def run_control(task: ControlTask) -> int:
     except* SupervisorGoneError:
         has_ended = True
     finally:
+        control.close()
         if has_ended or os.getppid() != task.parent:
-            _clean_up(task, control)
+            _clean_up(task)
     return 0
 
 
@@ -74,13 +75,19 @@ class Control:
     def __init__(self, task: ControlTask) -> None:
         self._uapi = socket.socket(fileno=task.uapi_fd)
         self._handshakes = socket.socket(fileno=task.handshakes_fd)
-        self._lifeline = ControlLifeline(socket.socket(fileno=task.lifeline_fd))
+        channels = [
+            socket.socket(fileno=fd)
+            for fd in (task.lifeline_fd, task.egress_fd, task.ingress_fd)
+        ]
+        self._sockets = [self._uapi, self._handshakes, *channels]
+        self._lifeline = ControlLifeline(channels[0])
         self._links = {
-            Worker.EGRESS: ProgramLink(socket.socket(fileno=task.egress_fd)),
-            Worker.INGRESS: ProgramLink(socket.socket(fileno=task.ingress_fd)),
+            Worker.EGRESS: ProgramLink(channels[1]),
+            Worker.INGRESS: ProgramLink(channels[2]),
         }
         v6_fd = None if task.udp6_fd == NO_DESCRIPTOR else task.udp6_fd
         self._outlet = Outlet(UdpPair.adopt(task.udp4_fd, v6_fd))
+        self._timer = BootTimer()
         traffic = TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE))
         engine = Engine(
             entropy=os.urandom,
@@ -94,7 +101,7 @@ class Control:
             marks=TimestampMarks(task.state_dir),
             outlet=self._outlet,
             workers=self._links,
-            timer=BootTimer(),
+            timer=self._timer,
         )
 
     async def run(self) -> None:
@@ -105,9 +112,12 @@ class Control:
                 await anext(signals)
                 nursery.cancel_scope.cancel()
 
-    def stop_listening(self) -> None:
-        """Close our descriptor of the userspace API's socket."""
-        self._uapi.close()
+    def close(self) -> None:
+        """Close this process's descriptors."""
+        self._outlet.pair.close()
+        self._timer.close()
+        for one in self._sockets:
+            one.close()
 
     async def _serve(self) -> None:
         driver, lifeline = self._driver, self._lifeline
@@ -131,7 +141,7 @@ class Control:
             lifeline.tell_ready()
 
 
-def _clean_up(task: ControlTask, control: Control) -> None:
+def _clean_up(task: ControlTask) -> None:
     """Undo what the dead supervisor did to the host."""
     # Its descriptors are closed a moment before it is gone, in any order; only then
     # can it be told that nobody serves the socket file.
@@ -141,7 +151,6 @@ def _clean_up(task: ControlTask, control: Control) -> None:
             return  # it lives, and has only let go of us
         time.sleep(0.01)
     _log.warning("the supervisor is gone: cleaning up")
-    control.stop_listening()
     journal = Journal(task.journal_fd, task.journal_path)
     for line in journal.undo_all():
         _log.info("%s", line)

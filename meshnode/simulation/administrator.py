@@ -1,4 +1,4 @@
-"""Whoever configures the hosts of a world: knows all keys, and who shall be whose peer."""
+"""Whoever configures the hosts of a world, knowing who shall be whose peer."""
 
 from typing import TYPE_CHECKING
 

@@ -178,10 +178,11 @@ class EndpointsAuthenticated(Invariant):
 
     def commanded(self, host: "SimulatedHost", command: Command) -> None:
         """Note that an endpoint moves; whether it may is known when all settled."""
-        if isinstance(command, SetEndpoint) and not self._configuring:
-            if command.path is not None and command.path.source is not None:
-                self._pending.append((command.slot, command.path))
-            # Without a source it is the same endpoint, and the kernel chooses.
+        if not isinstance(command, SetEndpoint) or self._configuring:
+            return
+        # Without a source it is the same endpoint, and the kernel chooses.
+        if command.path is not None and command.path.source is not None:
+            self._pending.append((command.slot, command.path))
 
     def accepted(self, host: "SimulatedHost", flight: Flight) -> None:
         """Remember where an accepted datagram came from."""

@@ -21,8 +21,7 @@ def tell(world: "World", *, last: int = 60) -> str:
     *last* is how many rows of the trace are shown.
     """
     lines = [f"seed {world.seed}, virtual time {world.now:.6f} s", ""]
-    for host in world.hosts.values():
-        lines.append(f"{host.name}: {host.outlook()}")
+    lines += [f"{host.name}: {host.outlook()}" for host in world.hosts.values()]
     rows = list(world.trace.rows)[-last:]
     lines += ["", *diagram(list(world.hosts), rows)]
     return "\n".join(lines)

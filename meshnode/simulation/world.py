@@ -11,6 +11,7 @@ The invariants look on at every step (`meshnode.simulation.invariants`).
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -193,7 +194,7 @@ class World:
             if arrival.at is None:
                 self.trace.landed(flight, self.now, arrival.mark)
             else:
-                self.at(arrival.at, lambda arrival=arrival: self._land(arrival))
+                self.at(arrival.at, partial(self._land, arrival))
 
     def _land(self, arrival: Arrival) -> None:
         flight = arrival.flight

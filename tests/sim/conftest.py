@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from meshnode.crypto.keys import PresharedKey
+from meshnode.simulation.invariants import Invariant, standard_invariants
 from meshnode.simulation.links import Link
 from meshnode.simulation.world import World
 
@@ -21,8 +22,9 @@ def make_pair() -> PairMaker:
         link: Link | None = None,
         keepalive: int = 0,
         preshared_key: PresharedKey | None = None,
+        rules: Callable[[World], list[Invariant]] = standard_invariants,
     ) -> World:
-        world = World(seed, link=link)
+        world = World(seed, link=link, rules=rules)
         world.add_host("a")
         world.add_host("b")
         world.introduce("a", "b", keepalive=keepalive, preshared_key=preshared_key)

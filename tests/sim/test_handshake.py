@@ -1,5 +1,7 @@
 """Stories of handshakes: the first, the lost, the crossed and the refused."""
 
+from types import MethodType
+
 import pytest
 
 from meshnode.crypto.keys import PresharedKey
@@ -174,6 +176,23 @@ def test_why_the_retransmission_is_armed_again(stock_rule):
         assert not stock.hosts[name].application.answered, both
         assert len(ours.hosts[name].application.answered) == 1, both
     assert max(row.at for row in stock.trace.rows) < 10.0, both
+
+
+@pytest.mark.parametrize("stock", ["a", "b"])
+@pytest.mark.parametrize("delay", [0.05, 0.4, 2.0])
+def test_one_side_of_ours_is_enough(make_pair, stock, delay):
+    """With a stock peer, too, a crossing resolves within 30 s."""
+    world = make_pair(link=Link(latency=delay), rules=_rules_without_i9)
+    (peer,) = inside.peers(world.hosts[stock].control).values()
+    peer._send_initiation = MethodType(_send_initiation_as_elsewhere, peer)
+    peer._give_way = lambda now: None
+    for one, other in ("ab", "ba"):
+        world.hosts[one].request(other)
+    world.run_until(
+        lambda: all(host.application.answered for host in world.hosts.values()),
+        within=30.0,
+        what="both requests are answered",
+    )
 
 
 def test_a_stall_ends_with_new_traffic(stock_rule):

@@ -1,5 +1,7 @@
 """Stories of silence: keepalives, and the handshake that silence leads to."""
 
+from itertools import pairwise
+
 import pytest
 
 from meshnode.simulation.links import Link
@@ -111,7 +113,7 @@ def test_persistent_keepalives_come_at_their_interval(make_pair):
     began = world.now
     world.run(110)
     moments = _since(world, began, "a", "b", "keepalive")
-    gaps = [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(moments)]
     assert gaps == pytest.approx([25.0, 25.0, 25.0], abs=0.05), tell(world)
     assert not _since(world, began, "b", "a", "keepalive")
 

@@ -143,9 +143,13 @@ def test_a_restarted_responder_is_not_fooled_by_an_old_initiation(make_pair):
     assert world.trace.rows[-1].receiver == "?", tell(world)
     assert world.trace.rows[-1].label == "response"
     number = a.request("b")
-    world.run_until(lambda: a.request("b") in a.application.answered or (
-        number in a.application.answered or len(a.application.answered) > 1
-    ), within=30)
+    world.run_until(
+        lambda: (
+            a.request("b") in a.application.answered
+            or (number in a.application.answered or len(a.application.answered) > 1)
+        ),
+        within=30,
+    )
 
 
 def test_a_restarted_initiator_with_a_slow_clock_gets_in(make_pair):

@@ -25,6 +25,7 @@ from meshnode.codec.lifeline import (
 )
 from meshnode.errors import HostError
 from meshnode.host.channels import recv_with_fds
+from meshnode.host.clock import boottime
 from meshnode.host.linkwatch import LinkGone
 from meshnode.host.rtnetlink import LinkState
 from meshnode.node import supervisor as module
@@ -112,7 +113,10 @@ class Story:
         self.launcher: FakeLauncher = self.supervisor._launcher
 
     def play(self, *steps: Callable[[], None]) -> None:
-        """Run the supervisor; do one step each time before it sleeps, then end it."""
+        """Run the supervisor; do one step each time before it sleeps, then end it.
+
+        A step that wakes nobody is followed by the next one after a moment.
+        """
         signals, ours = socket.socketpair()
         script = [*steps, lambda: ours.send(b"x")]
         sleep = self.supervisor._loop.wait
@@ -120,6 +124,7 @@ class Story:
         def wait(until: float | None) -> None:
             if script:
                 script.pop(0)()
+                until = boottime() + 0.5
             sleep(until)
 
         self.supervisor._loop.wait = wait

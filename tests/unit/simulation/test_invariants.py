@@ -53,11 +53,16 @@ def pair(rule=None, *, link=None):
     return world
 
 
+def repeat(count, *steps):
+    """Take the steps in turn, that often."""
+    for _ in range(count):
+        for step in steps:
+            step()
+
+
 def play(world):
     """Let both hosts talk for a while, beyond a change of sessions."""
-    for _ in range(70):
-        world.hosts["a"].request("b")
-        world.run(2)
+    repeat(70, lambda: world.hosts["a"].request("b"), lambda: world.run(2))
 
 
 def test_nothing_fails_when_nothing_is_broken():
@@ -111,9 +116,11 @@ def test_i2_catches_a_missing_check_of_the_source(monkeypatch):
     )
     world = pair(DeliveredOnce)
     with pytest.raises(Violation, match=r"I2: .*\n.*a got through with the source"):
-        for _ in range(3):
-            world.hosts["a"].request("b", claim="b", size=112)
-            world.run(1)
+        repeat(
+            3,
+            lambda: world.hosts["a"].request("b", claim="b", size=112),
+            lambda: world.run(1),
+        )
 
 
 def test_i2_catches_a_packet_delivered_with_its_padding(monkeypatch):
@@ -143,10 +150,7 @@ def test_i2_catches_a_timestamp_that_is_not_compared(monkeypatch):
 
 def play_with(attack, world):
     """Let both hosts talk while somebody attacks."""
-    for _ in range(200):
-        world.hosts["a"].request("b")
-        world.run(1)
-        attack()
+    repeat(200, lambda: world.hosts["a"].request("b"), lambda: world.run(1), attack)
 
 
 def test_i3_catches_an_endpoint_taken_from_a_cookie_reply(monkeypatch):
@@ -196,8 +200,7 @@ def test_i4_catches_amplification(monkeypatch):
     world = pair(NoAmplification)
     attacker = Attacker(world, world.random)
     with pytest.raises(Violation, match=r"I4: .*\n.*192 bytes out for"):
-        for _ in range(20):
-            attacker.forge_initiation()
+        repeat(20, attacker.forge_initiation)
 
 
 def test_i4_catches_an_answer_to_a_bad_mac1(monkeypatch):
@@ -224,10 +227,12 @@ def test_i5_catches_a_responder_that_sends_early(monkeypatch):
     monkeypatch.setattr(Peer, "_send_response", hasty)
     world = pair(NoEarlySending)
     with pytest.raises(Violation, match=r"I5: .*\n.*unconfirmed key"):
-        for _ in range(70):
-            world.hosts["a"].request("b")
-            world.hosts["b"].request("a")
-            world.run(2)
+        repeat(
+            70,
+            lambda: world.hosts["a"].request("b"),
+            lambda: world.hosts["b"].request("a"),
+            lambda: world.run(2),
+        )
 
 
 def test_i6_catches_data_sent_under_an_old_key(monkeypatch):
@@ -261,9 +266,7 @@ def test_i6_catches_keys_that_stay(monkeypatch):
     world.run(530)
     world.hosts["a"].set_link(up=True)
     with pytest.raises(Violation, match=r"I6: .*\n.*slot 0 has keys, 54"):
-        for _ in range(20):
-            world.run(1)
-            world.hosts["a"].settle()
+        repeat(20, lambda: world.run(1), world.hosts["a"].settle)
 
 
 def test_i9_catches_a_retransmission_that_is_not_armed_again(monkeypatch):
@@ -280,9 +283,9 @@ def test_i9_catches_a_retransmission_that_is_not_armed_again(monkeypatch):
     monkeypatch.setattr(Peer, "_send_initiation", refuse_for_good)
     monkeypatch.setattr(Peer, "_give_way", lambda self, now: None)
     world = pair(ArmedTimers, link=Link(latency=0.4))
+    for one, other in ("ab", "ba"):
+        world.hosts[one].request(other)
     with pytest.raises(Violation, match=r"I9: .*\n.*1 packets wait for"):
-        for one, other in ("ab", "ba"):
-            world.hosts[one].request(other)
         world.run(60)
 
 
@@ -291,8 +294,7 @@ def test_i10_catches_a_staged_queue_without_a_bound(monkeypatch):
     monkeypatch.setattr(seal, "MAX_STAGED_PACKETS", 10**6)
     world = pair(Bounds, link=Link(blackhole=True))
     with pytest.raises(Violation, match=r"I10: .*\n.*staged packets"):
-        for _ in range(200):
-            world.hosts["a"].request("b")
+        repeat(200, lambda: world.hosts["a"].request("b"))
 
 
 def test_i10_catches_indices_that_are_never_freed(monkeypatch):
@@ -314,8 +316,7 @@ def test_i10_catches_an_inbox_without_a_bound(monkeypatch):
     world.hosts["b"].handshake_cost = 1.0
     attacker = Attacker(world, world.random)
     with pytest.raises(Violation, match=r"I10: .*\n.*handshake queue"):
-        for _ in range(30):
-            attacker.flood()
+        repeat(30, attacker.flood)
 
 
 def test_a_host_that_spins_is_found(monkeypatch):

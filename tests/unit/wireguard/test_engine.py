@@ -89,7 +89,7 @@ def test_queued_output_makes_the_deadline_now(nodes):
 )
 def test_bad_datagrams_are_counted_and_change_nothing(nodes, spoil, reason):
     """No exception, no output, no state: just a count by reason."""
-    a, b = nodes
+    _, b = nodes
     data = spoil(initiation(nodes))
     before = b.engine.state()
     b.receive(data, NOBODY)

@@ -206,9 +206,7 @@ def test_after_a_crossing_the_greater_key_waits(nodes):
     advance(2, a, b)
     a.receive(from_b, b.path)
     b.receive(from_a, a.path)
-    at = {
-        node.public.raw: node.engine.next_deadline().at - node.now for node in nodes
-    }
+    at = {node.public.raw: node.engine.next_deadline().at - node.now for node in nodes}
     assert 5.0 <= at[min(at)] < 5.333
     assert 10.0 <= at[max(at)] < 10.333
 

@@ -68,7 +68,8 @@ def test_a_wait_that_began_at_zero_is_a_wait():
 def received(since, last=None):
     """Return the facts after data arrived, first *since*, last at *last*."""
     return Traffic(
-        unacknowledged_since=since, last_data_received_at=since if last is None else last
+        unacknowledged_since=since,
+        last_data_received_at=since if last is None else last,
     )
 
 

@@ -1,0 +1,71 @@
+"""`tools/simulate`: its summary, its exit status, and how it tells a failure."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshnode.simulation import scenario
+from meshnode.simulation.invariants import Violation
+
+TOOL = Path(__file__).parents[2] / "tools" / "simulate"
+
+
+@pytest.fixture
+def simulate(monkeypatch, capsys):
+    """Return a function that runs the tool here: exit status, output, errors."""
+    main = runpy.run_path(str(TOOL))["main"]
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_some_seeds_at_once(simulate):
+    """One JSON object for each, and a summary."""
+    status, output, errors = simulate(
+        "--seeds", "3", "--minutes", "0.2", "--hosts", "2-3", "--json"
+    )
+    outcomes = [json.loads(line) for line in output.splitlines()]
+    assert status == 0
+    assert {outcome["seed"] for outcome in outcomes} == {0, 1, 2}
+    assert "3 seeds" in errors
+    assert "0 failures" in errors
+
+
+def test_a_failure_is_told_with_the_command_that_repeats_it(simulate, monkeypatch):
+    """Exit status 1, the story, and the same seed, length and hosts."""
+
+    def fail(seed, *, minutes, hosts):
+        raise Violation("I1: a rule", "the story")
+
+    monkeypatch.setattr(scenario, "play", fail)
+    status, output, _ = simulate("--seed", "7", "--minutes", "2.5", "--hosts", "3")
+    assert status == 1
+    assert "I1: a rule\nthe story" in output
+    assert "tools/simulate --seed 7 --minutes 2.5 --hosts 3" in output
+    assert "1 failures [7]" in output
+
+
+def test_a_crash_is_a_failure_too(simulate, monkeypatch):
+    """With its traceback."""
+
+    def crash(seed, *, minutes, hosts):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scenario, "play", crash)
+    status, output, _ = simulate("--seed", "7")
+    assert status == 1
+    assert "ZeroDivisionError" in output
+
+
+@pytest.mark.parametrize("hosts", ["1", "3-2", "x", "2-300"])
+def test_a_network_needs_two_hosts_at_least(simulate, hosts):
+    """Anything else is a usage error."""
+    with pytest.raises(SystemExit, match="2"):
+        simulate("--hosts", hosts)
