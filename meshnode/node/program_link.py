@@ -37,6 +37,8 @@ MAX_WAITING: Final = 500_000
 """Commands that may wait; programming 65,536 peers takes 200,000."""
 
 _BATCH: Final = 64
+# Prefixes in one command: a worker looks at packets between commands only.
+_PREFIXES: Final = 64
 _log = logging.getLogger("meshnode.node")
 
 
@@ -60,7 +62,7 @@ class ProgramLink:
             return
         for command in commands:
             if isinstance(command, AddAllowedIps | RemoveAllowedIps):
-                self._waiting.extend(split_allowed_ips(command))
+                self._waiting.extend(split_allowed_ips(command, _PREFIXES))
             else:
                 self._waiting.append(command)
         if len(self._waiting) > MAX_WAITING:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from meshnode.deadlines import Deadline
+from meshnode.simulation import inside
 from meshnode.simulation.application import Application
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.control import MTU, Control
@@ -303,11 +304,10 @@ class SimulatedHost:
         if self.workers is None:
             return 0
         view = self.workers.view
-        return sum(view.read(slot).received_packets for slot in self.slots())
-
-    def slots(self) -> list[int]:
-        """Return the slots of the peers that the node was configured with."""
-        return [peer.slot for peer in self.supervisor.vault.state.peers]
+        # A peer that control removed counts until ingress knows of it.
+        slots = inside.slots_at_ingress(self.workers)
+        slots.update(peer.slot for peer in self.supervisor.vault.state.peers)
+        return sum(view.read(slot).received_packets for slot in slots)
 
     def _pass_on(self) -> None:
         for _ in range(_MAX_ROUNDS):

@@ -75,6 +75,11 @@ def held_sessions(workers: "Workers") -> int:
     return max((len(half._table.sessions) for half in halves), default=0)
 
 
+def slots_at_ingress(workers: "Workers") -> set[int]:
+    """Return the slots whose packets ingress takes."""
+    return set() if workers.open is None else set(workers.open._table.peers)
+
+
 def has_endpoint(workers: "Workers", slot: int) -> bool:
     """Whether egress knows where to send for *slot*."""
     if workers.seal is None:

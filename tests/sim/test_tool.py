@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,16 +27,17 @@ def simulate(monkeypatch, capsys):
     return run
 
 
-def test_some_seeds_at_once(simulate):
+def test_some_seeds_at_once():
     """One JSON object for each, and a summary."""
-    status, output, errors = simulate(
-        "--seeds", "3", "--minutes", "0.2", "--hosts", "2-3", "--json"
+    arguments = ["--seeds", "3", "--minutes", "0.2", "--hosts", "2-3", "--json"]
+    run = subprocess.run(
+        [sys.executable, TOOL, *arguments], capture_output=True, text=True, check=False
     )
-    outcomes = [json.loads(line) for line in output.splitlines()]
-    assert status == 0
+    outcomes = [json.loads(line) for line in run.stdout.splitlines()]
+    assert run.returncode == 0, run.stderr
     assert {outcome["seed"] for outcome in outcomes} == {0, 1, 2}
-    assert "3 seeds" in errors
-    assert "0 failures" in errors
+    assert "3 seeds" in run.stderr
+    assert "0 failures" in run.stderr
 
 
 def test_a_failure_is_told_with_the_command_that_repeats_it(simulate, monkeypatch):

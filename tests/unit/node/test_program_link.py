@@ -81,14 +81,14 @@ async def test_a_full_link_delays_but_loses_nothing(
 
 
 async def test_many_prefixes_are_split(ends: Ends, nursery: trio.Nursery) -> None:
-    """A peer with more allowed IPs than fit one message gets several."""
+    """A worker looks at packets between commands, so none may take it long."""
     pair = seqpacket_pair(buffer_bytes=1_000_000)
     prefixes = tuple(Prefix(4, n << 8, 24) for n in range(2500))
     ProgramLink(pair[0]).put([AddAllowedIps(1, prefixes)])
     parts = received(pair[1])
     for end in pair:
         end.close()
-    assert [len(part.prefixes) for part in parts] == [1000, 1000, 500]
+    assert max(len(part.prefixes) for part in parts) == 64
     assert sum((part.prefixes for part in parts), ()) == prefixes
 
 

@@ -24,6 +24,7 @@ def test_what_is_inside_a_waiting_host():
     assert inside.limited_sources(host.control) == 0
     assert inside.heap_size(host.control) >= 1
     assert list(inside.peers(host.control)) == [0]
+    assert inside.slots_at_ingress(host.workers) == {0}
 
 
 def test_a_dead_worker_holds_nothing():
@@ -31,5 +32,7 @@ def test_a_dead_worker_holds_nothing():
     world = World(1)
     host = world.add_host("a")
     host.workers.kill("egress")
+    host.workers.kill("ingress")
+    assert inside.slots_at_ingress(host.workers) == set()
     assert inside.staged(host.workers) == {}
     assert not inside.has_endpoint(host.workers, 0)

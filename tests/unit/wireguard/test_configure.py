@@ -65,14 +65,15 @@ def test_slots_rest_before_they_are_used_again(node, monkeypatch):
 
 
 def test_a_slot_carries_no_facts_over(node, monkeypatch):
-    """A new peer starts with counts of zero."""
-    node.configure(PeerChange(KEYS[0]))
+    """A new peer starts with counts of zero and without prefixes."""
+    node.configure(PeerChange(KEYS[0], allowed_ips=[(True, ONE)]))
     node.egress.sent_data(0, 3, 300, node.now)
     assert node.engine.status().peers[0].sent_bytes == 300
     monkeypatch.setattr(configure, "MAX_PEERS", 1)
     node.configure(PeerChange(KEYS[0], remove=True), PeerChange(KEYS[1]))
     assert slots(node) == {KEYS[1]: 0}
     assert node.engine.status().peers[0].sent_bytes == 0
+    assert prefixes(node, KEYS[1]) == []
 
 
 def test_a_prefix_moves_to_who_claims_it(node):
