@@ -79,7 +79,8 @@ class HandshakeGate:
     """Admits handshake messages; its memory does not grow with their number.
 
     Each of the three classes gets *rate* messages a second (strangers
-    `COOKIES_PER_MESSAGE` times that) and *burst* at once. Without an identity nothing is admitted.
+    `COOKIES_PER_MESSAGE` times that) and *burst* at once. Without an identity
+    nothing is admitted.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ Nothing else calls back, sleeps or keeps a deadline, so an idle worker never wak
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,6 +81,13 @@ class EgressEngine(Engine, Protocol):
 
 class IngressEngine(Engine, Protocol):
     """UDP → open → TUN."""
+
+    def obey_first(self, catch_up: Callable[[], object]) -> None:
+        """Call *catch_up*, to apply waiting commands, before a session is unknown.
+
+        A session is announced before its first datagram can arrive, but the datagram
+        may be read first.
+        """
 
     def handshakes(self) -> list[Datagram]:
         """Return and forget the handshake messages for control, in order."""

@@ -92,6 +92,7 @@ def run_ingress(
         worker.refused_handshakes += _send_all(handshakes, engine.handshakes())
 
     handshakes.setblocking(False)
+    engine.obey_first(worker.obey)
     return worker.run(pass_up)
 
 
@@ -129,6 +130,7 @@ class _Worker:
         self._clock = clock
         self._outbox = _Outbox(program)
         self._published = 0
+        self._has_new_sockets = False
         self._roaming = roaming
         program.setblocking(False)
         if roaming is not None:
@@ -163,11 +165,11 @@ class _Worker:
 
     def _turn(self, ready: list[tuple[int, int]]) -> bool:
         """Commands first, then packets; return whether the descriptors changed."""
-        has_new_descriptors = False
+        self._has_new_sockets = False
         descriptors = [descriptor for descriptor, _ in ready]
         if self._program.fileno() in descriptors:
             descriptors.remove(self._program.fileno())
-            has_new_descriptors = self._obey()
+            self.obey()
         if self._roaming is not None and self._roaming.fileno() in descriptors:
             self._follow_moves(self._roaming)
         now = self._clock()
@@ -177,11 +179,10 @@ class _Worker:
                 self._engine.pump(descriptor, now=now)
         self._outbox.put(self._engine.reports())
         self._outbox.send()
-        return has_new_descriptors
+        return self._has_new_sockets
 
-    def _obey(self) -> bool:
-        """Obey waiting commands; return whether one brought new sockets."""
-        has_sockets = False
+    def obey(self) -> None:
+        """Obey the commands that wait."""
         for _ in range(COMMANDS_PER_TURN):
             try:
                 message, descriptors, _, _ = socket.recv_fds(
@@ -199,10 +200,9 @@ class _Worker:
                 raise _ChannelClosedError
             if message == SOCKETS:
                 self._engine.use_sockets(sockets)
-                has_sockets = True
+                self._has_new_sockets = True
             else:
                 self._engine.apply(decode_command(message), now=self._clock())
-        return has_sockets
 
     def _follow_moves(self, roaming: socket.socket) -> None:
         """Send to where ingress heard the peers from."""

@@ -166,13 +166,15 @@ class Peer:
         self._timers.zero_keys_at = newest + ZERO_KEYS_AFTER
 
     def lose_sessions(self, *, now: float) -> None:
-        """The data plane lost the keys: handshake at once if there was a session."""
+        """The data plane lost the keys: handshake anew if there was a session."""
         had_session = bool(self.keypairs.all())
         self._retire(self.keypairs.clear(), now)
         if had_session:
             self._last_handshake_sent_at = NEVER
-            self._timers.retransmit_at = None
-            self.begin_handshake(now=now)
+            self._attempts = 0
+            # Not at once: an initiation of ours may have arrived just now, and the
+            # peer takes no second one so soon.
+            self._timers.retransmit_at = now + 2 * INITIATION_INTERVAL
 
     # --- handshake ---
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
@@ -38,6 +38,10 @@ class ReferenceIngress:
     def drops(self) -> Mapping[DropReason, int]:
         """How many packets were dropped, by reason, since the start."""
         return self._half.drops
+
+    def obey_first(self, catch_up: Callable[[], object]) -> None:
+        """Call *catch_up* before a session is taken for unknown."""
+        self._half.catch_up = catch_up
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command."""

@@ -16,6 +16,8 @@ roams and confirms even if its inner packet is refused afterwards. All datagrams
 burst share a path, so what depends on it is done once for each run of one session.
 """
 
+from collections.abc import Callable
+
 from meshnode.codec import ip
 from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
 from meshnode.crypto.transport import Arena, Opener
@@ -97,13 +99,20 @@ class _Sources:
             self.count[new] = self.count.get(new, 0) + 1
 
 
+def _no_commands() -> None:
+    """Whoever applies every command at once has none waiting."""
+
+
 class OpenHalf:
     """Opens, checks and sorts datagrams; see the module for how it is driven.
 
-    `drops` counts what was dropped. All times are boottime seconds.
+    `drops` counts what was dropped. All times are boottime seconds. `catch_up` is
+    called before an index is taken for unknown: control announces a session before
+    anything can arrive under it, so the announcement is waiting if there is one.
     """
 
     def __init__(self, generation: int, recorder: IngressRecorder) -> None:
+        self.catch_up: Callable[[], object] = _no_commands
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
             generation, _Peer, _Session
@@ -217,6 +226,9 @@ class OpenHalf:
             self._receive_other(bytes(arena.data[at : at + size]), path, now)
             return None
         session = self._table.sessions.get(index)
+        if session is None:
+            self.catch_up()
+            session = self._table.sessions.get(index)
         if session is None:
             drops[DropReason.UNKNOWN_INDEX] += 1
         elif now >= session.expires_at:

@@ -44,6 +44,11 @@ class FakeEngine:
         self.messages: list[Datagram] = []
         self.on_command: Callable[[Command], None] = lambda command: None
         self.is_closed = False
+        self.catch_up: Callable[[], object] = lambda: None
+
+    def obey_first(self, catch_up: Callable[[], object]) -> None:
+        """Keep it for a test to call."""
+        self.catch_up = catch_up
 
     def apply(self, command: Command, *, now: float) -> None:
         """Note a command."""

@@ -20,6 +20,7 @@ from meshnode.forwarding import (
 )
 from meshnode.types import Endpoint, Path
 from meshnode.wireguard.config import PeerChange
+from meshnode.wireguard.constants import INITIATION_INTERVAL
 from meshnode.wireguard.events import HandshakeCompleted, HandshakeGivenUp
 from tests.unit.wireguard.engines import Node, advance, handshake, make_pair
 
@@ -395,12 +396,20 @@ def test_a_new_identity_stops_sending_and_hands_over(nodes):
 
 
 def test_lost_sessions_are_made_anew_at_once(nodes):
-    """A worker died: no limit and no traffic is waited for."""
+    """A worker died: no traffic and no 5 s are waited for.
+
+    Only what the peer's limit of one initiation in 20 ms demands: one of ours may
+    have reached it a moment ago.
+    """
     a, b = nodes
     ours, _ = handshake(a, b)
-    a.engine.handle_sessions_lost(now=a.now)
+    lost_at = a.now
+    a.engine.handle_sessions_lost(now=lost_at)
     a.drain()
     assert RetireSession(0, ours.local_index) in a.commands
+    assert a.datagrams == []
+    a.expire()
+    assert INITIATION_INTERVAL <= a.now - lost_at <= 0.1
     assert len(a.datagrams) == 1
 
 

@@ -105,6 +105,15 @@ def ingress() -> Ingress:
 # --- the way through ---
 
 
+def test_a_session_announced_but_not_yet_read_is_not_unknown() -> None:
+    """Commands that wait are obeyed before a datagram is dropped for want of one."""
+    ingress = Ingress()
+    ingress.half.catch_up = lambda: ingress.apply(*start_session(session()))
+    ingress.receive(seal_data(PACKET, 0))
+    assert ingress.delivered() == [PACKET]
+    assert ingress.dropped() == {}
+
+
 def test_a_packet_comes_out_without_its_padding(ingress: Ingress) -> None:
     """Delivered, counted, confirmed, and control hears of the first one."""
     datagram = seal_data(PACKET + bytes(12), 0)
