@@ -40,9 +40,11 @@ class Endpoint:
             host, percent, zone = host.partition("%")
             address = ipaddress.ip_address(host)
             scope_id = int(zone) if percent else 0
+            if percent and not (zone.isascii() and zone.isdigit()):
+                raise ValueError
             if not 1 <= port <= 65535 or bracketed != (address.version == 6):
                 raise ValueError
-            if percent and address.version == 4:
+            if scope_id >= 2**32 or (percent and address.version == 4):
                 raise ValueError
         except ValueError:
             raise ConfigError(

@@ -10,7 +10,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -116,20 +116,22 @@ def _report(quiet: list[float], attacks: list[Attack]) -> Mapping[str, float]:
     print(f"\nTCP, one stream, no flood: {calm:.0f} Mbit/s")
     kept = {}
     for kind in KINDS:
-        named: Callable[[str], list[Attack]] = lambda target, kind=kind: [
-            attack for attack in attacks if (attack.kind, attack.target) == (kind, target)
-        ]
-        closed = statistics.median(a.throughput for a in named("closed"))
-        node = statistics.median(a.throughput for a in named("node"))
-        sent = sum(a.sent_bytes for a in named("node"))
-        answered = sum(a.reply_bytes for a in named("node"))
+        closed = statistics.median(a.throughput for a in _of(attacks, kind, "closed"))
+        at_node = _of(attacks, kind, "node")
+        node = statistics.median(a.throughput for a in at_node)
+        answered = sum(a.reply_bytes for a in at_node)
+        sent = sum(a.sent_bytes for a in at_node)
         kept[kind] = node / closed
         print(
             f"{kind:<11} at a closed port: {closed:.0f} Mbit/s; at the node: "
-            f"{node:.0f} Mbit/s = {node / closed:.0%} of it, {node / calm:.0%} of calm; "
-            f"bytes answered per byte sent: {answered / sent:.3f}"
+            f"{node:.0f} Mbit/s = {node / closed:.0%} of it, {node / calm:.0%} of "
+            f"calm; bytes answered per byte sent: {answered / sent:.3f}"
         )
     return kept
+
+
+def _of(attacks: list[Attack], kind: str, target: str) -> list[Attack]:
+    return [a for a in attacks if (a.kind, a.target) == (kind, target)]
 
 
 if __name__ == "__main__":
