@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from meshnode.dataplane.traffic import TrafficTable
-from meshnode.errors import ConfigError, DropReason, HostError
+from meshnode.errors import DropReason, HostError
 from meshnode.forwarding import Command, Report
 from meshnode.types import Datagram, Path
 
@@ -119,21 +119,3 @@ class EngineFactory(Protocol):
 
     def ingress(self, resources: WorkerResources) -> IngressEngine:
         """Return the receiving direction."""
-
-
-def open_engine(name: str) -> EngineFactory:
-    """Return the factory of the engine called *name*.
-
-    Raises:
-        ConfigError: if there is no such engine in this version.
-    """
-    if name == "reference":
-        # Imported here: the interface is also for those who need no engine.
-        from meshnode.dataplane.reference import ReferenceFactory
-
-        return ReferenceFactory()
-    if name == "fast":
-        raise ConfigError(
-            "the fast engine is not built in this version; use engine = reference"
-        )
-    raise ConfigError(f"there is no engine {name!r}; use engine = reference")

@@ -60,7 +60,8 @@ def _prepare_control(task: ControlTask) -> Callable[[], int]:
 
 def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
     from meshnode.dataplane import worker
-    from meshnode.dataplane.interface import WorkerResources, open_engine
+    from meshnode.dataplane.engines import open_engine
+    from meshnode.dataplane.interface import WorkerResources
     from meshnode.dataplane.traffic import TrafficTable
     from meshnode.host.memory import map_shared
 

@@ -31,7 +31,7 @@ from meshnode.codec.lifeline import (
     decode_from_control,
     encode,
 )
-from meshnode.dataplane.interface import open_engine
+from meshnode.dataplane.engines import check_engine
 from meshnode.errors import HostError
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.clock import boottime
@@ -73,8 +73,7 @@ def run_interface(
         ConfigError: if there is no such engine.
     """
     require_net_admin()
-    if engine != "reference":  # the one that is always there needs no import here
-        open_engine(engine)
+    check_engine(engine)
     settings = Settings(engine, log_level, state_dir.absolute())
     configure_logging(name, log_level)
     if foreground:

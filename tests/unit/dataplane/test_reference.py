@@ -71,7 +71,8 @@ def wait_readable(descriptor: int) -> None:
 
 def make_engine(role: str, tun: int, sock: socket.socket):  # type: ignore[no-untyped-def]
     """Build one direction, programmed with one peer on a second loopback port."""
-    from meshnode.dataplane.interface import WorkerResources, open_engine
+    from meshnode.dataplane.engines import open_engine
+    from meshnode.dataplane.interface import WorkerResources
     from meshnode.dataplane.traffic import RECORD_BYTES, TrafficTable
 
     traffic = TrafficTable(bytearray(8 * RECORD_BYTES))

@@ -78,7 +78,7 @@ def test_a_worker_imports_neither_trio_nor_what_holds_private_keys() -> None:
     """A worker is small, and has nothing of the handshake in its memory."""
     program = (
         "import sys, meshnode.node.child, meshnode.dataplane.worker\n"
-        "from meshnode.dataplane.interface import open_engine\n"
+        "from meshnode.dataplane.engines import open_engine\n"
         "open_engine('reference')\n"
         "print(*sys.modules)"
     )
