@@ -11,6 +11,7 @@ SOURCES`; KEY is the responder's public key in base64, KIND `bad-mac1` or
 bytes sent, and what came back.
 """
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -20,6 +21,7 @@ import struct
 import sys
 import time
 from base64 import b64decode
+from collections.abc import Iterator
 from hashlib import blake2s
 
 _PREPARED = 4096
@@ -38,10 +40,9 @@ def main(arguments: list[str]) -> int:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
         udp.setblocking(False)
         origins = [_origin(network) for _ in range(_PREPARED)]
-        sent = _send(
+        sent, replies, reply_bytes = _flood(
             udp, (address, int(port)), messages, origins, float(rate), float(seconds)
         )
-        replies, reply_bytes = _collect(udp)
     json.dump(
         {
             "sent": sent,
@@ -69,18 +70,20 @@ def _origin(network: ipaddress.IPv4Network) -> list[tuple[int, int, bytes]]:
     return [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
 
 
-def _send(
+def _flood(
     udp: socket.socket,
     target: tuple[str, int],
     messages: list[bytes],
     origins: list[list[tuple[int, int, bytes]]],
     rate: float,
     seconds: float,
-) -> int:
-    sent = 0
+) -> tuple[int, int, int]:
+    """Return the datagrams sent, the replies, and the bytes of these."""
+    sent = replies = reply_bytes = 0
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < seconds:
-        due = int(elapsed * rate)
+        # At a rate beyond our means a tick's worth is sent, and then the clock asked.
+        due = min(int(elapsed * rate), sent + int(2 * _TICK * rate) + 1)
         while sent < due:
             origin = origins[(sent * 7919) % _PREPARED]
             try:
@@ -88,19 +91,20 @@ def _send(
             except BlockingIOError:
                 break
             sent += 1
+        for size in _waiting(udp):
+            replies, reply_bytes = replies + 1, reply_bytes + size
         time.sleep(_TICK)
-    return sent
-
-
-def _collect(udp: socket.socket) -> tuple[int, int]:
     time.sleep(0.2)
-    replies = size = 0
-    while True:
-        try:
-            size += len(udp.recv(2048))
-        except BlockingIOError:
-            return replies, size
-        replies += 1
+    for size in _waiting(udp):
+        replies, reply_bytes = replies + 1, reply_bytes + size
+    return sent, replies, reply_bytes
+
+
+def _waiting(udp: socket.socket) -> Iterator[int]:
+    """Yield the size of each datagram that waits."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield len(udp.recv(2048))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,22 @@ def children_of(device: WireGuardDevice) -> dict[str, int]:
     """Return the process ids of a node's children by their role."""
     pid = device.process.pid
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    roles = {}
-    for child in listed:
+    return {role: int(child) for child in listed if (role := role_of(child))}
+
+
+def role_of(child: str) -> str:
+    """Return the role of the node's child with this process id, "" for none.
+
+    A process has none before its program runs, nor when it has ended: a killed one
+    may be collected at any time after it was listed.
+    """
+    try:
         words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-        if b"meshnode.node.child" in words:
-            role = words[words.index(b"meshnode.node.child") + 1].decode()
-            roles[role] = int(child)
-    return roles
+    except (FileNotFoundError, ProcessLookupError):  # on open, and on read
+        return ""
+    if b"meshnode.node.child" not in words:
+        return ""
+    return words[words.index(b"meshnode.node.child") + 1].decode()
 
 
 def kill(device: WireGuardDevice, role: str) -> None:
