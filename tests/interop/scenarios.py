@@ -133,6 +133,39 @@ def roaming(two: Pair) -> None:
     assert left.transfer(two.right.public_key).received < 92 * 2 + 10 * 128
 
 
+def sticky_source(two: Pair, outer: int, *, survives_loss: bool) -> None:
+    """Netns.sh step 11: answers leave from where they were asked, while it is there.
+
+    *survives_loss* says that the left one loses no packet when its source address
+    goes; wireguard-go does.
+    """
+    left, right = two.left, two.right
+    near, far = two.left_port, two.right_port
+    size = 24 if outer == 4 else 64
+
+    def neighbour(address: str, number: int) -> str:
+        return address[:-1] + str(number)
+
+    def endpoint(address: str) -> str:
+        host = address if outer == 4 else f"[{address}]"
+        return f"{host}:{LISTEN_PORT}"
+
+    old = near.v4 if outer == 4 else near.v6
+    spoken_to = neighbour(far.v4 if outer == 4 else far.v6, 99)
+    right.host.add_address(far.interface, f"{spoken_to}/{size}")
+    left.set(f"peer {right.public_key} endpoint {endpoint(spoken_to)}")
+    assert_pings(left.inside, RIGHT_V4)
+    # Had the answer come from the other address, the left one would have followed.
+    assert left.endpoint(right.public_key) == endpoint(spoken_to)
+    if not survives_loss:
+        return
+    left.host.ip(f"address del {old}/{size} dev {near.interface}")
+    new = neighbour(old, 88)
+    left.host.add_address(near.interface, f"{new}/{size}")
+    assert_pings(left.inside, RIGHT_V4)
+    assert right.endpoint(left.public_key) == endpoint(new)
+
+
 def crypto_routing(two: Pair) -> None:
     """Netns.sh step 6: who may use a source address decides, yet the sender roams."""
     left, right = two.left, two.right

@@ -61,6 +61,15 @@ def test_roaming_is_followed(lab: Lab, both: scenarios.Implementations) -> None:
     scenarios.roaming(scenarios.pair(lab, both))
 
 
+@pytest.mark.parametrize("outer", [4, 6])
+def test_source_addresses_stick_while_they_exist(
+    lab: Lab, both: scenarios.Implementations, outer: int
+) -> None:
+    """Answers leave from where they were asked; an address that goes is given up."""
+    two = scenarios.pair(lab, both, outer=outer)
+    scenarios.sticky_source(two, outer, survives_loss=both[0].name == "meshnode")
+
+
 def test_crypto_routing_filters_sources(
     lab: Lab, both: scenarios.Implementations
 ) -> None:
