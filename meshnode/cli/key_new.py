@@ -46,7 +46,7 @@ def gen(
     fresh = new_private_key()
     if name is None:
         _refuse_without_name(is_given=is_sealed or force)
-        print_labelled_secret("private_key", fresh.to_base64(), as_json=as_json)
+        print_labelled_secret("privateKey", fresh.to_base64(), as_json=as_json)
         return
     stored: StoredKey = fresh
     if is_sealed:
@@ -55,7 +55,7 @@ def gen(
     KeyStore(key_dir).save(name, stored, overwrite=force)
     public_key = str(fresh.public_key())
     if as_json:
-        print_json({"name": name, "public_key": public_key})
+        print_json({"name": name, "publicKey": public_key})
     else:
         click.echo(public_key)
 
@@ -74,7 +74,7 @@ def pub(name: str | None, as_json: bool, key_dir: Path) -> None:
     else:
         public_key = public_key_of(KeyStore(key_dir).load(name))
     if as_json:
-        print_json({"name": name, "public_key": str(public_key)})
+        print_json({"name": name, "publicKey": str(public_key)})
     else:
         click.echo(str(public_key))
 
@@ -97,7 +97,7 @@ def psk(name: str | None, force: bool, as_json: bool, key_dir: Path) -> None:
     fresh = new_preshared_key()
     if name is None:
         _refuse_without_name(is_given=force)
-        print_labelled_secret("preshared_key", fresh.to_base64(), as_json=as_json)
+        print_labelled_secret("presharedKey", fresh.to_base64(), as_json=as_json)
         return
     KeyStore(key_dir).save_preshared(name, fresh, overwrite=force)
     if as_json:

@@ -47,10 +47,10 @@ def show(
     store = KeyStore(key_dir)
     if reveal == "private":
         private_key = unlock(store.load(name), passphrase)
-        print_labelled_secret("private_key", private_key.to_base64(), as_json=as_json)
+        print_labelled_secret("privateKey", private_key.to_base64(), as_json=as_json)
     elif reveal == "preshared":
         secret = store.load_preshared(name).to_base64()
-        print_labelled_secret("preshared_key", secret, as_json=as_json)
+        print_labelled_secret("presharedKey", secret, as_json=as_json)
     elif as_json:
         print_json(_info_values(store.info(name)))
     else:
@@ -91,11 +91,11 @@ def _info_values(info: KeyInfo) -> dict[str, Any]:
     old = info.old_public_key
     return {
         "name": info.name,
-        "public_key": None if info.public_key is None else str(info.public_key),
+        "publicKey": None if info.public_key is None else str(info.public_key),
         "encrypted": info.is_sealed,
         "rotating": old is not None,
-        "old_public_key": None if old is None else str(old),
-        "preshared_key": info.has_preshared_key,
+        "oldPublicKey": None if old is None else str(old),
+        "presharedKey": info.has_preshared_key,
     }
 
 

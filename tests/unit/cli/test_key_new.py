@@ -19,7 +19,7 @@ def test_gen_without_a_name_prints_a_private_key(
     assert not key_dir.exists()
     as_json = json.loads(meshnode("key", "gen", "--json").out)
     assert as_json["schema"] == 1
-    assert len(as_json["private_key"]) == 44
+    assert len(as_json["privateKey"]) == 44
 
 
 def test_gen_keeps_a_key_and_prints_its_public_key(
@@ -38,7 +38,7 @@ def test_gen_tells_programs_what_it_made(meshnode: Meshnode, key_dir: Path) -> N
     made = json.loads(meshnode("key", "gen", "home", "--json").out)
     told = json.loads(meshnode("key", "pub", "home", "--json").out)
     assert made == told
-    assert set(made) == {"schema", "name", "public_key"}
+    assert set(made) == {"schema", "name", "publicKey"}
 
 
 @pytest.mark.parametrize("verb", ["gen", "psk"])
@@ -119,7 +119,7 @@ def test_psk_makes_a_preshared_key(meshnode: Meshnode, key_dir: Path) -> None:
     assert (result.code, result.out, result.err) == (0, "", "")
     assert len((key_dir / "home.psk").read_text()) == 45
     assert len(meshnode("key", "psk").out) == 45
-    assert len(json.loads(meshnode("key", "psk", "--json").out)["preshared_key"]) == 44
+    assert len(json.loads(meshnode("key", "psk", "--json").out)["presharedKey"]) == 44
 
 
 def test_the_directory_may_be_given(meshnode: Meshnode, tmp_path: Path) -> None:

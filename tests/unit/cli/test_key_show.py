@@ -41,11 +41,11 @@ def test_show_tells_programs(meshnode: Meshnode, public: str) -> None:
     assert json.loads(meshnode("key", "show", "home", "--json").out) == {
         "schema": 1,
         "name": "home",
-        "public_key": public,
+        "publicKey": public,
         "encrypted": False,
         "rotating": False,
-        "old_public_key": None,
-        "preshared_key": True,
+        "oldPublicKey": None,
+        "presharedKey": True,
     }
 
 
@@ -100,7 +100,7 @@ def test_list_has_a_line_for_each_name(
     listed = json.loads(meshnode("key", "list", "--json").out)
     assert listed["schema"] == 1
     assert [key["name"] for key in listed["keys"]] == ["a", "home", "zz-top"]
-    assert listed["keys"][2]["old_public_key"] == other
+    assert listed["keys"][2]["oldPublicKey"] == other
 
 
 def test_an_empty_list_is_no_error(meshnode: Meshnode, key_dir: Path) -> None:
