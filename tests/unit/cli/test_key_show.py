@@ -59,7 +59,7 @@ def test_secrets_are_revealed_on_demand_only(
             assert secret.strip() not in meshnode("key", *arguments).out
         assert meshnode("key", "show", "home", "--reveal", kind).out == secret
         told = meshnode("key", "show", "home", "--reveal", kind, "--json").out
-        assert json.loads(told) == {"schema": 1, f"{kind}_key": secret.strip()}
+        assert json.loads(told) == {"schema": 1, f"{kind}Key": secret.strip()}
 
 
 def test_an_encrypted_key_is_shown_without_and_revealed_with_its_passphrase(
