@@ -17,8 +17,8 @@ _SOURCE_SIZES = (0, 4, 16)
 def encode_datagram(datagram: Datagram) -> bytes:
     """Return *datagram* and its path as one message."""
     remote, source = datagram.path.remote, datagram.path.source
-    host = ipaddress.ip_address(remote.host).packed
-    local = ipaddress.ip_address(source.host).packed if source else b""
+    host = _pack(remote.host)
+    local = _pack(source.host) if source else b""
     interface = source.interface if source else 0
     header = _HEADER.pack(
         len(host), len(local), remote.port, remote.scope_id, interface
@@ -43,10 +43,24 @@ def decode_datagram(message: bytes) -> Datagram:
         or data_at > len(message)
     ):
         raise ValueError("the message has no such addresses")
-    host = str(ipaddress.ip_address(message[_HEADER.size : local_at]))
+    host = _text(message[_HEADER.size : local_at])
     source = None
     if source_size:
-        local = str(ipaddress.ip_address(message[local_at:data_at]))
+        local = _text(message[local_at:data_at])
         source = Source(local, interface)
     path = Path(Endpoint(host, port, scope_id), source)
     return Datagram(message[data_at:], path)
+
+
+def _pack(host: str) -> bytes:
+    """Return a numeric address in network order; canonical IPv4 takes a short cut."""
+    if ":" in host:
+        return ipaddress.IPv6Address(host).packed
+    return bytes(map(int, host.split(".")))
+
+
+def _text(packed: bytes) -> str:
+    """Return the canonical text of 4 or 16 bytes."""
+    if len(packed) == 4:
+        return ".".join(map(str, packed))
+    return str(ipaddress.IPv6Address(packed))

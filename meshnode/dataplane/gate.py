@@ -37,7 +37,7 @@ from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
 DEFAULT_RATE: Final = 1000.0
 """Messages a second of one class: what control answers in a part of one core."""
 
-COOKIES_PER_MESSAGE: Final = 4
+COOKIES_PER_MESSAGE: Final = 2
 """Strangers admitted for each one that control would answer in full."""
 
 LOAD_INTERVAL: Final = 0.5

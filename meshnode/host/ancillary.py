@@ -8,6 +8,7 @@ and UDP_GRO (udp(7)).
 import ipaddress
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from meshnode.types import Endpoint, Path, Source
 
@@ -82,6 +83,7 @@ def split_segments(payload: bytes, segment_size: int | None) -> list[bytes]:
     ]
 
 
+@lru_cache(maxsize=256)  # a host has few addresses, and a flood asks for one a message
 def _source_message(source: Source) -> ControlMessage:
     address = ipaddress.ip_address(source.host)
     if address.version == 4:

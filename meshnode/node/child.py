@@ -5,6 +5,7 @@ process touch anything that comes from the network.
 """
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -26,6 +27,9 @@ from meshnode.node.tasks import (
     WorkerTask,
     parse_task,
 )
+
+CONTROL_NICENESS = 5
+"""Gives control a third of a worker's weight where processors are short."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -53,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
 def _prepare_control(task: ControlTask) -> Callable[[], int]:
     from meshnode.node.control import run_control
 
+    # Packets first: a flood of handshakes must not take the processors from them.
+    os.nice(CONTROL_NICENESS)
     drop_to_control()
     die_with_parent(task.parent, signal.SIGTERM)
     return partial(run_control, task)

@@ -85,6 +85,10 @@ class Driver:
             )
         self._drain()
 
+    def is_under_load(self) -> bool:
+        """Whether more handshakes arrive than should be answered in full."""
+        return self._engine.is_under_load(now=boottime())
+
     def handle_reports(self, reports: Iterable[Report]) -> None:
         """Take what a worker reported."""
         now = boottime()

@@ -21,6 +21,7 @@ from meshnode.types import Datagram
 
 _BATCH: Final = 64
 _MAX_HANDSHAKE_BYTES: Final = 2048
+_LOADED_PAUSE: Final = 0.01
 _TYPICAL_BYTES: Final = 170  # an initiation with its path
 _log = logging.getLogger("meshnode.node")
 
@@ -32,7 +33,11 @@ async def pump_handshakes(driver: Driver, channel: socket.socket) -> None:
         datagrams = _receive_handshakes(channel)
         if datagrams:
             driver.receive(datagrams, queued=_estimate_queue(channel))
-        await trio.lowlevel.checkpoint()
+        if driver.is_under_load():
+            # Waking up costs more than a cookie: let a flood gather in the link.
+            await trio.sleep(_LOADED_PAUSE)
+        else:
+            await trio.lowlevel.checkpoint()
 
 
 async def pump_reports(driver: Driver, link: ProgramLink) -> None:

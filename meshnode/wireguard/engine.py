@@ -207,6 +207,10 @@ class Engine:
         except BadPacket as bad:
             self._dropped[bad.reason] += 1
 
+    def is_under_load(self, *, now: float) -> bool:
+        """Whether strangers are asked for cookies at present (paper 5.3)."""
+        return self._load.is_under_load(now=now)
+
     def handle_report(self, report: Report, *, now: float) -> None:
         """Take a report of the data plane; a peer gone meanwhile is ignored."""
         if isinstance(report, SessionsHeld):

@@ -9,7 +9,7 @@ at or above all that were ever used, outlives us: what we send is above it.
 A mark is saved ahead of its use, so that the disk is written about once a minute
 and not once a handshake. Whoever sends does:
 
-    label = source.next(now=now)
+    label = source.next_after(last_label_of_this_peer, now=now)
     mark = source.unsaved_mark()
     if mark is not None:
         save(mark)                  # durable, before the label leaves the host
@@ -18,8 +18,8 @@ and not once a handshake. Whoever sends does:
 No label is above the mark that this loop saved last. Marks lead the clock by at most
 `RESERVATION` seconds: however often we are restarted, labels run ahead of the clock
 by that and one tick a restart, not by that at each restart. Only a mark that an
-earlier life left further ahead (its clock was wrong) keeps us further ahead; then
-`is_behind_mark` is true, the marks advance by single ticks, and are saved each time.
+earlier life left further ahead (its clock was wrong) keeps us further ahead; then the
+marks advance by single ticks, and are saved each time.
 """
 
 from typing import Final
@@ -58,19 +58,13 @@ class TimestampSource:
         """The greatest label given out in this life; zeros for none."""
         return self._last
 
-    def next(self, *, now: float) -> bytes:
-        """Return a label greater than every one given out before.
-
-        Each use takes a tick (16.8 ms): more than 59 a second would run away from
-        the clock. With many peers use `next_after`.
-        """
-        return self.next_after(self._last, now=now)
-
     def next_after(self, previous: bytes, *, now: float) -> bytes:
         """Return a label greater than *previous* and than all of earlier lives.
 
         *previous* is the last label one peer was sent in this life, or b"". Peers
-        do not compare each other's labels, so they may be given equal ones.
+        do not compare each other's labels, so they may be given equal ones: were
+        labels to rise over all peers, more than 59 a second, a tick (16.8 ms) each,
+        would run away from the clock.
         """
         label = self._clock(now)
         for used in (self._floor, previous or _NO_LABEL):
@@ -99,13 +93,6 @@ class TimestampSource:
         self._floor = max(self._floor, mark)
         self._saved = max(self._saved, mark)
         self._reserved = max(self._reserved, mark)
-
-    def is_behind_mark(self, now: float) -> bool:
-        """Whether the clock is behind what earlier lives used: it is set wrong.
-
-        Up to `RESERVATION` seconds are normal after a quick restart.
-        """
-        return self._clock(now + RESERVATION) < self._floor
 
     def _clock(self, now: float) -> bytes:
         nanoseconds = int((self._wall_at_zero + now) * _NANOSECONDS)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
+from meshnode.codec.wireguard import DATA_TYPE
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
@@ -59,7 +60,14 @@ class ReferenceIngress:
             received = sock.receive_into(arena)
             if received is None:
                 break
-            length, segment_size, path = received
+            length, segment_size, origin = received
+            if length == segment_size and arena.data[0] != DATA_TYPE:
+                # A path costs more than what most of a flood deserves.
+                data = bytes(memoryview(arena.data)[:length])
+                if half.admit(data, *origin[0][:2], now=now):
+                    half.pass_up(Datagram(data, sock.path_of(origin)))
+                continue
+            path = sock.path_of(origin)
             half.receive_burst(arena, length, segment_size, path, now=now)
             self._tell_moves()
             for packet in half.packets_to_deliver():

@@ -182,6 +182,21 @@ class OpenHalf:
                 peer.keepalives += 1
                 peer.keepalive_bytes += size
 
+    def admit(self, data: bytes, host: str, port: int, *, now: float) -> bool:
+        """Tell whether control shall have what is no data; if so, `pass_up` it."""
+        self._now = now
+        if not self._table.is_up:
+            reason: DropReason | None = DropReason.DEVICE_DOWN
+        else:
+            reason = self._gate.admit(data, host, port, now=now)
+        if reason is not None:
+            self.drops[reason] += 1
+        return reason is None
+
+    def pass_up(self, datagram: Datagram) -> None:
+        """Queue an admitted handshake message for control."""
+        self._handshakes.append(datagram)
+
     def packets_to_deliver(self) -> list[bytes]:
         """Return and forget the inner packets, trimmed to their true length."""
         packets, self._packets = self._packets, []
@@ -254,13 +269,8 @@ class OpenHalf:
         """Pass a handshake message up, if the gate admits it."""
         if data[:4] == _DATA_TYPE_BYTES:
             self.drops[DropReason.BAD_LENGTH] += 1
-            return
-        remote = path.remote
-        reason = self._gate.admit(data, remote.host, remote.port, now=now)
-        if reason is None:
-            self._handshakes.append(Datagram(data, path))
-        else:
-            self.drops[reason] += 1
+        elif self.admit(data, path.remote.host, path.remote.port, now=now):
+            self.pass_up(Datagram(data, path))
 
     def _note_authenticated(
         self, peer: _Peer, session: _Session, path: Path, now: float

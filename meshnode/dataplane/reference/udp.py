@@ -11,6 +11,7 @@ import logging
 import select
 import socket
 import struct
+from typing import Any
 
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import Burst
@@ -48,6 +49,9 @@ _SOURCE_GONE = frozenset(
 )
 # What it says of segments that do not fit the path; alone they go in fragments.
 _TOO_LARGE_TO_SEGMENT = (errno.EINVAL, errno.EMSGSIZE)
+
+Origin = tuple[tuple[Any, ...], bytes]
+"""A sender as the kernel tells it: socket address, and packet information."""
 
 _Ancillary = list[tuple[int, int, bytes]]
 
@@ -139,12 +143,12 @@ class UdpSocket:
                 return 0
         return errno.EAGAIN
 
-    def receive_into(self, arena: Arena) -> tuple[int, int, Path] | None:
+    def receive_into(self, arena: Arena) -> tuple[int, int, Origin] | None:
         """Receive datagrams of one sender into *arena*, which has `RECEIVE_BYTES`.
 
         Returns:
             Their bytes together, the size of each (the last may be shorter) and where
-            they came from; or None if nothing more is waiting.
+            they came from, for `path_of`; or None if nothing more is waiting.
         """
         try:
             length, ancillary, _, address = self._socket.recvmsg_into(
@@ -161,15 +165,19 @@ class UdpSocket:
                 segment_size = _INT.unpack(data)[0]
             else:
                 info = data
-        path = self._paths.get((address, info))
+        return length, segment_size, (address, info)
+
+    def path_of(self, origin: Origin) -> Path:
+        """Return an origin as a path; equal ones as the same object, mostly."""
+        path = self._paths.get(origin)
         if path is None:
             if len(self._paths) >= MAX_KNOWN_PATHS:
                 self._paths.clear()
-            path = self._paths[(address, info)] = _read_path(address, info)
-        return length, segment_size, path
+            path = self._paths[origin] = _read_path(*origin)
+        return path
 
 
-def _read_path(address: tuple[object, ...], info: bytes) -> Path:
+def _read_path(address: tuple[Any, ...], info: bytes) -> Path:
     host, port = str(address[0]), int(str(address[1]))
     scope_id = int(str(address[3])) if len(address) == 4 else 0
     source = None

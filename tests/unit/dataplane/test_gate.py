@@ -121,12 +121,12 @@ def test_time_that_stands_or_goes_back_gives_no_tokens() -> None:
     assert flood(built, proven, now=5.11) == 1
 
 
-def test_strangers_have_four_times_the_rate() -> None:
+def test_strangers_have_twice_the_rate() -> None:
     """Above the rate control only sends them cookies, which is cheap."""
     built = gate(burst=4)
     assert flood(built, message(1)) == 4
-    assert flood(built, message(1), now=0.11) == 4
-    assert flood(built, message(1), now=0.135) == 1
+    assert flood(built, message(1), now=0.11) == 2
+    assert flood(built, message(1), now=0.165) == 1
 
 
 def test_load_is_told_when_strangers_exceed_the_rate() -> None:

@@ -13,6 +13,7 @@ from meshnode.errors import HostError
 from meshnode.forwarding import NeedSession, Report, SessionsHeld
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.clock import BootTimer
+from meshnode.node import pumps
 from meshnode.node.pumps import (
     pump_deadlines,
     pump_handshakes,
@@ -29,6 +30,11 @@ class FakeDriver:
         self.inputs: list[Any] = []
         self.came = trio.Event()
         self.timer = BootTimer()
+        self.is_loaded = False
+
+    def is_under_load(self) -> bool:
+        """Say what a test wants."""
+        return self.is_loaded
 
     def note(self, value: Any) -> None:
         """Keep one input."""
@@ -87,6 +93,33 @@ async def test_handshakes_come_in_batches_with_an_estimate(
     first, last = driver.inputs[0][1], driver.inputs[-1][1]
     assert 180 < first < 290
     assert last == 0
+    driver.timer.close()
+
+
+async def test_under_load_a_flood_gathers_before_control_wakes_again(
+    ends: Ends, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a batch under load the next ones wait, and then come as one."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        for _ in range(3):
+            ends[1].send(encode_datagram(DATAGRAM))
+        driver.is_loaded = False
+        await trio.lowlevel.checkpoint()
+
+    driver: Any = FakeDriver()
+    driver.is_loaded = True
+    monkeypatch.setattr(pumps.trio, "sleep", pause)
+    ends[1].send(encode_datagram(DATAGRAM))
+    nursery.start_soon(pump_handshakes, driver, ends[0])
+    with trio.fail_after(30):
+        while len(driver.inputs) < 2:
+            await driver.came.wait()
+            driver.came = trio.Event()
+    assert [count for count, _ in driver.inputs] == [1, 3]
+    assert pauses == [0.01]
     driver.timer.close()
 
 

@@ -66,7 +66,8 @@ def receive(sock: UdpSocket, arena: Arena) -> list[tuple[bytes, Path]]:
     while poller.poll(100 if datagrams else 5000):
         received = sock.receive_into(arena)
         assert received is not None
-        length, size, path = received
+        length, size, origin = received
+        path = sock.path_of(origin)
         data = bytes(arena.data[:length])
         datagrams += [(data[at : at + size], path) for at in range(0, length, size)]
     return datagrams
