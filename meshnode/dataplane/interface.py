@@ -37,6 +37,11 @@ class Burst:
     segment_size: int
     data: bytearray
 
+    @property
+    def count(self) -> int:
+        """How many datagrams there are."""
+        return -(-len(self.data) // self.segment_size)
+
     def datagrams(self) -> list[bytes]:
         """Return the single datagrams, as the wire carries them."""
         size = self.segment_size

@@ -140,7 +140,7 @@ class Driver:
             HostError: if it cannot be kept, or was applied but would not outlive
                 this process.
         """
-        before = self._engine.status().private_key
+        before = self._engine.private_key
         is_new_key = change.private_key is not None and change.private_key != before
         if is_new_key or change.clear_private_key:
             self._follow_key(change.private_key)

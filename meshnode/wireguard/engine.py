@@ -22,6 +22,7 @@ from meshnode.codec.wireguard import (
     Response,
     parse_handshake,
 )
+from meshnode.crypto.keys import PrivateKey
 from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -145,6 +146,11 @@ class Engine:
     def mark_saved(self, mark: bytes) -> None:
         """Note that the mark of a `TimestampsReserved` event is durable."""
         self._shared.timestamps.mark_saved(mark)
+
+    @property
+    def private_key(self) -> PrivateKey | None:
+        """Our static private key, if any; `status` has it too, but walks all peers."""
+        return self._configuration.private_key
 
     def status(self) -> DeviceStatus:
         """Return what `wg show` presents."""

@@ -16,7 +16,13 @@ every retry cross again, after a crossing the side with the greater public key w
 for another REKEY_TIMEOUT: the other's initiation then comes first.
 """
 
-from meshnode.codec.wireguard import CookieReply, Initiation, Response
+from meshnode.codec.wireguard import (
+    INITIATION_SIZE,
+    RESPONSE_SIZE,
+    CookieReply,
+    Initiation,
+    Response,
+)
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.deadlines import Deadline
 from meshnode.errors import BadPacket, DropReason
@@ -205,7 +211,7 @@ class Peer:
         self._last_initiation_at = now
         self.set_path(path, now=now)
         self._shared.traffic.count_handshake(
-            self.slot, received=len(initiation.serialise()), now=now
+            self.slot, received=INITIATION_SIZE, now=now
         )
         self._send_response(handshake, now)
         if crossed:
@@ -218,9 +224,7 @@ class Peer:
         handshake.consume_response(response)
         keys = handshake.derive_keys()
         self.set_path(path, now=now)
-        self._shared.traffic.count_handshake(
-            self.slot, received=len(response.serialise()), now=now
-        )
+        self._shared.traffic.count_handshake(self.slot, received=RESPONSE_SIZE, now=now)
         pair = self._install(keys, now)
         self._retire(self.keypairs.add_as_initiator(pair), now)
         self._shared.command(

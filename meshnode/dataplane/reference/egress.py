@@ -72,5 +72,5 @@ class ReferenceEgress:
     def _send(self, bursts: Iterable[Burst]) -> None:
         for burst in bursts:
             sock = self._sockets.get(burst.path.remote.version)
-            refused = len(burst.datagrams()) if sock is None else sock.send(burst)
+            refused = burst.count if sock is None else sock.send(burst)
             self._half.drops[DropReason.SEND_ERROR] += refused

@@ -93,7 +93,7 @@ class UdpSocket:
 
         No error is raised: routes, filters and neighbours come and go.
         """
-        count = -(-len(burst.data) // burst.segment_size)
+        count = burst.count
         if count == 1 or self._has_segmentation:
             code = self._send_from(burst.path, burst.data, burst.segment_size, count)
             if code == 0:

@@ -20,4 +20,6 @@ def test_a_burst_gives_its_datagrams(
     size: int, data: bytes, wanted: list[bytes]
 ) -> None:
     """All have the segment size but the last."""
-    assert Burst(PATH, size, bytearray(data)).datagrams() == wanted
+    burst = Burst(PATH, size, bytearray(data))
+    assert burst.datagrams() == wanted
+    assert burst.count == len(wanted)
