@@ -53,8 +53,8 @@ MACS_AND_COOKIES = [
     _mutant(
         "a cookie is for every port of an address",
         COOKIE,
-        'address + remote.port.to_bytes(2, "big")',
-        "address",
+        'str(remote).encode("ascii")',
+        'remote.host.encode("ascii")',
     ),
     _mutant(
         "the cookie secret is never replaced",
