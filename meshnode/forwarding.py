@@ -59,9 +59,14 @@ class SetIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AddPeer:
-    """A peer takes *slot*."""
+    """A peer takes *slot*.
+
+    If it *is_sought*, packets for it wait even while it has no endpoint: somebody is
+    looking for it.
+    """
 
     slot: int
+    is_sought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,34 @@ class RemoveAllowedIps:
 
     slot: int
     prefixes: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareOfPrefix:
+    """One owner of a shared prefix: its slot and its part of the flows, 1–255."""
+
+    slot: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharePrefix:
+    """Give a prefix to several peers, taking it from any other owner.
+
+    Flows are spread over `forward` by weight, each flow to one owner always; inner
+    sources are accepted from every slot of `accept` (and no other). At most 16 each.
+    """
+
+    prefix: Prefix
+    forward: tuple[ShareOfPrefix, ...]
+    accept: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnsharePrefix:
+    """Stop sharing this prefix; nobody owns it then."""
+
+    prefix: Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +164,14 @@ class SendKeepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class SendControl:
+    """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer."""
+
+    slot: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DropStaged:
     """Throw the staged packets away: the handshake was given up."""
 
@@ -147,10 +188,13 @@ Command = (
     | SetEndpoint
     | AddAllowedIps
     | RemoveAllowedIps
+    | SharePrefix
+    | UnsharePrefix
     | InstallSession
     | UseSession
     | RetireSession
     | SendKeepalive
+    | SendControl
     | DropStaged
 )
 
@@ -207,6 +251,14 @@ class HandshakeLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlReceived:
+    """An authenticated control frame came from the peer; padding is still on it."""
+
+    slot: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HeldSession:
     """A session a worker still holds, told to a control process that restarted."""
 
@@ -232,5 +284,6 @@ Report = (
     | SessionConfirmed
     | RekeyDue
     | HandshakeLoad
+    | ControlReceived
     | SessionsHeld
 )

@@ -31,13 +31,19 @@ def _layer(may: str, reason: str) -> Layer:
     return Layer(frozenset(may.split()), reason)
 
 
-LEAVES = frozenset(("errors", "types", "deadlines", "ports", "forwarding"))
+LEAVES = frozenset(
+    ("errors", "types", "deadlines", "ports", "forwarding", "hostplan")
+)
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
 
 LAYERS = {
     "crypto": _layer("", "primitives know no protocol"),
     "codec": _layer("", "bytes to values and back: no keys, no time, no protocol"),
     "wireguard": _layer("crypto codec", "sans-IO: what it needs comes as arguments"),
+    "mesh": _layer(
+        "crypto codec wireguard",
+        "sans-IO: membership stands on sessions, and knows no shell",
+    ),
     "dataplane": _layer(
         "crypto codec wireguard.constants wireguard.replay wireguard.allowed_ips "
         "wireguard.cookie",
@@ -45,20 +51,20 @@ LAYERS = {
     ),
     "host": _layer("", "the operating system knows nothing of what it carries"),
     "node": _layer(
-        "crypto codec wireguard dataplane host manage",
+        "crypto codec wireguard mesh dataplane host manage",
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config", "it speaks of a device, it does not run one"
+        "crypto codec wireguard.config mesh", "it speaks of a device, it does not run one"
     ),
     "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
     "simulation": _layer(
-        "crypto codec wireguard dataplane host node manage",
+        "crypto codec wireguard mesh dataplane host node manage",
         "the simulated world may see everything but the commands",
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", *sorted(LEAVES), "manage.uapi")
+PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"

@@ -1,0 +1,186 @@
+"""The signed records of a mesh as values, and the limits they obey.
+
+`meshnode.codec.record_bytes` gives them their bytes; `docs/mesh.md` tells who signs
+what. Nothing here is verified: `meshnode.mesh.trust` is for that.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from meshnode.types import Endpoint, Prefix
+
+MAX_ENVELOPE_BYTES: Final = 1100
+MAX_POLICY_BYTES: Final = 65536
+MAX_AUTHORITIES: Final = 4
+MAX_SUBNETS: Final = 16
+MAX_GROUPS: Final = 8
+MAX_ROUTES: Final = 16
+MAX_CANDIDATES: Final = 8
+MAX_GATEWAYS: Final = 3
+MAX_POOLS: Final = 4
+MAX_NAME_BYTES: Final = 63
+MAX_GROUP_BYTES: Final = 32
+MAX_REASON_BYTES: Final = 64
+
+
+class Kind(enum.IntEnum):
+    """What an envelope holds; part of what is signed."""
+
+    CHARTER = 1
+    ISSUER = 2
+    CERTIFICATE = 3
+    MEMBER = 4
+    REVOCATION = 5
+    POLICY = 6
+    ENDPOINTS = 7
+
+
+class Role(enum.IntFlag):
+    """What a member is certified to do for others."""
+
+    NONE = 0
+    RENDEZVOUS = 1
+    RELAY = 2
+    ISSUER = 4
+    EXIT = 8
+    POLICY = 16
+    STOCK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Signed bytes: `signer` an Ed25519 key, 32 bytes; `signature` 64 bytes."""
+
+    kind: Kind
+    signer: bytes
+    signature: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Charter:
+    """What makes a network one: its name, address space and authorities.
+
+    `network_id` is 16 bytes, `version` 1 or more; `authorities` are 1–4 Ed25519
+    keys; `created` is wall seconds.
+    """
+
+    network_id: bytes
+    version: int
+    name: str
+    cidr: Prefix
+    authorities: tuple[bytes, ...]
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """What an issuing key (Ed25519, 32 bytes) may certify.
+
+    `max_lifetime` is seconds; `not_before` and `not_after` wall seconds. `subnets`
+    are the prefixes members may be allowed to announce, everything inside included;
+    an empty `groups` allows none.
+    """
+
+    issuing_key: bytes
+    name: str
+    pools: tuple[Prefix, ...]
+    groups: tuple[str, ...]
+    subnets: tuple[Prefix, ...]
+    roles: Role
+    max_lifetime: int
+    not_before: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Who a member is: names, keys, addresses and what it may announce.
+
+    `serial` is 16 random bytes; `wireguard_key` X25519 and `signing_key` Ed25519,
+    32 bytes each (zeros for a stock member); `ipv4` the overlay address as 4 bytes;
+    `gateways` are WireGuard keys of the members that carry a stock member; times are
+    wall seconds.
+    """
+
+    serial: bytes
+    name: str
+    wireguard_key: bytes
+    signing_key: bytes
+    ipv4: bytes
+    subnets: tuple[Prefix, ...]
+    groups: tuple[str, ...]
+    roles: Role
+    gateways: tuple[bytes, ...]
+    not_before: int
+    not_after: int
+    member_since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A prefix a member announces: lower `metric` (0–65535) first, then by `weight`.
+
+    `weight` is 1–255.
+    """
+
+    prefix: Prefix
+    metric: int = 100
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member's word about itself: `version` grows with every change.
+
+    `has_left` says goodbye: its addresses and routes are gone until a later version.
+    """
+
+    version: int
+    routes: tuple[Route, ...] = ()
+    has_left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    """A member envelope as it travels: three envelopes, each verified by the next.
+
+    `issuer` is None if an authority certified the member itself; `member` is None
+    for a stock member, which signs nothing.
+    """
+
+    certificate: Envelope
+    issuer: Envelope | None
+    member: Envelope | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A key that counts for nothing from now on.
+
+    `subject` is a WireGuard, signing or issuing key, 32 bytes; `until` wall seconds
+    after which nothing it could be used for is valid anyway.
+    """
+
+    subject: bytes
+    revoked_at: int
+    until: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The network's access policy: its version and text (TOML)."""
+
+    version: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a member can be reached: at most 8 candidates, best first."""
+
+    wireguard_key: bytes
+    version: int
+    candidates: tuple[Endpoint, ...]

@@ -1,0 +1,82 @@
+"""What a node wants its host to look like: addresses, routes, rules of the firewall.
+
+A `HostPlan` is whole: whoever carries it out changes what differs and no more, and a
+plan applied twice changes nothing. All of it concerns one network and one interface.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from meshnode.types import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A prefix of our LAN that others reach through us.
+
+    With `masquerade` the LAN sees our own address. `mapped` is the LAN's real prefix
+    if it differs from `prefix`, the one the mesh knows; both are equally long.
+    """
+
+    prefix: Prefix
+    masquerade: bool = True
+    mapped: Prefix | None = None
+
+
+class Transport(enum.Enum):
+    """What a rule lets through; ANY is every protocol."""
+
+    ANY = "any"
+    TCP = "tcp"
+    UDP = "udp"
+    ICMP = "icmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A protocol and, for TCP and UDP, ports `first`–`last` (0–0: all)."""
+
+    transport: Transport
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Let new flows from any source to any destination pass, for these services."""
+
+    sources: tuple[Prefix, ...]
+    destinations: tuple[Prefix, ...]
+    services: tuple[Service, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What may enter by the overlay interface; None in a plan is everything.
+
+    Established flows and what they need (ICMP errors) always pass; the rest must
+    match one of `allows`.
+    """
+
+    allows: tuple[Allow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """Everything at once.
+
+    `addresses` are ours, as `ADDRESS/LENGTH` with the length of the network's own
+    prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says that packets pass
+    from the overlay to somewhere else (LAN or stock members).
+    """
+
+    network: str
+    interface: str
+    table: int
+    fwmark: int
+    mtu: int
+    addresses: tuple[str, ...]
+    routes: tuple[Prefix, ...] = ()
+    announced: tuple[Announced, ...] = ()
+    forwards: bool = False
+    filter: Filter | None = None

@@ -1,0 +1,1 @@
+"""Certificates, membership, paths and routes of a mesh; sans-IO."""

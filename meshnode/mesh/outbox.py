@@ -1,0 +1,43 @@
+"""Outputs of the mesh that wait to be drained; due at the moment they were queued."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from meshnode.deadlines import Deadline
+from meshnode.mesh.events import MeshEvent
+from meshnode.mesh.ports import StateChange
+from meshnode.types import Endpoint
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What every part of a mesh node writes to.
+
+    `datagrams` are type 7 introductions with where they go.
+    """
+
+    changes: list[StateChange] = field(default_factory=list)
+    datagrams: list[tuple[bytes, Endpoint]] = field(default_factory=list)
+    events: deque[MeshEvent] = field(default_factory=deque)
+    queued_at: float = 0.0
+
+    def keep(self, *changes: StateChange, now: float) -> None:
+        """Queue changes of the durable state, in order."""
+        self.queued_at = now
+        self.changes.extend(changes)
+
+    def send(self, data: bytes, to: Endpoint, *, now: float) -> None:
+        """Queue an introduction."""
+        self.queued_at = now
+        self.datagrams.append((data, to))
+
+    def report(self, event: MeshEvent, *, now: float) -> None:
+        """Queue an event."""
+        self.queued_at = now
+        self.events.append(event)
+
+    def next_deadline(self) -> Deadline | None:
+        """Return "at once" while anything waits."""
+        if self.changes or self.datagrams or self.events:
+            return Deadline(self.queued_at, "queued output of the mesh")
+        return None

@@ -1,0 +1,192 @@
+"""What the mesh needs from the tunnels below it, and what it asks the shell to do.
+
+`Tunnels` is `wireguard.engine.Engine` behind a thin adapter in production, and a
+table of mailboxes in the scale simulation. All verbs are synchronous. Outputs that
+reach the disk or the host are values, drained by the shell in the order of
+`docs/mesh.md`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from meshnode.codec.messages import Message
+from meshnode.types import Endpoint, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One owner of a prefix: its WireGuard key and its part of the flows (1–255)."""
+
+    key: bytes
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """A prefix that several peers own.
+
+    Flows go to `forward` by weight; inner sources are accepted from all of `accept`.
+    """
+
+    prefix: Prefix
+    forward: tuple[Share, ...]
+    accept: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelPeer:
+    """What a member is to the tunnels: its key and the prefixes only it owns.
+
+    `is_sought` keeps packets waiting while nobody knows where the peer is.
+    `keepalive` is seconds, 0 for off.
+    """
+
+    key: bytes
+    prefixes: tuple[Prefix, ...] = ()
+    is_sought: bool = True
+    keepalive: int = 0
+
+
+class Tunnels(Protocol):
+    """The encrypted sessions with peers, by WireGuard key (32 bytes)."""
+
+    def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
+        """Add the peer or change it; sessions stay if it was there."""
+
+    def remove_peer(self, key: bytes, *, now: float) -> None:
+        """Forget the peer and cut its sessions; unknown ones are ignored."""
+
+    def share_prefixes(
+        self, shared: tuple[SharedPrefix, ...], *, now: float
+    ) -> None:
+        """Let exactly these prefixes have several owners."""
+
+    def set_candidates(
+        self, key: bytes, candidates: tuple[Endpoint, ...], *, now: float
+    ) -> None:
+        """Try the peer at these endpoints whenever its path is not proven."""
+
+    def send(self, key: bytes, message: Message, *, now: float) -> None:
+        """Send a control frame; without a session a handshake begins first."""
+
+    def drop_waiting(self, key: bytes, *, now: float) -> None:
+        """Throw away what waits for the peer: it cannot be found."""
+
+    def path_of(self, key: bytes) -> Endpoint | None:
+        """Return where the peer is spoken to at present."""
+
+    def has_session(self, key: bytes) -> bool:
+        """Whether a session with the peer is usable now."""
+
+    def last_received(self, key: bytes) -> float:
+        """Return when authenticated data last came from the peer, or `NEVER`."""
+
+    def last_data_sent(self, key: bytes) -> float:
+        """Return when data was last sent to the peer, or `NEVER`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRecord:
+    """Write this record (bytes of a `MemberRecord` or a revocation envelope)."""
+
+    id: bytes
+    kind: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropRecord:
+    """Delete the record with this id."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCharter:
+    """Append this charter envelope to the chain."""
+
+    version: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPolicy:
+    """This policy envelope is in force now."""
+
+    version: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOwn:
+    """Our own record (member record bytes), with its version: never go below it."""
+
+    version: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepWallMark:
+    """Wall time, in seconds, that was believed: never believe less."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEndpoints:
+    """The last good endpoints of a member; may be lost in a crash."""
+
+    key: bytes
+    candidates: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepInvite:
+    """An invite of ours as it is now, whole (`mesh.invites` knows the format)."""
+
+    key: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DropInvite:
+    """This invite is gone."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepIssued:
+    """A certificate we issued (bytes of `codec.record_bytes`), by serial."""
+
+    serial: bytes
+    data: bytes
+
+
+StateChange = (
+    KeepRecord
+    | DropRecord
+    | KeepCharter
+    | KeepPolicy
+    | KeepOwn
+    | KeepWallMark
+    | KeepEndpoints
+    | KeepInvite
+    | DropInvite
+    | KeepIssued
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """Everything the state store held, in the order it was written."""
+
+    charters: tuple[bytes, ...] = ()
+    records: tuple[tuple[int, bytes], ...] = ()
+    policy: bytes = b""
+    own: bytes = b""
+    own_version: int = 0
+    wall_mark: int = 0
+    endpoints: tuple[tuple[bytes, tuple[Endpoint, ...]], ...] = ()
+    invites: tuple[tuple[bytes, bytes], ...] = ()
+    issued: tuple[tuple[bytes, bytes], ...] = ()
