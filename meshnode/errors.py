@@ -86,6 +86,7 @@ class DropReason(enum.Enum):
     NO_ENDPOINT = "peer has no endpoint"
     STAGED_FULL = "staged queue full"
     SEND_ERROR = "send refused by the host"
+    CONTROL_FULL = "too many control frames"
 
 
 class BadPacket(Exception):
@@ -94,3 +95,7 @@ class BadPacket(Exception):
     def __init__(self, reason: DropReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
+
+
+class CodecError(ValueError):
+    """Bytes are no message or record of ours, or a value has a field out of range."""

@@ -10,8 +10,18 @@ new table does not hold. Sessions of peers that stay survive a restart of contro
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from meshnode.types import Path, Prefix
+
+MAX_CONTROL_FRAME: Final = 1203
+"""Bytes of the longest control frame: first byte, length, and 1,200 of message."""
+
+MAX_OWNERS: Final = 16
+"""The most owners, to forward to or to accept from, of a shared prefix."""
+
+MAX_WEIGHT: Final = 255
+"""The greatest part of the flows that an owner can have; the least is 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,8 @@ HANDSHAKES = [
     _mutant(
         "a response does not count for the 5 s",
         PEER,
-        "        self._last_handshake_sent_at = now\n",
-        "        if message[0] == 1:\n            self._last_handshake_sent_at = now\n",
+        "            self._last_handshake_sent_at = now\n",
+        "            pass\n",
     ),
     _mutant(
         "a refused initiation arms no timer",
@@ -235,7 +235,7 @@ HANDSHAKES = [
     _mutant(
         "retransmissions keep the source address",
         PEER,
-        "        self._forget_source(now)\n        if self._attempts",
+        "        self.dialler.note_timeout(now=now)\n        if self._attempts",
         "        if self._attempts",
     ),
     _mutant(
@@ -534,7 +534,7 @@ DATA = [
     _mutant(
         "inner sources are not checked",
         OPEN,
-        "if self._table.routes.lookup(ip.source(packet)) != slot:",
+        "if owner != peer.slot and not _is_shared_with(peer.slot, owner):",
         "if False:",
     ),
     _mutant(
@@ -601,6 +601,76 @@ DATA = [
     ),
 ]
 
+MESH = [
+    _mutant(
+        "the gate does not check introductions",
+        GATE,
+        "if not has_last_mac1(self._mac1_key, message):",
+        "if False:",
+    ),
+    _mutant(
+        "introductions use up what handshakes need",
+        GATE,
+        "if self._introductions.take(now) and self._others.take(now):",
+        "if self._others.take(now):",
+    ),
+    _mutant(
+        "control frames are not limited",
+        OPEN,
+        "if self._waiting_frames < MAX_WAITING_FRAMES and peer.frames.take(self._now):",
+        "if True:",
+    ),
+    _mutant(
+        "whoever shares any prefix speaks from every shared one",
+        OPEN,
+        "return isinstance(owner, Owners) and slot in owner.accept",
+        "return isinstance(owner, Owners)",
+    ),
+    _mutant(
+        "nobody waits for a peer that is sought",
+        SEAL,
+        "        if peer.is_sought:\n            self._stage(peer, packets)",
+        "        if False:\n            self._stage(peer, packets)",
+    ),
+    _mutant(
+        "weights do not count",
+        "dataplane/flows.py",
+        "return share.weight / -math.log",
+        "return 1 / -math.log",
+    ),
+    _mutant(
+        "fragments have ports",
+        "dataplane/flows.py",
+        "if (packet[6] << 8 | packet[7]) & _FRAGMENT_MASK or",
+        "if",
+    ),
+    _mutant(
+        "a shared prefix stays with a peer that is gone",
+        "dataplane/routes.py",
+        "rest = _restricted(share, lambda other: other != slot)",
+        "rest = share",
+    ),
+    _mutant(
+        "a path is proven for ever",
+        "wireguard/dialling.py",
+        "if heard_at > self._doubted_at:",
+        "if heard_at > NEVER:",
+    ),
+    _mutant(
+        "candidates that come late wait for the next attempt",
+        PEER,
+        "        if not self.dialler.dial_others(now=now):\n"
+        "            self._send_initiation(now)\n",
+        "",
+    ),
+    _mutant(
+        "who looks for peers is asked with every packet",
+        "wireguard/dialling.py",
+        "if now - self._wanted_at >= WANTED_INTERVAL:",
+        "if True:",
+    ),
+]
+
 ENDPOINTS_AND_CONFIGURATION = [
     _mutant(
         "a cookie reply moves the endpoint",
@@ -608,20 +678,20 @@ ENDPOINTS_AND_CONFIGURATION = [
         "            self._receive_cookie(message, now)\n",
         "            self._receive_cookie(message, now)\n"
         "            for peer in self._peers():\n"
-        "                peer.set_path(path, now=now)\n",
+        "                peer.dialler.set_path(path, now=now)\n",
     ),
     _mutant(
         "an initiation does not move the endpoint",
         PEER,
         "        self._last_initiation_at = now\n"
-        "        self.set_path(path, now=now)\n",
+        "        self.dialler.set_path(path, now=now)\n",
         "        self._last_initiation_at = now\n",
     ),
     _mutant(
         "a response does not move the endpoint",
         PEER,
         "        keys = handshake.derive_keys()\n"
-        "        self.set_path(path, now=now)\n",
+        "        self.dialler.set_path(path, now=now)\n",
         "        keys = handshake.derive_keys()\n",
     ),
     _mutant(
@@ -675,5 +745,6 @@ MUTANTS = (
     + SESSIONS
     + TIMERS_AND_KEEPALIVES
     + DATA
+    + MESH
     + ENDPOINTS_AND_CONFIGURATION
 )

@@ -163,7 +163,10 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One end of a link: the interface in its host and its addresses."""
+    """One end of a link: the interface in its host and its addresses.
+
+    An address the link does not have is an empty text.
+    """
 
     host: Host
     interface: str
@@ -175,15 +178,20 @@ class Lab:
     """A set of hosts that lives as long as a `with` block.
 
     `last_logs` keeps what the background processes wrote, once the block is left.
+    A laboratory told to `keep` outlives its block unless the block fails; it takes a
+    *tag* and a *directory* of its own then, so that it can be found again.
     """
 
-    def __init__(self) -> None:
-        self.tag = leaks.new_tag()
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
+    def __init__(
+        self, *, tag: str | None = None, directory: Path | None = None
+    ) -> None:
+        self.tag = tag or leaks.new_tag()
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{self.tag}-"))
         self.processes: list[Process] = []
         self.last_logs = ""
+        self._kept = False
         self._hosts: list[Host] = []
-        self._ports: list[Port] = []
+        self._made: list[tuple[Host, str]] = []
         self._networks = 0
         self._names = 0
         self._handlers = ExitStack()
@@ -199,6 +207,8 @@ class Lab:
         traceback: TracebackType | None,
     ) -> None:
         try:
+            if self._kept and error is None:
+                return
             with signals_held_back():
                 left = self._close()
         finally:
@@ -206,8 +216,12 @@ class Lab:
         if left and error is None:
             raise LeakFound("left behind: " + ", ".join(left))
 
+    def keep(self) -> None:
+        """Let hosts and processes be when the block is left without an error."""
+        self._kept = True
+
     def host(self, name: str) -> Host:
-        """Add a host; *name* is of a few letters and digits."""
+        """Add a host; *name* is of a few letters, digits and hyphens."""
         host = Host(self, name)
         self._hosts.append(host)
         run(["ip", "netns", "add", host.namespace], timeout=COMMAND_TIMEOUT)
@@ -234,27 +248,38 @@ class Lab:
         ports = tuple(
             Port(
                 host,
-                interface=f"eth{sum(port.host is host for port in self._ports)}",
+                interface=f"eth{sum(host is made for made, _ in self._made)}",
                 v4=f"198.18.{network}.{number}",
                 v6=f"2001:db8:{network:x}::{number}",
             )
             for number, host in enumerate((left, right), start=1)
         )
-        self._ports += ports
-        run(
-            [
-                *("ip", "link", "add", ports[0].interface, "mtu", str(mtu)),
-                *("netns", left.namespace, "type", "veth"),
-                *("peer", "name", ports[1].interface, "mtu", str(mtu)),
-                *("netns", right.namespace),
-            ],
-            timeout=COMMAND_TIMEOUT,
-        )
+        self.cable((left, ports[0].interface), (right, ports[1].interface), mtu=mtu)
         for port in ports:
-            port.host.ip(f"link set {port.interface} up")
             port.host.add_address(port.interface, f"{port.v4}/24")
             port.host.add_address(port.interface, f"{port.v6}/64")
         return ports[0], ports[1]
+
+    def cable(
+        self, left: tuple[Host, str], right: tuple[Host, str], *, mtu: int
+    ) -> None:
+        """Join two hosts by a veth pair with these interface names, both set up."""
+        run(
+            [
+                *("ip", "link", "add", "name", left[1], "mtu", str(mtu)),
+                *("netns", left[0].namespace, "type", "veth"),
+                *("peer", "name", right[1], "mtu", str(mtu)),
+                *("netns", right[0].namespace),
+            ],
+            timeout=COMMAND_TIMEOUT,
+        )
+        for host, interface in (left, right):
+            self.note_interface(host, interface)
+            host.ip(f"link set dev {interface} up")
+
+    def note_interface(self, host: Host, interface: str) -> None:
+        """Take an interface for our own, not for something left behind."""
+        self._made.append((host, interface))
 
     def source_nat(self, outside: Port) -> None:
         """Let a router rewrite the source of what leaves by *outside*."""
@@ -318,13 +343,12 @@ class Lab:
         return [thing for thing in left if not thing.startswith("namespace ")]
 
     def _foreign_interfaces(self, namespaces: Collection[str]) -> list[str]:
-        made = {(port.host, port.interface) for port in self._ports}
         return [
             f"interface {interface} in {host.name}"
             for host in self._hosts
             if host.namespace in namespaces
             for interface in sorted(host.interfaces())
-            if (host, interface) not in made
+            if (host, interface) not in self._made
         ]
 
     def _stop_processes(self) -> list[str]:

@@ -2,7 +2,8 @@
 
 Everything a laboratory makes carries its tag `ml<pid>z<random>` in its name. So
 leftovers can be told from a living laboratory's things, and a laboratory that was
-killed (SIGKILL) can be swept up by anyone: `python -m topology.leaks --sweep`.
+killed (SIGKILL) can be swept up by anyone: `python -m topology.leaks --sweep`. One
+that is kept on purpose (`tools/lab up`) has a tag `mk<random>` and is left alone.
 """
 
 import json
@@ -28,6 +29,11 @@ class LeakFound(LabError):
 def new_tag() -> str:
     """Return a fresh tag: at most 12 characters, 3 are left for an interface."""
     return f"ml{os.getpid():x}z{''.join(secrets.choice(_LETTERS) for _ in range(3))}"
+
+
+def kept_tag() -> str:
+    """Return a fresh tag for what outlives its process: no sweep takes it for dead."""
+    return f"mk{''.join(secrets.choice(_LETTERS) for _ in range(6))}"
 
 
 def namespaces_of(tag: str) -> dict[str, int]:

@@ -152,16 +152,17 @@ def end_processes_in(namespaces: Collection[int]) -> list[str]:
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in processes_in(namespaces):
             ended.append(f"process {pid} ({_command_of(pid)})")
-            _signal_in_namespace(pid, namespaces, number)
+            signal_in_namespace(pid, namespaces, number)
         deadline = time.monotonic() + END_GRACE
         while any(processes_in(namespaces)) and time.monotonic() < deadline:
             time.sleep(POLL)
     return list(dict.fromkeys(ended))
 
 
-def _signal_in_namespace(
+def signal_in_namespace(
     pid: int, namespaces: Collection[int], number: signal.Signals
 ) -> None:
+    """Signal a process if it is in one of these network namespaces, else do nothing."""
     # The descriptor pins the process: its id cannot pass to a stranger between the
     # second look at its namespace and the signal.
     try:

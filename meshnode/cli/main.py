@@ -10,6 +10,21 @@ from meshnode.cli.lazy import LazyCommand, LazyGroup
 from meshnode.cli.run import run
 
 _COMMANDS = {
+    "network": LazyCommand("meshnode.cli.network", "network", "Found a network."),
+    "invite": LazyCommand("meshnode.cli.invite", "invite", "Let somebody in."),
+    "join": LazyCommand("meshnode.cli.join", "join", "Join a network."),
+    "up": LazyCommand("meshnode.cli.up", "up", "Start a node."),
+    "down": LazyCommand("meshnode.cli.up", "down", "Stop a node."),
+    "restart": LazyCommand("meshnode.cli.up", "restart", "Stop and start a node."),
+    "reload": LazyCommand(
+        "meshnode.cli.up", "reload", "Let a node read its configuration again."
+    ),
+    "status": LazyCommand("meshnode.cli.show", "status", "Show how a node is."),
+    "peers": LazyCommand("meshnode.cli.show", "peers", "List the members."),
+    "routes": LazyCommand("meshnode.cli.show", "routes", "List the routes."),
+    "ping": LazyCommand("meshnode.cli.ping", "ping", "Ask a member if it is there."),
+    "wait": LazyCommand("meshnode.cli.wait", "wait", "Wait until something is so."),
+    "watch": LazyCommand("meshnode.cli.wait", "watch", "Print what happens."),
     "wg": LazyCommand("meshnode.cli.wg", "wg", "Run one WireGuard interface."),
     "key": LazyCommand("meshnode.cli.key", "key", "Make and keep keys."),
     "genkey": LazyCommand(

@@ -42,6 +42,75 @@ run_dir_option = click.option(
 )
 
 
+def _directory(kind: str, default: Path, text: str) -> Callable[[Function], Function]:
+    return click.option(
+        f"--{kind}-dir",
+        type=click.Path(path_type=Path),
+        default=default,
+        envvar=f"MESHNODE_{kind.upper()}_DIR",
+        show_default=True,
+        show_envvar=True,
+        help=text,
+    )
+
+
+def directory_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that move every directory, as the argument *directories*.
+
+    Many nodes can so run on one host whose namespaces share the file system.
+    """
+
+    @_directory("config", paths.CONFIG_DIR, "Where networks are configured.")
+    @_directory("state", paths.STATE_DIR, "What must survive a reboot.")
+    @_directory("run", paths.RUN_DIR, "What holds until the next boot.")
+    @_directory("uapi", paths.UAPI_DIR, "Where wg finds the sockets of interfaces.")
+    @functools.wraps(function)
+    def with_directories(
+        *args: Any,
+        config_dir: Path,
+        state_dir: Path,
+        run_dir: Path,
+        uapi_dir: Path,
+        **kwargs: Any,
+    ) -> Any:
+        found = (config_dir, state_dir, run_dir, uapi_dir)
+        directories = paths.Directories(*[path.absolute() for path in found])
+        return function(*args, directories=directories, **kwargs)
+
+    return with_directories
+
+
+def _complete_network(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from meshnode.manage.networks import known_networks
+
+    directory = Path(ctx.params.get("config_dir") or paths.CONFIG_DIR)
+    try:
+        names = known_networks(directory)
+    except (MeshnodeError, OSError):
+        return []  # a shell has no place to show an error
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+network_option = click.option(
+    "-n",
+    "--network",
+    envvar="MESHNODE_NET",
+    show_envvar=True,
+    shell_complete=_complete_network,
+    help="Which network; not needed where there is only one.",
+)
+
+network_argument = click.argument(
+    "network",
+    required=False,
+    envvar="MESHNODE_NET",
+    metavar="[NET]",
+    shell_complete=_complete_network,
+)
+
+
 def _complete_key_name(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -6,13 +6,12 @@ and environment: `LOG_LEVEL` and `WG_PROCESS_FOREGROUND`.
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from meshnode import __version__
 from meshnode.cli.help import EXIT_CODES, examples
-from meshnode.cli.options import run_dir_option
+from meshnode.cli.options import directory_options
 from meshnode.cli.run import run
 from meshnode.manage import paths
 
@@ -69,24 +68,14 @@ def _default_log_level() -> str:
     show_envvar=True,
     help="The least that is logged; LOG_LEVEL works as for wireguard-go.",
 )
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path),
-    default=paths.STATE_DIR,
-    envvar="MESHNODE_STATE_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="What must survive a reboot.",
-)
-@run_dir_option
+@directory_options
 @click.version_option(__version__, prog_name="meshnode")
 def wg(
     interface: str,
     foreground: bool,
     engine: str,
     log_level: str,
-    state_dir: Path,
-    run_dir: Path,
+    directories: paths.Directories,
 ) -> int:
     """Run the WireGuard interface IFACE until it is told to stop.
 
@@ -100,10 +89,8 @@ def wg(
     return supervisor.run_interface(
         name,
         foreground=foreground,
-        engine=engine,
-        log_level=log_level,
-        state_dir=state_dir,
-        run_dir=run_dir,
+        settings=supervisor.Settings(engine, log_level, directories),
+        opening=supervisor.Opening(),
     )
 
 

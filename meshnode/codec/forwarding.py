@@ -18,7 +18,17 @@ from typing import Any, Final
 import msgpack
 
 from meshnode import forwarding
-from meshnode.forwarding import AddAllowedIps, Command, RemoveAllowedIps, Report
+from meshnode.codec.messages import CONTROL_FIRST_BYTE
+from meshnode.errors import CodecError as CodecError
+from meshnode.forwarding import (
+    MAX_CONTROL_FRAME,
+    MAX_OWNERS,
+    MAX_WEIGHT,
+    AddAllowedIps,
+    Command,
+    RemoveAllowedIps,
+    Report,
+)
 from meshnode.types import Endpoint, Path, Prefix, Source
 
 MAX_MESSAGE_BYTES: Final = 65536
@@ -30,9 +40,8 @@ MAX_ITEMS: Final = 1000
 MAX_SLOT: Final = 65535
 """The greatest peer slot."""
 
-
-class CodecError(ValueError):
-    """The bytes are no message of ours, or the value has a field out of range."""
+MAX_PADDED_FRAME: Final = MAX_CONTROL_FRAME + 15
+"""Bytes of the longest control frame with the padding it travelled under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +60,11 @@ def _checked(check: Callable[[Any], Any]) -> _Kind:
     return _Kind(check, check)
 
 
-def _unsigned(greatest: int) -> _Kind:
+def _unsigned(greatest: int, least: int = 0) -> _Kind:
     def check(value: Any) -> int:
         # `type`, not `isinstance`: True is an int, and must not pass for 1.
-        if type(value) is not int or not 0 <= value <= greatest:
-            raise ValueError(f"not an integer of 0 to {greatest}")
+        if type(value) is not int or not least <= value <= greatest:
+            raise ValueError(f"not an integer of {least} to {greatest}")
         return value
 
     return _checked(check)
@@ -65,6 +74,17 @@ def _octets(*lengths: int) -> _Kind:
     def check(value: Any) -> bytes:
         if type(value) is not bytes or len(value) not in lengths:
             raise ValueError("not a byte string of the right length")
+        return value
+
+    return _checked(check)
+
+
+def _control_frame(most: int) -> _Kind:
+    def check(value: Any) -> bytes:
+        if type(value) is not bytes or not 1 <= len(value) <= most:
+            raise ValueError(f"not a frame of 1 to {most} bytes")
+        if value[0] != CONTROL_FIRST_BYTE:
+            raise ValueError("not a control frame")
         return value
 
     return _checked(check)
@@ -89,15 +109,15 @@ def _optional(kind: _Kind) -> _Kind:
     )
 
 
-def _many(kind: _Kind) -> _Kind:
+def _many(kind: _Kind, *, least: int = 0, most: int = MAX_ITEMS) -> _Kind:
     def pack(values: tuple[Any, ...]) -> list[Any]:
-        if len(values) > MAX_ITEMS:
-            raise ValueError(f"more than {MAX_ITEMS} items")
+        if not least <= len(values) <= most:
+            raise ValueError(f"not {least} to {most} items")
         return [kind.pack(value) for value in values]
 
     def unpack(plain: Any) -> tuple[Any, ...]:
-        if type(plain) is not list or len(plain) > MAX_ITEMS:
-            raise ValueError(f"not a list of at most {MAX_ITEMS} items")
+        if type(plain) is not list or not least <= len(plain) <= most:
+            raise ValueError(f"not a list of {least} to {most} items")
         return tuple([kind.unpack(item) for item in plain])
 
     return _Kind(pack, unpack)
@@ -163,7 +183,14 @@ _KEY = _octets(32)
 _BOOLEAN = _checked(_check_boolean)
 _INSTANT = _checked(_check_instant)
 _HOST = _Kind(_pack_host, _unpack_host)
-_PREFIXES = _many(_Kind(_pack_prefix, _unpack_prefix))
+_PREFIX = _Kind(_pack_prefix, _unpack_prefix)
+_PREFIXES = _many(_PREFIX)
+_FORWARD = _many(
+    _record(forwarding.ShareOfPrefix, _SLOT, _unsigned(MAX_WEIGHT, 1)),
+    least=1,
+    most=MAX_OWNERS,
+)
+_ACCEPT = _many(_SLOT, most=MAX_OWNERS)
 _PATH = _record(
     Path,
     _record(Endpoint, _HOST, _U16, _U32),
@@ -214,7 +241,7 @@ def _parse(data: bytes) -> list[Any]:
     plain = msgpack.unpackb(
         data,
         max_str_len=0,
-        max_bin_len=32,
+        max_bin_len=MAX_PADDED_FRAME,
         max_array_len=MAX_ITEMS,
         max_map_len=0,
         max_ext_len=0,
@@ -229,7 +256,7 @@ _COMMANDS = _Catalogue(
     (2, forwarding.ProgramComplete, ()),
     (3, forwarding.SetLink, (_U16, _BOOLEAN)),
     (4, forwarding.SetIdentity, (_octets(0, 32),)),
-    (5, forwarding.AddPeer, (_SLOT,)),
+    (5, forwarding.AddPeer, (_SLOT, _BOOLEAN)),
     (6, forwarding.RemovePeer, (_SLOT,)),
     (7, forwarding.SetEndpoint, (_SLOT, _optional(_PATH))),
     (8, forwarding.AddAllowedIps, (_SLOT, _PREFIXES)),
@@ -239,6 +266,9 @@ _COMMANDS = _Catalogue(
     (12, forwarding.RetireSession, (_SLOT, _U32)),
     (13, forwarding.SendKeepalive, (_SLOT,)),
     (14, forwarding.DropStaged, (_SLOT,)),
+    (15, forwarding.SharePrefix, (_PREFIX, _FORWARD, _ACCEPT)),
+    (16, forwarding.UnsharePrefix, (_PREFIX,)),
+    (17, forwarding.SendControl, (_SLOT, _control_frame(MAX_CONTROL_FRAME))),
 )
 
 _REPORTS = _Catalogue(
@@ -249,6 +279,7 @@ _REPORTS = _Catalogue(
     (5, forwarding.RekeyDue, (_SLOT, _U32, _BOOLEAN)),
     (6, forwarding.SessionsHeld, (_HELD_SESSIONS, _BOOLEAN)),
     (7, forwarding.HandshakeLoad, ()),
+    (8, forwarding.ControlReceived, (_SLOT, _control_frame(MAX_PADDED_FRAME))),
 )
 
 

@@ -23,6 +23,10 @@ MAX_NAME_BYTES: Final = 63
 MAX_GROUP_BYTES: Final = 32
 MAX_REASON_BYTES: Final = 64
 
+ANY_GROUP: Final = "any"
+"""Among an issuer's groups: it may grant every one. No member is in a group of this
+name."""
+
 
 class Kind(enum.IntEnum):
     """What an envelope holds; part of what is signed."""

@@ -20,6 +20,7 @@ HASH_SIZE = 32
 MAC_SIZE = 16
 TAG_SIZE = 16
 XNONCE_SIZE = 24
+FINGERPRINT_SIZE = 8
 MAX_COUNTER = 2**64 - 1
 
 _BLOCK_SIZE = 64  # of BLAKE2s, for HMAC (RFC 2104)
@@ -31,6 +32,19 @@ _COUNTER_NONCE = struct.Struct("<IQ")
 def blake2s(data: bytes) -> bytes:
     """Return BLAKE2s-256 of *data*, the paper's HASH: 32 bytes."""
     return hashlib.blake2s(data).digest()
+
+
+def short_hash(data: bytes, size: int) -> bytes:
+    """Return the first *size* bytes (1–32) of BLAKE2s over *data*, to name it."""
+    return hashlib.blake2s(data).digest()[:size]
+
+
+def fingerprint(data: bytes) -> bytes:
+    """Return the first 8 bytes of BLAKE2s over *data*, to compare sets by.
+
+    Too short against somebody who looks for two data with the same fingerprint.
+    """
+    return hashlib.blake2s(data).digest()[:FINGERPRINT_SIZE]
 
 
 def mac(key: bytes, data: bytes) -> bytes:

@@ -11,6 +11,10 @@ above a lower rate it only sends them cookies, for a tenth of the cost: the gate
 so by `poll_load`. Who is among many strangers so soon has a cookie, and with it a
 class that the flood is not in.
 
+Introductions (type 7) are of the mesh: a mac1 is the last thing in them, and there is
+no other. They come from strangers and share the strangers' tokens, half of them at
+most, so handshakes have the other half.
+
 Not decided here: whether a mac2 is right, for only control knows the cookie secret.
 Anybody can write a wrong one or forge a peer's address; then that class suffers, the
 others do not.
@@ -30,9 +34,10 @@ from meshnode.codec.wireguard import (
     ZERO_MAC,
     message_type,
 )
+from meshnode.dataplane.buckets import TokenBucket
 from meshnode.errors import DropReason
 from meshnode.ports import NEVER
-from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
+from meshnode.wireguard.cookie import has_last_mac1, has_valid_mac1, mac1_key
 
 DEFAULT_RATE: Final = 1000.0
 """Messages a second of one class: what control answers in a part of one core."""
@@ -46,33 +51,20 @@ LOAD_INTERVAL: Final = 0.5
 DEFAULT_BURST: Final = 512
 """Messages of one class at once: half of the queue to control."""
 
+INTRODUCTION_TYPE: Final = 7
+"""The mesh's own datagram: who sends it will handshake, and says by what right."""
+
+MIN_INTRODUCTION: Final = 4 + 48 + 1 + MAC_SIZE
+"""Bytes of the shortest: type, ephemeral key with tag, one byte, mac1."""
+
+MAX_INTRODUCTION: Final = 1280
+"""Bytes of the longest: with its headers it passes every path, perhaps in fragments."""
+
 _SIZES: Final = {
     INITIATION_TYPE: INITIATION_SIZE,
     RESPONSE_TYPE: RESPONSE_SIZE,
     COOKIE_REPLY_TYPE: COOKIE_REPLY_SIZE,
 }
-
-
-class _TokenBucket:
-    """Allows *rate* events a second and *burst* at once; full at first."""
-
-    __slots__ = ("_burst", "_rate", "_since", "_tokens")
-
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = float(burst)
-        self._tokens = self._burst
-        self._since = NEVER
-
-    def take(self, now: float) -> bool:
-        if now > self._since:
-            earned = (now - self._since) * self._rate
-            self._tokens = min(self._burst, self._tokens + earned)
-            self._since = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
 
 
 class HandshakeGate:
@@ -88,10 +80,11 @@ class HandshakeGate:
     ) -> None:
         self._mac1_key = b""
         self._known_sources: Set[tuple[str, int]] = frozenset()
-        self._from_peers = _TokenBucket(rate, burst)
-        self._with_mac2 = _TokenBucket(rate, burst)
-        self._others = _TokenBucket(COOKIES_PER_MESSAGE * rate, burst)
-        self._answerable = _TokenBucket(rate, burst // 2)
+        self._from_peers = TokenBucket(rate, burst)
+        self._with_mac2 = TokenBucket(rate, burst)
+        self._others = TokenBucket(COOKIES_PER_MESSAGE * rate, burst)
+        self._introductions = TokenBucket(COOKIES_PER_MESSAGE * rate / 2, burst // 2)
+        self._answerable = TokenBucket(rate, burst // 2)
         self._is_loaded = False
         self._load_told_at = NEVER
 
@@ -121,6 +114,8 @@ class HandshakeGate:
         """
         message = bytes(data)
         kind = message_type(message)
+        if kind == INTRODUCTION_TYPE:
+            return self._admit_introduction(message, now)
         reason = self._refuse(message, kind)
         if reason is not None:
             return reason
@@ -154,3 +149,15 @@ class HandshakeGate:
         if kind != COOKIE_REPLY_TYPE and not has_valid_mac1(self._mac1_key, message):
             return DropReason.BAD_MAC1
         return None
+
+    def _admit_introduction(self, message: bytes, now: float) -> DropReason | None:
+        """Check an introduction; half of the strangers' tokens is all they get."""
+        if not MIN_INTRODUCTION <= len(message) <= MAX_INTRODUCTION:
+            return DropReason.BAD_LENGTH
+        if not self._mac1_key:
+            return DropReason.NO_IDENTITY
+        if not has_last_mac1(self._mac1_key, message):
+            return DropReason.BAD_MAC1
+        if self._introductions.take(now) and self._others.take(now):
+            return None
+        return DropReason.RATE_LIMITED

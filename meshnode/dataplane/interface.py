@@ -13,12 +13,15 @@ Nothing else calls back, sleeps or keeps a deadline, so an idle worker never wak
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from meshnode.dataplane.traffic import TrafficTable
 from meshnode.errors import DropReason, HostError
 from meshnode.forwarding import Command, Report
 from meshnode.types import Datagram, Path
+
+MAX_WAITING_FRAMES: Final = 256
+"""Control frames that a worker keeps for control; more are dropped and counted."""
 
 
 class DeviceGoneError(HostError):
@@ -58,7 +61,11 @@ class Engine(Protocol):
         """How many packets were dropped, by reason, since the start."""
 
     def apply(self, command: Command, *, now: float) -> None:
-        """Obey one command of control; *now* is boottime seconds everywhere."""
+        """Obey one command of control; *now* is boottime seconds everywhere.
+
+        Raises:
+            DeviceGoneError: if the TUN device no longer exists and was needed.
+        """
 
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors to poll for reading."""

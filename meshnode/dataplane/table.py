@@ -13,6 +13,7 @@ installed twice keeps its counter.
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from meshnode.dataplane.routes import Routes
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
@@ -30,10 +31,11 @@ from meshnode.forwarding import (
     SetEndpoint,
     SetIdentity,
     SetLink,
+    SharePrefix,
+    UnsharePrefix,
     UseSession,
 )
 from meshnode.types import Path
-from meshnode.wireguard.allowed_ips import AllowedIps
 from meshnode.wireguard.constants import DEFAULT_MTU, REJECT_AFTER_TIME
 
 HELD_PER_REPORT = 100
@@ -59,13 +61,17 @@ S = TypeVar("S", bound=TableSession)
 
 
 class TablePeer(Generic[S]):
-    """One peer: where it is, and the session to send with; None if there is none."""
+    """One peer: where it is, and the session to send with; None if there is none.
 
-    __slots__ = ("in_use", "path", "slot")
+    If it `is_sought`, somebody looks for it as long as it has no path.
+    """
+
+    __slots__ = ("in_use", "is_sought", "path", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.path: Path | None = None
+        self.is_sought = False
         self.in_use: S | None = None
 
 
@@ -78,14 +84,14 @@ class _Program(Generic[P]):
     def __init__(self) -> None:
         self.peers: dict[int, P] = {}
         self.paths: dict[int, Path | None] = {}
-        self.routes: AllowedIps[int] = AllowedIps()
+        self.routes = Routes()
 
 
 class ForwardingTable(Generic[P, S]):
     """Applies commands; the halves read its attributes for each packet.
 
-    `peers` is by slot, `sessions` by local index, `routes` gives slots. Until told
-    otherwise the link is down.
+    `peers` is by slot, `sessions` by local index, `routes` gives slots or, for a shared
+    prefix, its `Owners`. Until told otherwise the link is down.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class ForwardingTable(Generic[P, S]):
     ) -> None:
         self.peers: dict[int, P] = {}
         self.sessions: dict[int, S] = {}
-        self.routes: AllowedIps[int] = AllowedIps()
+        self.routes = Routes()
         self.mtu = DEFAULT_MTU
         self.is_up = False
         self.public_key = b""
@@ -127,14 +133,18 @@ class ForwardingTable(Generic[P, S]):
                 self.mtu, self.is_up = mtu, up
             case SetIdentity(public_key):
                 self.public_key = public_key
-            case AddPeer(slot):
-                self._add_peer(slot)
+            case AddPeer(slot, is_sought):
+                self._add_peer(slot, is_sought)
             case RemovePeer(slot):
                 self._remove_peer(slot)
             case SetEndpoint(slot, path):
                 self._set_path(slot, path)
             case AddAllowedIps() | RemoveAllowedIps():
                 self._change_routes(command)
+            case SharePrefix():
+                self._target().routes.share(command, self._target().peers)
+            case UnsharePrefix(prefix):
+                self._target().routes.unshare(prefix)
             case InstallSession(slot, session):
                 self._install(slot, session)
             case UseSession(slot, local_index):
@@ -184,24 +194,28 @@ class ForwardingTable(Generic[P, S]):
             if session.slot not in self.peers:
                 del self.sessions[session.local_index]
 
-    def _add_peer(self, slot: int) -> None:
-        peers = self.peers if self._program is None else self._program.peers
-        if slot in peers:
-            return
-        peers[slot] = self.peers.get(slot) or self._make_peer(slot)
-        if self._program is not None:
-            self._program.paths[slot] = None
+    def _target(self) -> "ForwardingTable[P, S] | _Program[P]":
+        """Return what commands change: the program, while there is one."""
+        return self if self._program is None else self._program
+
+    def _add_peer(self, slot: int, is_sought: bool) -> None:
+        peers = self._target().peers
+        if slot not in peers:
+            peers[slot] = self.peers.get(slot) or self._make_peer(slot)
+            if self._program is not None:
+                self._program.paths[slot] = None
+        peers[slot].is_sought = is_sought
 
     def _remove_peer(self, slot: int) -> None:
         for session in list(self.sessions.values()):
             if session.slot == slot:
                 del self.sessions[session.local_index]
         self.peers.pop(slot, None)
-        self.routes.remove_owner(slot)
+        self.routes.remove_slot(slot)
         if self._program is not None:
             self._program.peers.pop(slot, None)
             self._program.paths.pop(slot, None)
-            self._program.routes.remove_owner(slot)
+            self._program.routes.remove_slot(slot)
 
     def _set_path(self, slot: int, path: Path | None) -> None:
         if self._program is not None:
@@ -211,7 +225,7 @@ class ForwardingTable(Generic[P, S]):
             self.peers[slot].path = path
 
     def _change_routes(self, command: AddAllowedIps | RemoveAllowedIps) -> None:
-        table = self if self._program is None else self._program
+        table = self._target()
         if command.slot not in table.peers:
             return
         for prefix in command.prefixes:

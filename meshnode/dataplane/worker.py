@@ -3,8 +3,9 @@
 All links are SOCK_SEQPACKET sockets, one message each. The program link brings
 `forwarding.Command`, or `SOCKETS` with the descriptors of new UDP sockets beside it,
 and takes `forwarding.Report`. What control does not take at once is kept and offered
-again; it cannot pile up, for equal reports are kept once and of one peer's moves only
-the last. Handshake messages are dropped and counted instead, when control is busy.
+again; it cannot pile up, for equal reports are kept once, of one peer's moves only the
+last, and of control frames so many and no more. Handshake messages are dropped and
+counted instead, when control is busy.
 
 A peer that roams is answered where it was heard from at once, not after control had
 its say: before ingress delivers the packet that moved it, it tells egress over the
@@ -28,13 +29,14 @@ from meshnode.codec.forwarding import (
     encode_report,
 )
 from meshnode.dataplane.interface import (
+    MAX_WAITING_FRAMES,
     DeviceGoneError,
     EgressEngine,
     Engine,
     IngressEngine,
 )
 from meshnode.errors import DropReason
-from meshnode.forwarding import EndpointMoved, Report, SetEndpoint
+from meshnode.forwarding import ControlReceived, EndpointMoved, Report, SetEndpoint
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
@@ -47,6 +49,9 @@ COMMANDS_PER_TURN = 256
 _REASONS = tuple(DropReason)
 COUNTERS_BYTES = 8 * len(_REASONS)
 """Size of one worker's drop counters: a 64-bit word a reason, in declaration order."""
+
+
+_REFUSALS = (DropReason.QUEUE_FULL, DropReason.CONTROL_FULL)
 
 
 class WorkerEnd(enum.Enum):
@@ -85,7 +90,7 @@ def run_ingress(
     counters: memoryview | None = None,
     clock: Callable[[], float] = boottime,
 ) -> WorkerEnd:
-    """Run the receiving direction; *handshakes* takes messages of type 1–3."""
+    """Run the receiving direction; *handshakes* takes messages of type 1–3 and 7."""
     worker = _Worker(engine, program, counters, clock)
 
     def pass_up() -> None:
@@ -218,20 +223,26 @@ class _Worker:
         if self._counters is None:
             return
         drops: Mapping[DropReason, int] = self._engine.drops
-        total = sum(drops.values()) + self.refused_handshakes
+        refused = self.refused_handshakes, self._outbox.refused_frames
+        total = sum(drops.values()) + sum(refused)
         if total == self._published:
             return
         self._published = total
         for number, reason in enumerate(_REASONS):
             self._counters[number] = drops[reason]
-        full = _REASONS.index(DropReason.QUEUE_FULL)
-        self._counters[full] += self.refused_handshakes
+        for reason, count in zip(_REFUSALS, refused, strict=True):
+            self._counters[_REASONS.index(reason)] += count
 
 
 class _Outbox:
-    """Reports that control has not taken yet, in order."""
+    """Reports that control has not taken yet, in order.
+
+    `refused_frames` counts the control frames that found no room.
+    """
 
     def __init__(self, link: socket.socket) -> None:
+        self.refused_frames = 0
+        self._frames = 0
         self._link = link
         self._waiting: dict[Hashable, Report] = {}
 
@@ -244,6 +255,11 @@ class _Outbox:
             key: Hashable = report
             if isinstance(report, EndpointMoved):
                 key = (EndpointMoved, report.slot)
+            elif isinstance(report, ControlReceived) and key not in self._waiting:
+                if self._frames == MAX_WAITING_FRAMES:
+                    self.refused_frames += 1
+                    continue
+                self._frames += 1
             self._waiting[key] = report
 
     def send(self) -> None:
@@ -264,4 +280,4 @@ class _Outbox:
                 if error.errno == errno.ENOBUFS:
                     return
                 raise
-            del self._waiting[key]
+            self._frames -= isinstance(self._waiting.pop(key), ControlReceived)

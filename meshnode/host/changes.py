@@ -80,12 +80,99 @@ class DeleteRoute:
         return f"deleted the route {self.prefix}"
 
 
-Change = RemoveSocket | DeleteAddress | DeleteRoute
+@dataclass(frozen=True, slots=True)
+class FlushRouteTable:
+    """We put routes with our mark into a routing table of our own."""
+
+    table: int
+
+    def undo(self) -> str | None:
+        """Delete what carries our mark in the table."""
+        from meshnode.host import netlink
+
+        ours = [
+            route
+            for route in netlink.routes_of(self.table)
+            if route.protocol == netlink.ROUTE_PROTOCOL
+        ]
+        if not ours:
+            return None
+        netlink.change_routes(self.table, delete=ours, add=())
+        return f"emptied the routing table {self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRule:
+    """We let packets without the mark *fwmark* look into *table*; *version* is 4 or 6.
+
+    The rule itself carries our protocol number.
+    """
+
+    version: int
+    fwmark: int
+    table: int
+
+    def undo(self) -> str | None:
+        """Delete the rule."""
+        from meshnode.host import netlink
+
+        if not netlink.delete_rule(netlink.Rule(self.version, self.fwmark, self.table)):
+            return None
+        return f"deleted the IPv{self.version} rule to the routing table {self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTable:
+    """We make the nftables table *name*, of the family inet."""
+
+    name: str
+
+    def undo(self) -> str | None:
+        """Delete the table with all it holds."""
+        from meshnode.host import nft
+
+        return f"deleted the table {self.name}" if nft.delete_table(self.name) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSysctl:
+    """We set the kernel variable *key*, a path below `net/`, from *before* to *ours*.
+
+    Whoever gave it a third value since means it.
+    """
+
+    key: str
+    before: str
+    ours: str
+
+    def undo(self) -> str | None:
+        """Give it back the value it had, if it has ours."""
+        from meshnode.host import sysctl
+
+        if sysctl.read(self.key) != self.ours:
+            return None
+        sysctl.write(self.key, self.before)
+        return f"set {self.key} to {self.before} again"
+
+
+Change = (
+    RemoveSocket
+    | DeleteAddress
+    | DeleteRoute
+    | FlushRouteTable
+    | DeleteRule
+    | DeleteTable
+    | RestoreSysctl
+)
 
 _KINDS: dict[str, type[Change]] = {
     "socket": RemoveSocket,
     "address": DeleteAddress,
     "route": DeleteRoute,
+    "route-table": FlushRouteTable,
+    "rule": DeleteRule,
+    "nft-table": DeleteTable,
+    "sysctl": RestoreSysctl,
 }
 
 

@@ -1,4 +1,4 @@
-"""Addresses, routes and link settings, by rtnetlink through pyroute2.
+"""Addresses, routes, rules and link settings, by rtnetlink through pyroute2.
 
 Every function opens a socket of its own for one job and closes it: a pyroute2 socket
 that is kept binds a descriptor and an event loop to each thread that touches it.
@@ -8,7 +8,7 @@ not pay for it. All of it acts in the network namespace of the calling thread.
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
@@ -20,6 +20,9 @@ from meshnode.types import Prefix
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
+ROUTER_ADVERTISEMENT = 9
+"""The protocol of what the kernel learnt from IPv6 routers (RTPROT_RA)."""
+
 ROUTE_PROTOCOL = 109
 """Marks our routes: "m", a number that neither the kernel's rtnetlink.h nor the
 rt_protos of iproute2 gives to anybody (187, for one, is IS-IS)."""
@@ -27,8 +30,18 @@ rt_protos of iproute2 gives to anybody (187, for one, is IS-IS)."""
 MAIN_TABLE = 254
 """The kernel's main routing table."""
 
+RULE_PRIORITY = 5210
+"""Of our rules: after the local table (0), before the main one (32766)."""
+
 _IFF_UP = 0x1
-_ALREADY_GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT)
+_RULE_INVERTED = 0x2
+_LINK_SCOPE = 253
+_RTN_THROW = 9
+_FAMILIES = {4: 2, 6: 10}
+_ALREADY_GONE = (
+    *(errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENOENT),
+    *(errno.EAFNOSUPPORT, errno.EOPNOTSUPP),  # a kernel without IPv6 has none of it
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,30 @@ class Link:
     mtu: int
     up: bool
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoute:
+    """One route of a table.
+
+    `gateways` are the next hops, none for a network that is connected; `is_throw`
+    says that the lookup goes on in the tables after.
+    """
+
+    prefix: Prefix
+    interface: int
+    gateways: tuple[str, ...] = ()
+    protocol: int = ROUTE_PROTOCOL
+    is_throw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Packets of one version without our mark look into our table first."""
+
+    version: int
+    fwmark: int
+    table: int
 
 
 def link_by_name(name: str) -> Link | None:
@@ -100,6 +137,85 @@ def delete_address(index: int, address: str) -> bool:
         return _delete(
             lambda: netlink.addr("del", index=index, **_address_fields(interface))
         )
+
+
+def addresses_of(index: int) -> list[str]:
+    """Return the addresses of the interface, `host/length`; not the link-local ones.
+
+    Raises:
+        HostError: if the kernel cannot be asked.
+    """
+    with _route_socket() as netlink, _explained("list addresses"):
+        return [
+            f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}"
+            f"/{message['prefixlen']}"
+            for message in netlink.get_addr(index=index)
+            if message["scope"] != _LINK_SCOPE
+        ]
+
+
+def routes_of(table: int) -> list[HostRoute]:
+    """Return the routes of *table*, IPv4 first.
+
+    Raises:
+        HostError: if the kernel cannot be asked.
+    """
+    with _route_socket() as netlink, _explained("list routes"):
+        return [
+            _host_route(version, message)
+            for version, family in _FAMILIES.items()
+            for message in netlink.get_routes(family=family, table=table)
+            # A kernel without a version answers with all it has.
+            if message["family"] == family
+        ]
+
+
+def change_routes(
+    table: int, *, delete: Iterable[HostRoute], add: Iterable[HostRoute]
+) -> None:
+    """Delete routes of ours in *table*, then add others; both may be none.
+
+    Raises:
+        HostError: if the kernel refuses one; those before it are done.
+    """
+    with _route_socket() as netlink:
+        for route in delete:
+            with _explained(f"delete the route {route.prefix}"):
+                fields = _host_route_fields(route, table)
+                _delete(lambda f=fields: netlink.route("del", **f))
+        for route in add:
+            with _explained(f"add the route {route.prefix}"):
+                netlink.route("add", **_host_route_fields(route, table))
+
+
+def our_rules(table: int) -> list[Rule]:
+    """Return our rules that lead to *table*.
+
+    Raises:
+        HostError: if the kernel cannot be asked.
+    """
+    with _route_socket() as netlink, _explained("list routing rules"):
+        return [
+            Rule(version, message.get_attr("FRA_FWMARK") or 0, table)
+            for version, family in _FAMILIES.items()
+            for message in netlink.get_rules(family=family)
+            if message["family"] == family
+            and message.get_attr("FRA_TABLE") == table
+            and message.get_attr("FRA_PRIORITY") == RULE_PRIORITY
+            and message.get_attr("FRA_PROTOCOL") == ROUTE_PROTOCOL
+        ]
+
+
+def add_rule(rule: Rule) -> None:
+    """Add a rule; raises `HostError`."""
+    with _route_socket() as netlink, _explained("add the routing rule"):
+        netlink.rule("add", **_rule_fields(rule))
+
+
+def delete_rule(rule: Rule) -> bool:
+    """Delete a rule of ours; False if it was not there; raises `HostError`."""
+    with _route_socket() as netlink, _explained("delete the routing rule"):
+        return _delete(lambda: netlink.rule("del", **_rule_fields(rule)))
 
 
 def add_route(prefix: Prefix, index: int, *, table: int = MAIN_TABLE) -> None:
@@ -192,11 +308,45 @@ def _address_fields(interface: IPv4Interface | IPv6Interface) -> dict[str, objec
 
 def _route_fields(prefix: Prefix, index: int, table: int) -> dict[str, object]:
     return {
-        "family": 2 if prefix.version == 4 else 10,
+        "family": _FAMILIES[prefix.version],
         "dst": str(prefix),
         "oif": index,
         "table": table,
         "proto": ROUTE_PROTOCOL,
+    }
+
+
+def _host_route(version: int, message: Any) -> HostRoute:
+    text = message.get_attr("RTA_DST") or ("0.0.0.0" if version == 4 else "::")
+    hops = [message, *(message.get_attr("RTA_MULTIPATH") or ())]
+    found = [hop.get_attr("RTA_GATEWAY") or hop.get_attr("RTA_VIA") for hop in hops]
+    is_throw = message["type"] == _RTN_THROW
+    return HostRoute(
+        Prefix.parse(f"{text}/{message['dst_len']}"),
+        # The kernel shows an IPv6 throw route as one of loopback.
+        0 if is_throw else message.get_attr("RTA_OIF") or 0,
+        tuple(hop["addr"] if isinstance(hop, dict) else hop for hop in found if hop),
+        message["proto"],
+        is_throw,
+    )
+
+
+def _host_route_fields(route: HostRoute, table: int) -> dict[str, object]:
+    fields = _route_fields(route.prefix, route.interface, table)
+    if route.is_throw:
+        del fields["oif"]
+        fields["type"] = _RTN_THROW
+    return fields
+
+
+def _rule_fields(rule: Rule) -> dict[str, object]:
+    return {
+        "family": _FAMILIES[rule.version],
+        "table": rule.table,
+        "priority": RULE_PRIORITY,
+        "fwmark": rule.fwmark,
+        "flags": _RULE_INVERTED,
+        "protocol": ROUTE_PROTOCOL,
     }
 
 

@@ -1,9 +1,14 @@
-"""Where things are on this host, and what an interface may be called."""
+"""Where things are on this host, and what interfaces and networks may be called."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from meshnode.errors import UsageError
+
+CONFIG_DIR = Path("/etc/meshnode")
+"""What the administrator decides, a file NET.toml a network."""
 
 KEY_DIR = Path("/etc/meshnode/keys")
 """Named keys."""
@@ -12,13 +17,14 @@ STATE_DIR = Path("/var/lib/meshnode")
 """What must survive a reboot."""
 
 RUN_DIR = Path("/run/meshnode")
-"""What is true until the next boot: the journal of host changes."""
+"""What is true until the next boot: the journal of host changes, sockets."""
 
 UAPI_DIR = Path("/var/run/wireguard")
 """Where `wg` looks for sockets of userspace implementations."""
 
 # Those of wg-quick: 15 bytes is the kernel's limit.
 _INTERFACE_NAME = re.compile(r"[a-zA-Z0-9_=+.-]{1,15}")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def check_interface_name(name: str) -> str:
@@ -30,6 +36,62 @@ def check_interface_name(name: str) -> str:
     return name
 
 
-def uapi_socket(interface: str) -> Path:
-    """Return the path of the interface's userspace-API socket."""
-    return UAPI_DIR / f"{check_interface_name(interface)}.sock"
+def check_network_name(name: str) -> str:
+    """Return *name* if a network can be called so; raises `UsageError`."""
+    if not _LABEL.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is no network name: give 1 to 63 of a-z 0-9 -, no - at the ends"
+        )
+    return name
+
+
+def uapi_socket(interface: str, directory: Path = UAPI_DIR) -> Path:
+    """Return the path of the interface's userspace-API socket in *directory*.
+
+    Raises:
+        UsageError: if no interface can be called so.
+    """
+    return directory / f"{check_interface_name(interface)}.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """The four directories of a host, so that several nodes can share its files.
+
+    Their methods raise `UsageError` for what cannot be the name of a network.
+    """
+
+    config: Path = CONFIG_DIR
+    state: Path = STATE_DIR
+    run: Path = RUN_DIR
+    uapi: Path = UAPI_DIR
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Directories":
+        """Read MESHNODE_CONFIG_DIR, _STATE_DIR, _RUN_DIR and _UAPI_DIR.
+
+        What is not set, or empty, is where it always is.
+        """
+
+        def directory(name: str, default: Path) -> Path:
+            text = environment.get(f"MESHNODE_{name}_DIR")
+            return Path(text).absolute() if text else default
+
+        return cls(
+            config=directory("CONFIG", CONFIG_DIR),
+            state=directory("STATE", STATE_DIR),
+            run=directory("RUN", RUN_DIR),
+            uapi=directory("UAPI", UAPI_DIR),
+        )
+
+    def config_file(self, network: str) -> Path:
+        """Return the path of the network's configuration."""
+        return self.config / f"{check_network_name(network)}.toml"
+
+    def state_dir(self, network: str) -> Path:
+        """Return the directory of the network's keys and state, of mode 0700."""
+        return self.state / check_network_name(network)
+
+    def api_socket(self, network: str) -> Path:
+        """Return the path of the socket that the network's node is asked at."""
+        return self.run / f"{check_network_name(network)}.sock"

@@ -1,5 +1,8 @@
 """A directory of secret files: private, owned by us, changed atomically.
 
+`open_secret_dir` wants a directory that only we can enter; `open_own_dir` is for one
+that others may look into (configuration), where the files alone are private.
+
 Everything is done relative to one open directory descriptor, so that what was
 checked is what is used. A file appears whole or not at all: it is written to a
 temporary name, synced, renamed or linked, and the directory is synced.
@@ -10,7 +13,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,7 +40,7 @@ class BusyError(MeshnodeError):
 
 
 class SecretDirectory:
-    """An open directory; made by `open_secret_dir` only.
+    """An open directory; made by `open_secret_dir` and `open_own_dir` only.
 
     File names are the caller's to check: they must hold no slash.
     """
@@ -59,12 +62,13 @@ class SecretDirectory:
         inode = self._inode(one)
         return inode is not None and inode == self._inode(other)
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a private file of ours.
+    def read(self, name: str, *, limit: int = MAX_FILE_BYTES) -> bytes:
+        """Return the content of a private file of ours, of at most *limit* bytes.
 
         Raises:
             FileNotFoundError: if it is not there.
-            ConfigError: if it is not ours, not private, or not a plain file.
+            ConfigError: if it is not ours, not private, too long, or not a plain
+                file.
         """
         path = self._path / name
         try:
@@ -79,11 +83,14 @@ class SecretDirectory:
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path} is not a regular file")
             _check_private(path, status, "600")
-            data = os.read(descriptor, MAX_FILE_BYTES + 1)
+            data = os.read(descriptor, limit + 1)
         finally:
             os.close(descriptor)
-        if len(data) > MAX_FILE_BYTES:
-            raise ConfigError(f"{path} is too long to be a key")
+        if len(data) > limit:
+            raise ConfigError(
+                f"{path} is too long (more than {limit} bytes) to be what it is "
+                "named for; restore it from a copy"
+            )
         return data
 
     def create(self, name: str, data: bytes) -> None:
@@ -181,10 +188,29 @@ def open_secret_dir(path: Path, *, for_change: bool) -> Iterator[SecretDirectory
         HostError: if the operating system refuses; `PrivilegeError` for want of one.
         BusyError: if another process holds it longer than `LOCK_TIMEOUT`.
     """
+    with _open(path, _check_private_dir, for_change=for_change) as directory:
+        yield directory
+
+
+@contextmanager
+def open_own_dir(path: Path, *, for_change: bool) -> Iterator[SecretDirectory]:
+    """Open a directory that others may read but not change.
+
+    Raises:
+        As `open_secret_dir`.
+    """
+    with _open(path, _check_own_dir, for_change=for_change) as directory:
+        yield directory
+
+
+@contextmanager
+def _open(
+    path: Path, check: Callable[[Path, os.stat_result], None], *, for_change: bool
+) -> Iterator[SecretDirectory]:
     with _readable_os_errors(path):
         descriptor = os.open(path, _OPEN_DIRECTORY)
         try:
-            _check_private(path, os.fstat(descriptor), "700")
+            check(path, os.fstat(descriptor))
             if for_change:
                 _lock(path, descriptor)
             yield SecretDirectory(path, descriptor)
@@ -208,11 +234,25 @@ def _readable_os_errors(path: Path) -> Iterator[None]:
         raise HostError(f"{path}: {os.strerror(number)}", errno=number) from None
 
 
-def _check_private(path: Path, status: os.stat_result, mode: str) -> None:
+def _check_private_dir(path: Path, status: os.stat_result) -> None:
+    _check_private(path, status, "700")
+
+
+def _check_own_dir(path: Path, status: os.stat_result) -> None:
+    _check_owner(path, status)
+    if status.st_mode & 0o022:
+        raise ConfigError(f"others may change {path}; run: chmod go-w {path}")
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
     if status.st_uid != os.geteuid():
         raise ConfigError(
             f"{path} belongs to another user (uid {status.st_uid}); chown it"
         )
+
+
+def _check_private(path: Path, status: os.stat_result, mode: str) -> None:
+    _check_owner(path, status)
     if status.st_mode & 0o077:
         raise ConfigError(f"{path} is open to other users; run: chmod {mode} {path}")
 

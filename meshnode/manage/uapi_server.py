@@ -6,11 +6,8 @@ finishes its request is dropped. `wg` connects and closes without a byte before 
 of its calls, to see whether anybody listens; that is served in silence.
 """
 
-import errno
 import logging
-import os
 import socket
-import struct
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -30,6 +27,7 @@ from meshnode.manage.uapi_replies import (
     serialise_errno_set,
     status_chunks,
 )
+from meshnode.manage.unix_server import is_allowed, send_within, serve_clients
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
 
 MAX_CLIENTS = 64
@@ -42,9 +40,6 @@ REPLY_TIMEOUT = 30.0
 """Seconds for a client to read a whole reply."""
 
 _RECEIVE_BYTES = 65536
-_PEER_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
-_ACCEPT_PAUSE = 0.1  # seconds; long enough for a descriptor to become free
-_ACCEPT_LATER = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = logging.getLogger("meshnode.manage")
 
@@ -68,34 +63,7 @@ async def serve_uapi(listener: trio.socket.SocketType, device: Device) -> None:
 
     Only root and our own user are served. *listener* is not closed.
     """
-    server = _Server(device)
-    slots = trio.Semaphore(MAX_CLIENTS)
-    async with trio.open_nursery() as nursery:
-        while True:
-            await slots.acquire()
-            client = await _accept(listener)
-            nursery.start_soon(_serve_and_release, server, client, slots)
-
-
-async def _accept(listener: trio.socket.SocketType) -> trio.socket.SocketType:
-    while True:
-        try:
-            client, _ = await listener.accept()
-            return client
-        except OSError as error:
-            if error.errno not in (*_ACCEPT_LATER, errno.ECONNABORTED):
-                raise
-            await trio.sleep(_ACCEPT_PAUSE)
-
-
-async def _serve_and_release(
-    server: "_Server", client: trio.socket.SocketType, slots: trio.Semaphore
-) -> None:
-    try:
-        with client:
-            await server.serve(client)
-    finally:
-        slots.release()
+    await serve_clients(listener, _Server(device).serve, most=MAX_CLIENTS)
 
 
 class _Server:
@@ -107,7 +75,7 @@ class _Server:
 
     async def serve(self, client: trio.socket.SocketType) -> None:
         """Answer the requests of *client* until it or its time ends."""
-        if not _is_allowed(client):
+        if not is_allowed(client):
             _log.warning("userspace API: refused a client of another user")
             return
         # Interface names in endpoints are the kernel's to resolve.
@@ -169,18 +137,4 @@ async def _receive_requests(
 
 
 async def _send(client: trio.socket.SocketType, pieces: Iterable[bytes]) -> None:
-    """Send *pieces*, each in one write if the socket takes it, in `REPLY_TIMEOUT`."""
-    with trio.fail_after(REPLY_TIMEOUT):
-        for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                sent = await client.send(rest)
-                rest = rest[sent:]
-
-
-def _is_allowed(client: trio.socket.SocketType) -> bool:
-    credentials = client.getsockopt(
-        socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
-    )
-    _, uid, _ = _PEER_CREDENTIALS.unpack(credentials)
-    return uid in (0, os.geteuid())
+    await send_within(client, pieces, REPLY_TIMEOUT)

@@ -28,8 +28,9 @@ from meshnode.host.udp import UdpPair
 from meshnode.manage.uapi_server import serve_uapi
 from meshnode.node.control_lifeline import ControlLifeline, SupervisorGoneError
 from meshnode.node.driver import Driver
-from meshnode.node.managed_device import ManagedDevice
+from meshnode.node.managed_device import ManagedDevice, MeshDevice
 from meshnode.node.marks import TimestampMarks
+from meshnode.node.mesh_control import MeshControl
 from meshnode.node.outlet import Outlet
 from meshnode.node.program_link import ProgramLink
 from meshnode.node.pumps import (
@@ -38,7 +39,7 @@ from meshnode.node.pumps import (
     pump_lifeline,
     pump_reports,
 )
-from meshnode.node.shared import VAULT_BYTES
+from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.takeover import take_over
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
@@ -95,13 +96,26 @@ class Control:
             wall_time=time.time(),
             now=boottime(),
         )
-        self._driver = Driver(
+        make_driver = partial(
+            Driver,
             engine,
             vault=Vault(map_shared(task.vault_fd, VAULT_BYTES)),
             marks=TimestampMarks(task.state_dir),
             outlet=self._outlet,
             workers=self._links,
             timer=self._timer,
+        )
+        self._mesh: MeshControl | None = None
+        if not task.network:
+            self._driver = make_driver()
+            return
+        counters = memoryview(map_shared(task.counters_fd, COUNTERS_SIZE))
+        self._mesh = MeshControl(task, engine, counters=counters)
+        shell = self._mesh.shell
+        self._driver = make_driver(
+            introductions=shell.receive_introduction,
+            on_event=shell.handle_event,
+            before_sending=shell.carry_out,
         )
 
     async def run(self) -> None:
@@ -114,6 +128,8 @@ class Control:
 
     def close(self) -> None:
         """Close this process's descriptors."""
+        if self._mesh is not None:
+            self._mesh.close()
         self._outlet.pair.close()
         self._timer.close()
         for one in self._sockets:
@@ -129,16 +145,29 @@ class Control:
                 reprogram = partial(driver.reprogram, worker)
                 nursery.start_soon(link.send_forever, reprogram)
                 link.use_sockets(self._outlet.pair)
-            await take_over(driver, self._links, lifeline, begin)
+            await self._take_over(begin)
             nursery.start_soon(pump_lifeline, driver, lifeline)
             nursery.start_soon(pump_handshakes, driver, self._handshakes)
             nursery.start_soon(pump_deadlines, driver)
             for link in self._links.values():
                 nursery.start_soon(pump_reports, driver, link)
-            device = ManagedDevice(driver, self._outlet, lifeline, self._links.values())
             listener = trio.socket.from_stdlib_socket(self._uapi)
-            nursery.start_soon(serve_uapi, listener, device)
-            lifeline.tell_ready()
+            if self._mesh is None:
+                links = self._links.values()
+                device = ManagedDevice(driver, self._outlet, lifeline, links)
+                nursery.start_soon(serve_uapi, listener, device)
+                lifeline.tell_ready()
+            else:
+                nursery.start_soon(serve_uapi, listener, MeshDevice(driver))
+                nursery.start_soon(self._mesh.serve, driver, lifeline.tell_ready)
+
+    async def _take_over(self, begin: Begin) -> None:
+        driver = self._driver
+        if self._mesh is None:
+            await take_over(driver, self._links, self._lifeline, begin)
+            return
+        start = partial(self._mesh.start, driver)
+        await take_over(driver, self._links, self._lifeline, begin, on_restored=start)
 
 
 def _clean_up(task: ControlTask) -> None:

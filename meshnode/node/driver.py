@@ -3,15 +3,20 @@
 Every method gives the engine one input and then drains it, in the order that the
 engine demands: first what must outlive us (marks on disk, the vault), then the
 commands, then the datagrams. None of it waits, so each call is one atomic step.
+
+A mesh above the engine takes part by three callbacks. What it asks of the engine in
+them belongs to the same step.
 """
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from meshnode.codec import tai64n
 from meshnode.codec.lifeline import Worker
+from meshnode.codec.wireguard import message_type
 from meshnode.crypto.keys import PrivateKey
+from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.errors import HostError
 from meshnode.forwarding import Report
 from meshnode.host.clock import BootTimer, boottime
@@ -19,11 +24,12 @@ from meshnode.node.marks import TimestampMarks
 from meshnode.node.outlet import Outlet
 from meshnode.node.program_link import ProgramLink
 from meshnode.node.vault import Vault
-from meshnode.types import Datagram
+from meshnode.types import Datagram, Path
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
 from meshnode.wireguard.engine import Engine
 from meshnode.wireguard.events import (
     ConfigurationChanged,
+    Event,
     HandshakeCompleted,
     HandshakeGivenUp,
     PeerStateChanged,
@@ -34,11 +40,25 @@ from meshnode.wireguard.timestamps import RESERVATION
 _log = logging.getLogger("meshnode.node")
 
 
+def _ignore(event: Event) -> None:
+    """Without a mesh nobody else needs the events."""
+
+
+def _nothing_before() -> list[Datagram]:
+    """Without a mesh the engine's datagrams are all there are."""
+    return []
+
+
 class Driver:
     """One engine, with what its output goes to.
 
     `timer` becomes readable when `handle_deadline` is due, at `armed` boottime seconds
-    (None for never).
+    (None for never). Callbacks of a mesh:
+
+    `introductions` takes datagrams of type 7 with their path; without it they are
+    dropped and counted, as of an unknown type. `on_event` sees every event of the
+    engine, in order. `before_sending` is called when a step has no more events; the
+    datagrams that it returns leave before the engine's.
     """
 
     def __init__(
@@ -50,6 +70,9 @@ class Driver:
         outlet: Outlet,
         workers: Mapping[Worker, ProgramLink],
         timer: BootTimer,
+        introductions: Callable[[bytes, Path], None] | None = None,
+        on_event: Callable[[Event], None] = _ignore,
+        before_sending: Callable[[], list[Datagram]] = _nothing_before,
     ) -> None:
         self.timer = timer
         self._engine = engine
@@ -57,6 +80,9 @@ class Driver:
         self._marks = marks
         self._outlet = outlet
         self._workers = workers
+        self._introductions = introductions
+        self._on_event = on_event
+        self._before_sending = before_sending
         self.armed: float | None = None
 
     # --- beginning ---
@@ -77,13 +103,18 @@ class Driver:
     # --- inputs ---
 
     def receive(self, datagrams: Iterable[Datagram], *, queued: int) -> None:
-        """Take handshake messages; *queued* is how many more wait behind them."""
+        """Take handshake messages and introductions, in the order they came.
+
+        *queued* is how many more wait behind them.
+        """
         now = boottime()
         for datagram in datagrams:
-            self._engine.receive_datagram(
-                datagram.data, datagram.path, now=now, queued=queued
-            )
-        self._drain()
+            data, path = datagram.data, datagram.path
+            if self._introductions and message_type(data) == INTRODUCTION_TYPE:
+                self._introductions(data, path)
+            else:
+                self._engine.receive_datagram(data, path, now=now, queued=queued)
+        self.drain()
 
     def is_under_load(self) -> bool:
         """Whether more handshakes arrive than should be answered in full."""
@@ -94,19 +125,19 @@ class Driver:
         now = boottime()
         for report in reports:
             self._engine.handle_report(report, now=now)
-        self._drain()
+        self.drain()
 
     def handle_deadline(self) -> None:
         """Do what is due."""
         self.timer.clear()
         self.armed = None
         self._engine.handle_deadline(now=boottime())
-        self._drain()
+        self.drain()
 
     def follow_link(self, *, mtu: int, up: bool) -> None:
         """Follow the TUN device: its MTU in bytes, and whether it is up."""
         self._engine.set_link(mtu=mtu, up=up, now=boottime())
-        self._drain()
+        self.drain()
 
     def program(self, worker: Worker, generation: int) -> None:
         """Give *worker* the whole table; what still waited for it is in there."""
@@ -124,7 +155,7 @@ class Driver:
     def lose_sessions(self) -> None:
         """Make all sessions anew: a worker lost keys."""
         self._engine.handle_sessions_lost(now=boottime())
-        self._drain()
+        self.drain()
 
     # --- management ---
 
@@ -151,7 +182,7 @@ class Driver:
             raise
         if change.listen_port is not None:
             self.adopt_port()
-        problem = self._drain()
+        problem = self.drain()
         if problem is not None:
             raise problem
 
@@ -163,15 +194,15 @@ class Driver:
 
     # --- output ---
 
-    def _drain(self) -> HostError | None:
+    def drain(self) -> HostError | None:
         """Carry out what the engine asks; return why something could not be kept."""
-        problem = self._keep()
+        problem, ahead = self._keep_all()
         commands = self._engine.commands_to_forward()
         if commands:
             # Ingress first: it must know a session before egress provokes answers.
             self._workers[Worker.INGRESS].put(commands)
             self._workers[Worker.EGRESS].put(commands)
-        self._outlet.send(self._engine.datagrams_to_send())
+        self._outlet.send([*ahead, *self._engine.datagrams_to_send()])
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at
         if at != self.armed:
@@ -179,11 +210,27 @@ class Driver:
             self.timer.set(at)
         return problem
 
-    def _keep(self) -> HostError | None:
+    def _keep_all(self) -> tuple[HostError | None, list[Datagram]]:
+        """Keep what this step leads to; return the first to send, too.
+
+        The mesh may ask something of the engine whenever it is asked itself.
+        """
+        problem: HostError | None = None
+        ahead: list[Datagram] = []
+        event = self._engine.next_event()
+        while True:
+            problem = self._keep(event) or problem
+            ahead += self._before_sending()
+            event = self._engine.next_event()
+            if event is None:
+                return problem, ahead
+
+    def _keep(self, event: Event | None) -> HostError | None:
+        """Make durable what *event* and those after it demand."""
         everything = False
         slots: dict[int, None] = {}
         problem = None
-        while (event := self._engine.next_event()) is not None:
+        while event is not None:
             match event:
                 case TimestampsReserved(mark):
                     problem = self._save_mark(mark) or problem
@@ -195,6 +242,8 @@ class Driver:
                     _log.debug("handshake with %s completed", peer)
                 case HandshakeGivenUp(_, peer):
                     _log.debug("handshake with %s given up: no answer", peer)
+            self._on_event(event)
+            event = self._engine.next_event()
         try:
             if everything:
                 self._vault.save(self._engine.state())

@@ -2,10 +2,10 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from meshnode.codec.lifeline import Worker
 from meshnode.host.tun import Offload
+from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
@@ -13,11 +13,12 @@ from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked for on the command line."""
+    """What was asked for on the command line; `network` is "" for a bare interface."""
 
     engine: str
     log_level: str
-    state_dir: Path
+    directories: Directories
+    network: str = ""
 
 
 class Launcher:
@@ -61,7 +62,11 @@ class Launcher:
                 interface=resources.name,
                 log_level=self._settings.log_level,
                 parent=os.getpid(),
-                state_dir=self._settings.state_dir,
+                network=self._settings.network,
+                config_dir=self._settings.directories.config,
+                state_dir=self._settings.directories.state,
+                run_dir=self._settings.directories.run,
+                uapi_dir=self._settings.directories.uapi,
                 journal_path=resources.journal.path,
                 journal_fd=resources.journal.fileno(),
                 lifeline_fd=lifeline_fd,
@@ -69,12 +74,18 @@ class Launcher:
                 ingress_fd=resources.programs[Worker.INGRESS].control.fileno(),
                 handshakes_fd=resources.handshakes.control.fileno(),
                 traffic_fd=resources.traffic_fd,
+                counters_fd=resources.counters_fd,
                 vault_fd=resources.vault_fd,
                 uapi_fd=resources.uapi.fileno(),
+                api_fd=self._api(),
                 udp4_fd=resources.udp.v4.fileno(),
                 udp6_fd=self._udp6(),
             )
         )
+
+    def _api(self) -> int:
+        api = self._resources.api
+        return NO_DESCRIPTOR if api is None else api.fileno()
 
     def _udp6(self) -> int:
         v6 = self._resources.udp.v6

@@ -1,5 +1,6 @@
 """The device as the userspace API manages it: the engine, and its sockets."""
 
+import errno
 from collections.abc import Iterable
 
 from meshnode.errors import ConfigError, HostError
@@ -8,6 +9,23 @@ from meshnode.node.driver import Driver
 from meshnode.node.outlet import Outlet
 from meshnode.node.program_link import ProgramLink
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
+
+
+class MeshDevice:
+    """Answers `get`, and refuses `set`: who is a peer is the mesh's to say."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def get(self) -> DeviceStatus:
+        """Return a status of the caller's own."""
+        return self._driver.status()
+
+    async def set(self, change: DeviceChange) -> None:
+        """Refuse *change*; raises `ConfigError`."""
+        raise ConfigError(
+            "a mesh's interface is configured by meshnode", errno=errno.EPERM
+        )
 
 
 class ManagedDevice:

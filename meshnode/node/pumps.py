@@ -27,12 +27,12 @@ _log = logging.getLogger("meshnode.node")
 
 
 async def pump_handshakes(driver: Driver, channel: socket.socket) -> None:
-    """Bring the handshake messages that ingress lets through."""
+    """Bring the handshake messages and introductions that ingress lets through."""
     while True:
         await trio.lowlevel.wait_readable(channel)
         datagrams = _receive_handshakes(channel)
         if datagrams:
-            driver.receive(datagrams, queued=_estimate_queue(channel))
+            driver.receive(datagrams, queued=_estimate_queue(channel, datagrams))
         if driver.is_under_load():
             # Waking up costs more than a cookie: let a flood gather in the link.
             await trio.sleep(_LOADED_PAUSE)
@@ -87,8 +87,13 @@ def _receive_handshakes(channel: socket.socket) -> list[Datagram]:
     return datagrams
 
 
-def _estimate_queue(channel: socket.socket) -> int:
-    """Return about how many messages wait: the kernel counts their bytes."""
+def _estimate_queue(channel: socket.socket, before: list[Datagram]) -> int:
+    """Return about how many messages wait: the kernel counts their bytes.
+
+    They are taken to be as long as those that came *before* them: an introduction is
+    several times as long as a handshake message.
+    """
     waiting = array.array("i", [0])
     fcntl.ioctl(channel, termios.FIONREAD, waiting)
-    return waiting[0] // _TYPICAL_BYTES
+    mean = sum(len(datagram.data) for datagram in before) // len(before)
+    return waiting[0] // max(mean, _TYPICAL_BYTES)

@@ -21,7 +21,7 @@ from meshnode.host.journal import Journal, open_journal
 from meshnode.host.memory import create_shared
 from meshnode.host.tun import TunDevice, create_tun
 from meshnode.host.udp import UdpPair, open_udp_pair
-from meshnode.manage.paths import uapi_socket
+from meshnode.manage.paths import Directories, uapi_socket
 from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.wireguard.constants import DEFAULT_MTU
@@ -42,6 +42,19 @@ class Link:
     worker: socket.socket
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
+
+    `api` is where commands find the node of a mesh, None for a bare interface.
+    """
+
+    port: int = 0
+    fwmark: int = 0
+    mtu: int = DEFAULT_MTU
+    api: Path | None = None
+
+
 @dataclass(slots=True)
 class Resources:
     """The descriptors of one interface; `udp` is replaced when the port changes."""
@@ -52,6 +65,7 @@ class Resources:
     udp: UdpPair
     uapi: socket.socket
     uapi_path: Path
+    api: socket.socket | None
     programs: dict[Worker, Link]
     handshakes: Link
     roaming: dict[Worker, socket.socket]
@@ -61,23 +75,26 @@ class Resources:
     _cleanup: contextlib.ExitStack = field(repr=False)
 
     @classmethod
-    def open(cls, name: str, *, run_dir: Path) -> "Resources":
+    def open(cls, name: str, directories: Directories, opening: Opening) -> "Resources":
         """Make everything, or nothing.
 
         Raises:
             HostError: naming what is in the way.
         """
         with contextlib.ExitStack() as stack:
-            journal = open_journal(name, run_dir)
+            journal = open_journal(name, directories.run)
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
             tun = create_tun(name)
             stack.callback(tun.close)
-            _set_mtu(name, DEFAULT_MTU)
-            udp = open_udp_pair(0)
+            _set_mtu(name, opening.mtu)
+            udp = open_udp_pair(opening.port, fwmark=opening.fwmark)
             stack.callback(udp.close)
-            path = uapi_socket(name)
+            path = uapi_socket(name, directories.uapi)
             uapi = stack.enter_context(listen_uapi(path, journal))
+            api = None
+            if opening.api is not None:
+                api = stack.enter_context(listen_uapi(opening.api, journal))
             return cls(
                 name=name,
                 journal=journal,
@@ -85,6 +102,7 @@ class Resources:
                 udp=udp,
                 uapi=uapi,
                 uapi_path=path,
+                api=api,
                 programs={worker: _link(_PROGRAM_BYTES, stack) for worker in Worker},
                 handshakes=_link(_HANDSHAKE_BYTES, stack),
                 roaming=_roaming(stack),

@@ -6,6 +6,7 @@ Here and not beside their use, lest the supervisor load what only others need.
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.lifeline import Worker
+from meshnode.errors import DropReason
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -15,6 +16,17 @@ _ROWS: Final = {worker: number for number, worker in enumerate(Worker)}
 
 COUNTERS_SIZE: Final = _ROW_BYTES * len(_ROWS)
 """Bytes of the counters: one row a worker, each on a page of its own."""
+
+
+def drop_counts(memory: memoryview) -> dict[str, int]:
+    """Return the packets that all workers dropped, by reason."""
+    total = dict.fromkeys((reason.value for reason in DropReason), 0)
+    for worker in Worker:
+        words = row_of(memory, worker).cast("Q")
+        for reason, count in zip(DropReason, words, strict=False):
+            total[reason.value] += count
+    return total
+
 
 VAULT_BYTES: Final = 64 * 2**20
 """Bytes of a vault; sparse, so only what is used costs anything."""

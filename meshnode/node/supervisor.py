@@ -13,7 +13,6 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from signal import SIGKILL
 from typing import Final
 
@@ -37,6 +36,7 @@ from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.clock import boottime
 from meshnode.host.filewatch import FileWatch
 from meshnode.host.linkwatch import LinkGone, LinkWatch
+from meshnode.host.notify import notify_ready
 from meshnode.host.privileges import require_net_admin
 from meshnode.host.udp import open_udp_pair
 from meshnode.node.children import Child, close_on_exec, end_children
@@ -44,7 +44,7 @@ from meshnode.node.daemon import Starter, daemonise
 from meshnode.node.launch import Launcher, Settings
 from meshnode.node.log import configure_logging
 from meshnode.node.loop import PollLoop
-from meshnode.node.resources import Resources
+from meshnode.node.resources import Opening, Resources
 from meshnode.node.signals import ending_signals
 
 START_TIMEOUT: Final = 30.0
@@ -58,12 +58,10 @@ def run_interface(
     name: str,
     *,
     foreground: bool,
-    engine: str,
-    log_level: str,
-    state_dir: Path,
-    run_dir: Path,
+    settings: Settings,
+    opening: Opening,
 ) -> int:
-    """Run the WireGuard interface *name* until it is told to end.
+    """Run the interface *name* until it is told to end.
 
     Unless *foreground*, the caller's process returns as soon as a daemon is ready,
     and a daemon returns from here at its end. The exit code is returned.
@@ -73,24 +71,22 @@ def run_interface(
         ConfigError: if there is no such engine.
     """
     require_net_admin()
-    check_engine(engine)
-    settings = Settings(engine, log_level, state_dir.absolute())
-    configure_logging(name, log_level)
+    check_engine(settings.engine)
+    configure_logging(name, settings.log_level)
     if foreground:
-        _supervise(name, run_dir.absolute(), settings, _no_report)
+        _supervise(name, settings, opening, notify_ready)
         return 0
-    run_dir = run_dir.absolute()
     starter = daemonise()
-    return 0 if starter is None else _run_daemon(name, run_dir, settings, starter)
+    if starter is None:
+        return 0
+    return _run_daemon(name, settings, opening, starter)
 
 
-def _no_report() -> None:
-    """Nobody waits for a node in the foreground."""
-
-
-def _run_daemon(name: str, run_dir: Path, settings: Settings, starter: Starter) -> int:
+def _run_daemon(
+    name: str, settings: Settings, opening: Opening, starter: Starter
+) -> int:
     try:
-        _supervise(name, run_dir, settings, starter.ready)
+        _supervise(name, settings, opening, starter.ready)
     except Exception as error:  # whatever it is, the parent must hear of it
         starter.failed(error)
         return 1
@@ -98,11 +94,11 @@ def _run_daemon(name: str, run_dir: Path, settings: Settings, starter: Starter) 
 
 
 def _supervise(
-    name: str, run_dir: Path, settings: Settings, on_ready: Callable[[], None]
+    name: str, settings: Settings, opening: Opening, on_ready: Callable[[], None]
 ) -> None:
     close_on_exec()
     with ending_signals() as signals, ExitStack() as stack:
-        resources = Resources.open(name, run_dir=run_dir)
+        resources = Resources.open(name, settings.directories, opening)
         stack.callback(resources.close)
         supervisor = Supervisor(resources, settings, on_ready)
         stack.callback(supervisor.close)

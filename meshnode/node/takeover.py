@@ -1,7 +1,7 @@
 """How a control process begins: with what the last one, and the workers, know."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import trio
@@ -70,17 +70,25 @@ class Takeover:
                     return
 
 
+def _nothing_more() -> None:
+    """A bare interface has nothing above its engine."""
+
+
 async def take_over(
     driver: Driver,
     links: Mapping[Worker, ProgramLink],
     lifeline: ControlLifeline,
     begin: Begin,
+    *,
+    on_restored: Callable[[], None] = _nothing_more,
 ) -> None:
     """Restore the engine, adopt the workers' sessions, and program both workers.
 
-    Nothing else may read from *links* and *lifeline* meanwhile.
+    Nothing else may read from *links* and *lifeline* meanwhile. *on_restored* is called
+    when the engine knows what it knew before; what it adds is programmed, too.
     """
     is_restored = driver.restore()
+    on_restored()
     takeover = Takeover(links, begin)
     await takeover.ask(lifeline)
     held = list(takeover.held.values())

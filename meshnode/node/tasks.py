@@ -47,13 +47,19 @@ class ControlTask:
     """The life of a control process.
 
     `journal_fd` holds the lock on the journal at `journal_path`; `state_dir` is
-    where the marks of timestamps are kept.
+    where the marks of timestamps are kept. `network` is the mesh that the interface
+    belongs to, "" for none; only then is there an `api_fd`, the socket that commands
+    talk to.
     """
 
     interface: str
     log_level: str
     parent: int
+    network: str
+    config_dir: Path
     state_dir: Path
+    run_dir: Path
+    uapi_dir: Path
     journal_path: Path
     journal_fd: int
     lifeline_fd: int
@@ -61,8 +67,10 @@ class ControlTask:
     ingress_fd: int
     handshakes_fd: int
     traffic_fd: int
+    counters_fd: int
     vault_fd: int
     uapi_fd: int
+    api_fd: int
     udp4_fd: int
     udp6_fd: int
 

@@ -18,7 +18,7 @@ from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.types import Endpoint, Path, Prefix, Source
 from meshnode.wireguard.config import DeviceState, PeerState
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Counted up when the layout changes; another version is not read."""
 
 _TIMESTAMP_BYTES: Final = 12
@@ -94,11 +94,13 @@ def _pack_peer(peer: PeerState) -> list[Any]:
         peer.latest_timestamp,
         peer.last_handshake,
         _pack_prefixes(peer.allowed_ips),
+        peer.is_sought,
     ]
 
 
 def _unpack_peer(plain: Any) -> PeerState:
-    slot, public, preshared, path, keepalive, timestamp, handshake, prefixes = plain
+    slot, public, preshared, path, keepalive, *rest = plain
+    timestamp, handshake, prefixes, is_sought = rest
     return PeerState(
         slot=int(slot),
         public_key=PublicKey(public),
@@ -108,6 +110,7 @@ def _unpack_peer(plain: Any) -> PeerState:
         latest_timestamp=_timestamp(timestamp),
         last_handshake=float(handshake),
         allowed_ips=_unpack_prefixes(prefixes),
+        is_sought=bool(is_sought),
     )
 
 

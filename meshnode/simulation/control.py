@@ -10,11 +10,13 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.forwarding import decode_report
+from meshnode.codec.wireguard import message_type
+from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.deadlines import Deadline
 from meshnode.forwarding import Command, SessionsHeld
 from meshnode.ports import TrafficView
 from meshnode.simulation.trace import Flight
-from meshnode.types import Datagram
+from meshnode.types import Datagram, Path
 from meshnode.wireguard.constants import HANDSHAKE_QUEUE
 from meshnode.wireguard.engine import Engine
 from meshnode.wireguard.events import (
@@ -40,6 +42,9 @@ class Control:
         traffic: the facts of the data plane.
         forward: takes each command on its way to the workers.
         random: the entropy of this life.
+
+    A mesh, or a test, takes part by the callbacks `introductions`, `on_event` and
+    `before_sending`, which are those of `node.driver.Driver`.
     """
 
     def __init__(
@@ -59,6 +64,9 @@ class Control:
         )
         self.inbox: deque[Flight] = deque()
         self.inbox_overflows = 0
+        self.introductions: Callable[[bytes, Path], None] | None = None
+        self.on_event: Callable[[Event], None] = lambda event: None
+        self.before_sending: Callable[[], list[Datagram]] = list
         self._host = host
         self._forward = forward
         self._serving = False
@@ -84,9 +92,13 @@ class Control:
         flight = self.inbox.popleft()
         queued = len(self.inbox) + host.pretended_queue
         with host.judged(flight):
-            self.engine.receive_datagram(
-                flight.data, host.path_of(flight), now=host.now, queued=queued
-            )
+            path = host.path_of(flight)
+            if self.introductions and message_type(flight.data) == INTRODUCTION_TYPE:
+                self.introductions(flight.data, path)
+            else:
+                self.engine.receive_datagram(
+                    flight.data, path, now=host.now, queued=queued
+                )
 
     def handle_report(self, message: bytes) -> None:
         """Take a report of a worker."""
@@ -98,13 +110,21 @@ class Control:
     def drain(self) -> bool:
         """Pass on everything the engine has to say; return whether it was anything."""
         moved = False
-        while (event := self.engine.next_event()) is not None:
-            self._handle_event(event)
-            moved = True
+        ahead: list[Datagram] = []
+        event = self.engine.next_event()
+        while True:
+            while event is not None:
+                self._handle_event(event)
+                moved = True
+                event = self.engine.next_event()
+            ahead += self.before_sending()
+            event = self.engine.next_event()
+            if event is None:
+                break
         for command in self.engine.commands_to_forward():
             self._forward(command)
             moved = True
-        for datagram in self.engine.datagrams_to_send():
+        for datagram in [*ahead, *self.engine.datagrams_to_send()]:
             self._send(datagram)
             moved = True
         return moved
@@ -131,6 +151,10 @@ class Control:
             host.world.after(host.handshake_cost, self._serve_later)
 
     def _handle_event(self, event: Event) -> None:
+        self._keep(event)
+        self.on_event(event)
+
+    def _keep(self, event: Event) -> None:
         host = self._host
         match event:
             case TimestampsReserved(mark=mark):

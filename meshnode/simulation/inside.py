@@ -80,9 +80,9 @@ def slots_at_ingress(workers: "Workers") -> set[int]:
     return set() if workers.open is None else set(workers.open._table.peers)
 
 
-def has_endpoint(workers: "Workers", slot: int) -> bool:
-    """Whether egress knows where to send for *slot*."""
+def may_wait(workers: "Workers", slot: int) -> bool:
+    """Whether egress keeps packets for *slot*: it has an endpoint, or is sought."""
     if workers.seal is None:
         return False
     peer = workers.seal._table.peers.get(slot)
-    return peer is not None and peer.path is not None
+    return peer is not None and (peer.path is not None or peer.is_sought)

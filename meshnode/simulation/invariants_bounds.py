@@ -28,7 +28,7 @@ class ArmedTimers(Invariant):
         if not waiting or not inside.is_up(control) or host.is_programming:
             return
         for slot, count in waiting.items():
-            if not inside.has_endpoint(workers, slot):
+            if not inside.may_wait(workers, slot):
                 continue
             if not inside.has_identity(control):
                 continue

@@ -84,10 +84,13 @@ class CountersRise(Invariant):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._last: dict[tuple[str, int], int] = {}
-        self._ephemerals: set[bytes] = set()
+        self._ephemerals: dict[bytes, bytes] = {}
 
     def emitted(self, host: "SimulatedHost", flight: Flight) -> None:
-        """Counters under one receiver index rise; ephemerals never come again."""
+        """Counters under one receiver index rise; ephemerals are of one message.
+
+        Copies of an initiation may go to several places.
+        """
         header = data_header(flight.data)
         if header is not None:
             index, counter = header
@@ -99,9 +102,8 @@ class CountersRise(Invariant):
         where = _EPHEMERAL.get(message_type(flight.data))
         if where is not None:
             ephemeral = flight.data[where]
-            if ephemeral in self._ephemerals:
+            if self._ephemerals.setdefault(ephemeral, flight.data) != flight.data:
                 self.fail(host, f"ephemeral {ephemeral.hex()} was used before")
-            self._ephemerals.add(ephemeral)
 
 
 class NoEarlySending(Invariant):

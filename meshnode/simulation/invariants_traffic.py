@@ -20,6 +20,8 @@ from meshnode.forwarding import (
     RemoveAllowedIps,
     RemovePeer,
     SetEndpoint,
+    SharePrefix,
+    UnsharePrefix,
 )
 from meshnode.simulation.application import parse_inner
 from meshnode.simulation.invariants import Invariant
@@ -30,6 +32,10 @@ from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
 if TYPE_CHECKING:
     from meshnode.simulation.host import SimulatedHost
     from meshnode.simulation.world import World
+
+
+_Names = frozenset[str | None]
+_NOBODY: _Names = frozenset()
 
 
 class DeliveredOnce(Invariant):
@@ -43,11 +49,11 @@ class DeliveredOnce(Invariant):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._delivered: set[int] = set()
-        # By host: the peer in each slot, the owner of each prefix, and the owner
+        # By host: the peer in each slot, the owners of each prefix, and the owners
         # before of those that just moved, while commands may be under way.
         self._names: dict[str, dict[int, str | None]] = {}
-        self._owners: dict[str, dict[Prefix, str | None]] = {}
-        self._unsettled: dict[str, dict[Prefix, str | None]] = {}
+        self._owners: dict[str, dict[Prefix, _Names]] = {}
+        self._unsettled: dict[str, dict[Prefix, _Names]] = {}
 
     def started(self, host: "SimulatedHost") -> None:
         """Take the prefixes from the configuration."""
@@ -56,7 +62,9 @@ class DeliveredOnce(Invariant):
         self._names[host.name] = {**names}
         self._unsettled[host.name] = {}
         self._owners[host.name] = {
-            prefix: names[peer.slot] for peer in peers for prefix in peer.allowed_ips
+            prefix: frozenset((names[peer.slot],))
+            for peer in peers
+            for prefix in peer.allowed_ips
         }
 
     def commanded(self, host: "SimulatedHost", command: Command) -> None:
@@ -67,17 +75,20 @@ class DeliveredOnce(Invariant):
             case AddPeer(slot):
                 names[slot] = host.name_of_slot(slot)
             case AddAllowedIps(slot, prefixes):
-                owners.update(dict.fromkeys(prefixes, names[slot]))
+                owners.update(dict.fromkeys(prefixes, frozenset((names[slot],))))
             case RemoveAllowedIps(slot, prefixes):
                 for prefix in prefixes:
-                    if owners.get(prefix) == names[slot]:
+                    if owners.get(prefix) == frozenset((names[slot],)):
                         del owners[prefix]
+            case SharePrefix(prefix, _, accept):
+                owners[prefix] = frozenset([names[slot] for slot in accept])
+            case UnsharePrefix(prefix):
+                owners.pop(prefix, None)
             case RemovePeer(slot):
-                name = names[slot]
-                for prefix in [p for p, owner in owners.items() if owner == name]:
-                    del owners[prefix]
+                for prefix, names_there in before.items():
+                    owners[prefix] = names_there - {names[slot]}
         for prefix, owner in before.items():
-            if owners.get(prefix) != owner:
+            if owners.get(prefix, _NOBODY) != owner:
                 self._unsettled[host.name][prefix] = owner
 
     def settled(self, host: "SimulatedHost") -> None:
@@ -103,27 +114,27 @@ class DeliveredOnce(Invariant):
 
     def _check_source(self, host: "SimulatedHost", packet: bytes, sender: int) -> None:
         source = ip.source(packet)
-        allowed = {
-            self._owner(self._owners[host.name], source),
-            self._owner(self._unsettled[host.name], source),
-        }
+        allowed = _match(self._owners[host.name], source) | _match(
+            self._unsettled[host.name], source
+        )
         real = next(h.name for h in self._world.hosts.values() if h.index == sender)
         if real not in allowed:
             address = ipaddress.ip_address(source)
             self.fail(host, f"{real} got through with the source {address}")
 
-    def _owner(self, owners: dict[Prefix, str | None], source: bytes) -> str | None:
-        """Match the longest prefix in the plainest way there is."""
-        bits, number = 8 * len(source), int.from_bytes(source, "big")
-        version = 4 if bits == 32 else 6
-        best, best_owner = -1, None
-        for prefix, owner in owners.items():
-            if prefix.version != version or prefix.length <= best:
-                continue
-            shift = bits - prefix.length
-            if number >> shift == prefix.network >> shift:
-                best, best_owner = prefix.length, owner
-        return best_owner
+
+def _match(owners: dict[Prefix, _Names], source: bytes) -> _Names:
+    """Match the longest prefix in the plainest way there is."""
+    bits, number = 8 * len(source), int.from_bytes(source, "big")
+    version = 4 if bits == 32 else 6
+    best, best_owners = -1, _NOBODY
+    for prefix, names in owners.items():
+        if prefix.version != version or prefix.length <= best or not names:
+            continue
+        shift = bits - prefix.length
+        if number >> shift == prefix.network >> shift:
+            best, best_owners = prefix.length, names
+    return best_owners
 
 
 class NothingForged(Invariant):

@@ -17,7 +17,8 @@ class PeerChange:
 
     `allowed_ips` holds, in order, (True, prefix) to add and (False, prefix) to
     remove. `preshared_key` of all zeros clears it; `persistent_keepalive` is
-    0–65535 seconds, 0 for off.
+    0–65535 seconds, 0 for off. For a peer that `is_sought` packets wait although
+    it has no endpoint, and whoever looks for it is told by `EndpointWanted`.
     """
 
     public_key: PublicKey
@@ -26,8 +27,22 @@ class PeerChange:
     preshared_key: PresharedKey | None = None
     endpoint: Endpoint | None = None
     persistent_keepalive: int | None = None
+    is_sought: bool | None = None
     replace_allowed_ips: bool = False
     allowed_ips: list[tuple[bool, Prefix]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPrefix:
+    """A prefix that several peers own, at most `forwarding.MAX_OWNERS` each way.
+
+    Flows go to the peers of `forward` by weight (1–255); inner sources are accepted
+    from all of `accept`, and from nobody else.
+    """
+
+    prefix: Prefix
+    forward: tuple[tuple[PublicKey, int], ...]
+    accept: tuple[PublicKey, ...]
 
 
 @dataclass(slots=True)
@@ -90,6 +105,7 @@ class PeerState:
     latest_timestamp: bytes
     last_handshake: float
     allowed_ips: list[Prefix]
+    is_sought: bool = False
 
 
 @dataclass(slots=True)

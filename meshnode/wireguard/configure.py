@@ -7,6 +7,7 @@ about that peer may still be under way.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.errors import ConfigError
@@ -17,14 +18,20 @@ from meshnode.forwarding import (
     RemovePeer,
     SetIdentity,
 )
-from meshnode.types import Path, Prefix
+from meshnode.types import Prefix
 from meshnode.wireguard.allowed_ips import AllowedIps
-from meshnode.wireguard.config import DeviceChange, DeviceState, PeerChange
+from meshnode.wireguard.config import (
+    DeviceChange,
+    DeviceState,
+    PeerChange,
+    SharedPrefix,
+)
 from meshnode.wireguard.constants import MAX_PEERS
 from meshnode.wireguard.events import ConfigurationChanged
 from meshnode.wireguard.handshake import Identity
 from meshnode.wireguard.peer import Peer
 from meshnode.wireguard.shared import Shared
+from meshnode.wireguard.shares import Shares, resolve
 
 NO_SPACE = 28  # ENOSPC
 
@@ -32,7 +39,8 @@ NO_SPACE = 28  # ENOSPC
 class Configuration:
     """The peers, routes and settings of one device, and how they change.
 
-    `peers` is by slot, `by_key` by public key; `routes` maps prefixes to slots.
+    `peers` is by slot, `by_key` by public key; `routes` maps prefixes to slots, and
+    `shares` has the prefixes of several peers, which are not in `routes`.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -42,6 +50,7 @@ class Configuration:
         self.peers: dict[int, Peer] = {}
         self.by_key: dict[PublicKey, Peer] = {}
         self.routes: AllowedIps[int] = AllowedIps()
+        self.shares = Shares()
         self._shared = shared
         self._free_slots: deque[int] = deque()
         self._next_slot = 0
@@ -68,6 +77,26 @@ class Configuration:
         self._shared.report(ConfigurationChanged(), now=now)
         return sorted(touched)
 
+    def share(self, shared: Sequence[SharedPrefix], *, now: float) -> None:
+        """Let exactly these prefixes have several owners, taking them from any one.
+
+        Raises:
+            ConfigError: if an item is out of bounds; nothing changed.
+        """
+        shares = resolve(shared, self._slot_of)
+        is_taken = False
+        for share in shares:
+            owner = self.routes.owner_of(share.prefix)
+            if owner is not None:
+                is_taken = self.routes.remove(share.prefix, owner)
+        self._shared.command(*self.shares.replace(shares), now=now)
+        if is_taken:
+            self._shared.report(ConfigurationChanged(), now=now)
+
+    def _slot_of(self, key: PublicKey) -> int | None:
+        peer = self.by_key.get(key)
+        return None if peer is None else peer.slot
+
     def restore(self, state: DeviceState, *, now: float) -> None:
         """Take everything from *state*, queueing no commands."""
         self.private_key = state.private_key
@@ -78,11 +107,7 @@ class Configuration:
         for kept in state.peers:
             peer = Peer(self._shared, kept.slot, kept.public_key, kept.preshared_key)
             peer.set_persistent_keepalive(kept.persistent_keepalive, now=now)
-            peer.restore(
-                path=kept.path,
-                latest_timestamp=kept.latest_timestamp,
-                last_handshake=kept.last_handshake,
-            )
+            peer.restore(kept)
             self.peers[kept.slot] = self.by_key[kept.public_key] = peer
             for prefix in kept.allowed_ips:
                 self.routes.insert(prefix, kept.slot)
@@ -133,22 +158,18 @@ class Configuration:
         if peer is None:
             if change.update_only:
                 return set()
-            peer = self._add(change.public_key, now)
+            peer = self._add(change.public_key, bool(change.is_sought), now)
+        elif change.is_sought not in (None, peer.dialler.is_sought):
+            peer.dialler.is_sought = not peer.dialler.is_sought
+            self._shared.command(AddPeer(peer.slot, peer.dialler.is_sought), now=now)
         if change.preshared_key is not None:
             peer.preshared_key = change.preshared_key
         if change.endpoint is not None:
-            self._set_endpoint(peer, change, now)
+            peer.dialler.set_endpoint(change.endpoint, now=now)
         self._change_allowed_ips(peer, change, now)
         if change.persistent_keepalive is not None:
             peer.set_persistent_keepalive(change.persistent_keepalive, now=now)
         return {peer.slot}
-
-    def _set_endpoint(self, peer: Peer, change: PeerChange, now: float) -> None:
-        # The same endpoint again keeps the source address that works with it.
-        if change.endpoint is not None and (
-            peer.path is None or peer.path.remote != change.endpoint
-        ):
-            peer.set_path(Path(change.endpoint), now=now)
 
     def _change_allowed_ips(self, peer: Peer, change: PeerChange, now: float) -> None:
         if change.replace_allowed_ips:
@@ -172,6 +193,7 @@ class Configuration:
         elif prefixes:
             for prefix in prefixes:
                 self.routes.insert(prefix, peer.slot)
+                self.shares.take(prefix)
             self._shared.command(AddAllowedIps(peer.slot, tuple(prefixes)), now=now)
 
     def _remove_routes(self, peer: Peer, prefixes: list[Prefix], now: float) -> None:
@@ -180,21 +202,23 @@ class Configuration:
                 self.routes.remove(prefix, peer.slot)
             self._shared.command(RemoveAllowedIps(peer.slot, tuple(prefixes)), now=now)
 
-    def _add(self, public_key: PublicKey, now: float) -> Peer:
+    def _add(self, public_key: PublicKey, is_sought: bool, now: float) -> Peer:
         if self._next_slot < MAX_PEERS:
             slot, self._next_slot = self._next_slot, self._next_slot + 1
         else:
             slot = self._free_slots.popleft()
         self._shared.traffic.clear(slot)
         peer = Peer(self._shared, slot, public_key, PresharedKey.none())
+        peer.dialler.is_sought = is_sought
         self.peers[slot] = self.by_key[public_key] = peer
-        self._shared.command(AddPeer(slot), now=now)
+        self._shared.command(AddPeer(slot, is_sought), now=now)
         return peer
 
     def _remove(self, peer: Peer, now: float) -> int:
         peer.stop(now=now)
         del self.peers[peer.slot], self.by_key[peer.public_key]
         self.routes.remove_owner(peer.slot)
+        self.shares.remove_slot(peer.slot)
         self._shared.command(RemovePeer(peer.slot), now=now)
         self._free_slots.append(peer.slot)
         return peer.slot

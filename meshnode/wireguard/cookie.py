@@ -56,6 +56,11 @@ def has_valid_mac1(key: bytes, data: bytes) -> bool:
     return constant_time_equal(mac(key, data[_BEFORE_MACS]), data[_MAC1])
 
 
+def has_last_mac1(key: bytes, data: bytes) -> bool:
+    """Whether *data* ends in the right mac1 over all before it, and has no mac2."""
+    return constant_time_equal(mac(key, data[_BEFORE_MAC2]), data[_MAC2])
+
+
 class CookieChecker:
     """The responder's side: check MACs and hand out cookies. One for the device.
 

@@ -10,52 +10,65 @@ All times are boottime seconds. Calls are synchronous, so each is one atomic ste
 bytes from anyone raise nothing, cause no reply larger than they were, and change no
 peer before they authenticated; what was dropped is counted by reason.
 
-This object routes and drains; `peer` decides, `configure` plans changes.
+This object routes and drains; `peer` decides, `configure` plans changes, `describe`
+says what there is.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
+from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.wireguard import (
     CookieReply,
     Initiation,
     Response,
     parse_handshake,
 )
-from meshnode.crypto.keys import PrivateKey
+from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
-    AddAllowedIps,
-    AddPeer,
+    MAX_CONTROL_FRAME,
     Command,
+    ControlReceived,
     EndpointMoved,
     HandshakeLoad,
     HeldSession,
     NeedSession,
     RekeyDue,
     Report,
+    SendControl,
     SessionConfirmed,
     SessionsHeld,
-    SetEndpoint,
     SetIdentity,
     SetLink,
     TrafficResumed,
 )
-from meshnode.ports import Entropy, TrafficView
-from meshnode.types import Datagram, Path
-from meshnode.wireguard.allowed_ips import AllowedIps
+from meshnode.ports import Entropy, Traffic, TrafficView
+from meshnode.types import Datagram, Endpoint, Path
 from meshnode.wireguard.config import (
     DeviceChange,
     DeviceState,
     DeviceStatus,
     PeerState,
-    PeerStatus,
+    SharedPrefix,
 )
 from meshnode.wireguard.configure import Configuration
 from meshnode.wireguard.constants import DEFAULT_MTU, HANDSHAKE_QUEUE
 from meshnode.wireguard.cookie import CookieChecker, LoadMonitor
-from meshnode.wireguard.events import Event, TimestampsReserved
+from meshnode.wireguard.describe import (
+    describe_peer,
+    describe_state,
+    describe_status,
+    describe_table,
+)
+from meshnode.wireguard.events import (
+    ControlFrame,
+    Event,
+    PeerTrafficResumed,
+    TimestampsReserved,
+)
 from meshnode.wireguard.handshake import Identity, identify_initiator
 from meshnode.wireguard.indices import IndexTable
 from meshnode.wireguard.keypairs import KeyPair
@@ -63,6 +76,8 @@ from meshnode.wireguard.limiter import RateLimiter
 from meshnode.wireguard.peer import Peer
 from meshnode.wireguard.shared import Shared
 from meshnode.wireguard.timestamps import TimestampSource
+
+_CONTROL_START: Final = bytes((CONTROL_FIRST_BYTE,))
 
 
 class Engine:
@@ -154,28 +169,16 @@ class Engine:
 
     def status(self) -> DeviceStatus:
         """Return what `wg show` presents."""
-        configuration = self._configuration
-        return DeviceStatus(
-            private_key=configuration.private_key,
-            listen_port=configuration.listen_port,
-            fwmark=configuration.fwmark,
-            peers=[self._peer_status(peer) for peer in self._peers()],
-        )
+        return describe_status(self._configuration, self._shared.traffic)
 
     def state(self) -> DeviceState:
         """Return all that a later control process needs to go on."""
-        configuration = self._configuration
-        return DeviceState(
-            private_key=configuration.private_key,
-            listen_port=configuration.listen_port,
-            fwmark=configuration.fwmark,
-            peers=[self._peer_state(peer) for peer in self._peers()],
-        )
+        return describe_state(self._configuration)
 
     def peer_state(self, slot: int) -> PeerState | None:
         """Return the part of `state` for one peer, None if the slot is empty."""
         peer = self._configuration.peers.get(slot)
-        return None if peer is None else self._peer_state(peer)
+        return None if peer is None else describe_peer(self._configuration, peer)
 
     def restore(self, state: DeviceState, *, now: float) -> None:
         """Begin from what `state` returned in an earlier control process.
@@ -191,16 +194,72 @@ class Engine:
         identity = self._shared.identity
         yield SetIdentity(b"" if identity is None else identity.public_key.raw)
         yield SetLink(self._mtu, self._shared.up)
-        for peer in self._peers():
-            yield AddPeer(peer.slot)
-            yield SetEndpoint(peer.slot, peer.path)
-            prefixes = self._routes.prefixes_of(peer.slot)
-            if prefixes:
-                yield AddAllowedIps(peer.slot, tuple(prefixes))
+        yield from describe_table(self._configuration)
 
     def drop_counts(self) -> dict[DropReason, int]:
         """Return how many datagrams were dropped here, by reason."""
         return dict(self._dropped)
+
+    # --- what a mesh asks for, by public key; of a peer that is gone, nothing ---
+
+    def share_prefixes(self, shared: Sequence[SharedPrefix], *, now: float) -> None:
+        """Let exactly these prefixes have several owners.
+
+        They are taken from whoever owns one alone; `configure` can take them back.
+        Owners that are no peers are left out. It is not part of `state`: a later
+        control process must be told again, best before it programs the workers.
+
+        Raises:
+            ConfigError: for more than 16 owners, a weight that is not 1–255, or a
+                prefix named twice; nothing was changed.
+        """
+        self._configuration.share(shared, now=now)
+
+    def set_candidates(
+        self, public_key: PublicKey, endpoints: Iterable[Endpoint], *, now: float
+    ) -> None:
+        """Try the peer at the first eight of these whenever its path is in doubt.
+
+        A handshake that waits for them begins at once.
+        """
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            peer.set_candidates(endpoints, now=now)
+            self._refresh(peer.slot)
+
+    def send_control(self, public_key: PublicKey, frame: bytes, *, now: float) -> None:
+        """Send a control frame; without a session a handshake begins first.
+
+        Raises:
+            ValueError: if it does not begin with 0x01 or has more than 1,203 bytes.
+        """
+        if not frame.startswith(_CONTROL_START) or len(frame) > MAX_CONTROL_FRAME:
+            raise ValueError("not a control frame of at most 1203 bytes")
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            self._shared.command(SendControl(peer.slot, frame), now=now)
+
+    def drop_waiting(self, public_key: PublicKey, *, now: float) -> None:
+        """Throw away what waits for the peer and stop asking: it cannot be found."""
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            peer.drop_waiting(now=now)
+            self._refresh(peer.slot)
+
+    def path_of(self, public_key: PublicKey) -> Path | None:
+        """Return where the peer is spoken to at present."""
+        peer = self._configuration.by_key.get(public_key)
+        return None if peer is None else peer.path
+
+    def traffic_of(self, public_key: PublicKey) -> Traffic:
+        """Return what passed between us and the peer."""
+        peer = self._configuration.by_key.get(public_key)
+        return Traffic() if peer is None else self._shared.traffic.read(peer.slot)
+
+    def has_session(self, public_key: PublicKey, *, now: float) -> bool:
+        """Whether data can be sent to the peer without a handshake."""
+        peer = self._configuration.by_key.get(public_key)
+        return peer is not None and peer.keypairs.can_send(now=now)
 
     # --- inputs ---
 
@@ -233,13 +292,18 @@ class Engine:
             case NeedSession():
                 peer.handle_need_session(now=now)
             case EndpointMoved(path=path):
-                peer.set_path(path, now=now)
+                peer.dialler.set_path(path, now=now)
             case SessionConfirmed(local_index=index):
                 peer.confirm_session(index, now=now)
             case RekeyDue(local_index=index):
                 peer.handle_rekey_due(index, now=now)
+            case ControlReceived(frame=frame):
+                event = ControlFrame(peer.slot, peer.public_key, frame)
+                self._shared.report(event, now=now)
             case TrafficResumed():
-                pass  # the refresh below reads what resumed
+                # The refresh below reads what resumed.
+                resumed = PeerTrafficResumed(peer.slot, peer.public_key)
+                self._shared.report(resumed, now=now)
         self._refresh(peer.slot)
 
     def handle_sessions_lost(self, *, now: float) -> None:
@@ -286,10 +350,6 @@ class Engine:
         return earliest(self._shared.outbox.next_deadline(), self._deadlines.next())
 
     # --- the steps ---
-
-    @property
-    def _routes(self) -> AllowedIps[int]:
-        return self._configuration.routes
 
     def _peers(self) -> list[Peer]:
         return list(self._configuration.peers.values())
@@ -379,30 +439,3 @@ class Engine:
             pair = KeyPair(held.local_index, held.born_at, held.is_initiator)
             peer.adopt(pair, in_use=held.in_use)
             self._refresh(peer.slot)
-
-    def _peer_state(self, peer: Peer) -> PeerState:
-        return PeerState(
-            slot=peer.slot,
-            public_key=peer.public_key,
-            preshared_key=peer.preshared_key,
-            path=peer.path,
-            persistent_keepalive=peer.persistent_keepalive,
-            latest_timestamp=peer.latest_timestamp,
-            last_handshake=peer.last_handshake,
-            allowed_ips=self._routes.prefixes_of(peer.slot),
-        )
-
-    def _peer_status(self, peer: Peer) -> PeerStatus:
-        traffic = self._shared.traffic.read(peer.slot)
-        seconds = int(peer.last_handshake)
-        nanoseconds = int((peer.last_handshake - seconds) * 1e9)
-        return PeerStatus(
-            public_key=peer.public_key,
-            preshared_key=peer.preshared_key,
-            endpoint=None if peer.path is None else peer.path.remote,
-            last_handshake=(seconds, nanoseconds),
-            sent_bytes=traffic.sent_bytes,
-            received_bytes=traffic.received_bytes,
-            persistent_keepalive=peer.persistent_keepalive,
-            allowed_ips=self._routes.prefixes_of(peer.slot),
-        )

@@ -3,6 +3,30 @@
 from dataclasses import dataclass
 
 from meshnode.crypto.keys import PublicKey
+from meshnode.types import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeBegun:
+    """An initiation is queued, to each of these endpoints.
+
+    What must reach the peer before it can still be sent first.
+    """
+
+    slot: int
+    public_key: PublicKey
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointWanted:
+    """A handshake waits for `Engine.set_candidates`: the peer is nowhere we know of.
+
+    Told at most once a second, and also when a peer that is sought does not answer.
+    """
+
+    slot: int
+    public_key: PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +41,23 @@ class HandshakeCompleted:
 @dataclass(frozen=True, slots=True)
 class HandshakeGivenUp:
     """The peer did not answer for REKEY_ATTEMPT_TIME; staged packets are gone."""
+
+    slot: int
+    public_key: PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class ControlFrame:
+    """The peer sent a control frame, authenticated; its padding is still on it."""
+
+    slot: int
+    public_key: PublicKey
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTrafficResumed:
+    """Data passes again between us and the peer, after all waits had ended."""
 
     slot: int
     public_key: PublicKey
@@ -46,8 +87,12 @@ class TimestampsReserved:
 
 
 Event = (
-    HandshakeCompleted
+    HandshakeBegun
+    | EndpointWanted
+    | HandshakeCompleted
     | HandshakeGivenUp
+    | ControlFrame
+    | PeerTrafficResumed
     | PeerStateChanged
     | ConfigurationChanged
     | TimestampsReserved

@@ -24,6 +24,7 @@ from meshnode.codec.wireguard import Initiation, Response
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.crypto.primitives import KEY_SIZE, x25519, x25519_base
 from meshnode.errors import AuthenticationError, BadPacket, DropReason
+from meshnode.forwarding import Session
 from meshnode.wireguard.noise import Transcript
 
 
@@ -118,6 +119,17 @@ class DerivedKeys:
     local_index: int
     remote_index: int
     is_initiator: bool
+
+    def session(self, born_at: float) -> Session:
+        """Return them as the data plane needs them; `born_at` is boottime seconds."""
+        return Session(
+            local_index=self.local_index,
+            remote_index=self.remote_index,
+            send_key=self.send_key,
+            receive_key=self.receive_key,
+            born_at=born_at,
+            is_initiator=self.is_initiator,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ it; so its new pair waits in `next`.
 
 from dataclasses import dataclass
 
+from meshnode.wireguard.constants import REJECT_AFTER_TIME
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -34,6 +36,11 @@ class KeyPairs:
         """Return the pairs that exist, oldest slot first."""
         slots = (self.previous, self.current, self.next)
         return [pair for pair in slots if pair is not None]
+
+    def can_send(self, *, now: float) -> bool:
+        """Whether the current pair is young enough to send under."""
+        current = self.current
+        return current is not None and now - current.born_at < REJECT_AFTER_TIME
 
     def add_as_initiator(self, pair: KeyPair) -> list[KeyPair]:
         """Make *pair* current; return the pairs to forget.

@@ -16,6 +16,8 @@ every retry cross again, after a crossing the side with the greater public key w
 for another REKEY_TIMEOUT: the other's initiation then comes first.
 """
 
+from collections.abc import Iterable
+
 from meshnode.codec.wireguard import (
     INITIATION_SIZE,
     RESPONSE_SIZE,
@@ -31,20 +33,19 @@ from meshnode.forwarding import (
     InstallSession,
     RetireSession,
     SendKeepalive,
-    Session,
-    SetEndpoint,
     UseSession,
 )
 from meshnode.ports import NEVER
-from meshnode.types import Path
+from meshnode.types import Endpoint, Path
+from meshnode.wireguard.config import PeerState
 from meshnode.wireguard.constants import (
     INITIATION_INTERVAL,
     MAX_HANDSHAKE_ATTEMPTS,
-    REJECT_AFTER_TIME,
     REKEY_TIMEOUT,
     ZERO_KEYS_AFTER,
 )
 from meshnode.wireguard.cookie import CookieJar
+from meshnode.wireguard.dialling import Dialler
 from meshnode.wireguard.events import (
     HandshakeCompleted,
     HandshakeGivenUp,
@@ -68,7 +69,8 @@ class Peer:
 
     Attributes that may be read: `path`, `latest_timestamp` (greatest TAI64N label
     accepted), `last_handshake` (wall seconds, 0.0 for never), `keypairs`,
-    `persistent_keepalive`, `preshared_key`.
+    `persistent_keepalive`, `preshared_key`. `dialler` knows where the peer is; the
+    engine tells it what was configured or authenticated.
     """
 
     def __init__(
@@ -80,7 +82,6 @@ class Peer:
     ) -> None:
         self.slot = slot
         self.public_key = public_key
-        self.path: Path | None = None
         self.keypairs = KeyPairs()
         self.latest_timestamp = NO_TIMESTAMP
         self.last_handshake = 0.0
@@ -88,6 +89,7 @@ class Peer:
         self._preshared_key = preshared_key
         self._handshake: Handshake | None = None
         self._cookies = CookieJar(public_key.raw)
+        self.dialler = Dialler(shared, slot, public_key)
         self._timers = Timers()
         self._attempts = 0
         self._last_handshake_sent_at = NEVER
@@ -123,13 +125,18 @@ class Peer:
         if began and self._shared.up:
             self._send_persistent_keepalive(now)
 
-    def set_path(self, path: Path | None, *, now: float) -> None:
-        """Send to *path* from now on: configured, or authenticated by the caller."""
-        if path == self.path:
+    @property
+    def path(self) -> Path | None:
+        """Where the peer is spoken to, if anywhere."""
+        return self.dialler.path
+
+    def set_candidates(self, endpoints: Iterable[Endpoint], *, now: float) -> None:
+        """Know where else the peer may be; a handshake in need goes there at once."""
+        is_new = self.dialler.set_candidates(endpoints, now=now)
+        if not is_new or self._timers.retransmit_at is None:
             return
-        self.path = path
-        self._shared.command(SetEndpoint(self.slot, path), now=now)
-        self._shared.report(PeerStateChanged(self.slot), now=now)
+        if not self.dialler.dial_others(now=now):
+            self._send_initiation(now)
 
     def change_identity(self, *, now: float) -> None:
         """Follow a change of our static key: handshake anew at the next packet."""
@@ -154,13 +161,12 @@ class Peer:
         self._last_handshake_sent_at = NEVER
         self._attempts = 0
 
-    def restore(
-        self, *, path: Path | None, latest_timestamp: bytes, last_handshake: float
-    ) -> None:
+    def restore(self, state: PeerState) -> None:
         """Set what an earlier control process knew of the peer."""
-        self.path = path
-        self.latest_timestamp = latest_timestamp
-        self.last_handshake = last_handshake
+        self.dialler.path = state.path
+        self.dialler.is_sought = state.is_sought
+        self.latest_timestamp = state.latest_timestamp
+        self.last_handshake = state.last_handshake
 
     def adopt(self, pair: KeyPair, *, in_use: bool) -> None:
         """Take over a session the data plane held while control restarted."""
@@ -193,6 +199,13 @@ class Peer:
         self._attempts = 0
         if self._timers.retransmit_at is None:
             self._send_initiation(now)
+        elif not self.dialler.has_target():
+            self.dialler.want(now=now)
+
+    def drop_waiting(self, *, now: float) -> None:
+        """Give up at once: nobody will find the peer."""
+        self._timers.retransmit_at = None
+        self._shared.command(DropStaged(self.slot), now=now)
 
     def receive_initiation(
         self, claim: InitiatorClaim, initiation: Initiation, path: Path, *, now: float
@@ -209,7 +222,7 @@ class Peer:
         handshake.accept_initiation(claim, initiation)
         self.latest_timestamp = timestamp
         self._last_initiation_at = now
-        self.set_path(path, now=now)
+        self.dialler.set_path(path, now=now)
         self._shared.traffic.count_handshake(
             self.slot, received=INITIATION_SIZE, now=now
         )
@@ -222,8 +235,9 @@ class Peer:
         """Finish our handshake; raises `BadPacket`, and then nothing changed."""
         handshake = self._ready_handshake()
         handshake.consume_response(response)
+        self.dialler.note_answer()
         keys = handshake.derive_keys()
-        self.set_path(path, now=now)
+        self.dialler.set_path(path, now=now)
         self._shared.traffic.count_handshake(self.slot, received=RESPONSE_SIZE, now=now)
         pair = self._install(keys, now)
         self._retire(self.keypairs.add_as_initiator(pair), now)
@@ -281,7 +295,7 @@ class Peer:
                 case Timer.NEW_HANDSHAKE:
                     self._shared.traffic.stop_waiting(self.slot)
                     self._timers.silence_jitter = self._shared.jitter()
-                    self._forget_source(now)
+                    self.dialler.doubt(now=now)
                     self.begin_handshake(now=now)
                 case Timer.ZERO_KEY_MATERIAL:
                     self._clear_keys(now)
@@ -321,12 +335,18 @@ class Peer:
             self._handshake = Handshake(identity, self.public_key, self._preshared_key)
 
     def _release_handshake_index(self) -> None:
+        self.dialler.note_answer()
         if self._handshake is not None and self._handshake.local_index:
             self._shared.indices.release(self._handshake.local_index)
 
     def _send_initiation(self, now: float) -> bool:
-        if not self._shared.up or self.path is None or self._handshake is None:
+        """Ask for a session; return whether that was an attempt."""
+        if not self._shared.up or self._handshake is None:
             return False
+        if not self.dialler.has_target():
+            self.dialler.want(now=now)
+            self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter()
+            return True
         allowed_at = self._last_handshake_sent_at + REKEY_TIMEOUT
         if now < allowed_at:
             if self._timers.retransmit_at is None:
@@ -343,7 +363,9 @@ class Peer:
         except BadPacket:  # a low-order public key: the peer can never be reached
             self._shared.indices.release(index)
             return False
-        self._send_handshake(initiation.serialise(), self.path, now)
+        stamped = self._cookies.stamp(initiation.serialise(), now=now)
+        self.dialler.dial(stamped, now=now)
+        self._last_handshake_sent_at = now
         self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter()
         return True
 
@@ -363,28 +385,17 @@ class Peer:
             handshake.clear()
             raise
         if self.path is not None:
-            self._send_handshake(response.serialise(), self.path, now)
+            data = self._cookies.stamp(response.serialise(), now=now)
+            self._shared.send(data, self.path, now=now)
+            self._shared.traffic.count_handshake(self.slot, sent=len(data), now=now)
+            self._last_handshake_sent_at = now
         pair = self._install(handshake.derive_keys(), now)
         self._retire(self.keypairs.add_as_responder(pair), now)
-
-    def _send_handshake(self, message: bytes, path: Path, now: float) -> None:
-        data = self._cookies.stamp(message, now=now)
-        self._shared.send(data, path, now=now)
-        self._shared.traffic.count_handshake(self.slot, sent=len(data), now=now)
-        self._last_handshake_sent_at = now
 
     def _install(self, keys: DerivedKeys, now: float) -> KeyPair:
         """Hand the keys to the data plane; control keeps none."""
         self._shared.indices.replace(keys.local_index, IndexOwner(self.slot, True))
-        session = Session(
-            local_index=keys.local_index,
-            remote_index=keys.remote_index,
-            send_key=keys.send_key,
-            receive_key=keys.receive_key,
-            born_at=now,
-            is_initiator=keys.is_initiator,
-        )
-        self._shared.command(InstallSession(self.slot, session), now=now)
+        self._shared.command(InstallSession(self.slot, keys.session(now)), now=now)
         self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
         return KeyPair(keys.local_index, now, keys.is_initiator)
 
@@ -398,7 +409,7 @@ class Peer:
         self._shared.report(PeerStateChanged(self.slot), now=now)
 
     def _retransmit(self, now: float) -> None:
-        self._forget_source(now)
+        self.dialler.note_timeout(now=now)
         if self._attempts <= MAX_HANDSHAKE_ATTEMPTS:
             if self._send_initiation(now):
                 self._attempts += 1
@@ -408,17 +419,11 @@ class Peer:
             self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
         self._shared.report(HandshakeGivenUp(self.slot, self.public_key), now=now)
 
-    def _forget_source(self, now: float) -> None:
-        """Let the kernel choose the source address again: ours may be the fault."""
-        if self.path is not None and self.path.source is not None:
-            self.set_path(Path(self.path.remote), now=now)
-
     def _send_persistent_keepalive(self, now: float) -> None:
-        if self.path is None:
+        if not self.dialler.has_target() and not self.dialler.is_sought:
             return
         self._timers.persistent_base = now
-        current = self.keypairs.current
-        if current is not None and now - current.born_at < REJECT_AFTER_TIME:
+        if self.keypairs.can_send(now=now):
             self._shared.command(SendKeepalive(self.slot), now=now)
         else:
             self.begin_handshake(now=now)

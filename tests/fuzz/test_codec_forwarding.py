@@ -29,6 +29,11 @@ SEEDS = [
     encode_report(f.EndpointMoved(3, PATH)),
     encode_report(f.SessionsHeld((f.HeldSession(1, 2, 3.5, True, True),) * 2, True)),
     encode_report(f.RekeyDue(4, 5, False)),
+    encode_command(
+        f.SharePrefix(Prefix.parse("fd00::/9"), (f.ShareOfPrefix(1, 9),) * 2, (1, 2))
+    ),
+    encode_command(f.SendControl(3, b"\x01frame")),
+    encode_report(f.ControlReceived(3, b"\x01frame")),
 ]
 ENDS: list[tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = [
     (decode_command, encode_command),
@@ -70,7 +75,7 @@ PLAIN: st.SearchStrategy[Any] = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.integers(0, 16), st.lists(PLAIN, max_size=4))
+@given(st.integers(0, 18), st.lists(PLAIN, max_size=4))
 def test_sound_msgpack_of_the_wrong_shape(number: int, rest: list[Any]) -> None:
     """Any msgpack value after any number raises only CodecError."""
     feed(msgpack.packb([number, *rest]))

@@ -39,7 +39,19 @@ def prefixes(version: int, bits: int) -> st.SearchStrategy[Prefix]:
     )
 
 
-PREFIXES = st.lists(prefixes(4, 32) | prefixes(6, 128), max_size=20).map(tuple)
+PREFIX = prefixes(4, 32) | prefixes(6, 128)
+PREFIXES = st.lists(PREFIX, max_size=20).map(tuple)
+FORWARD = st.lists(
+    st.builds(f.ShareOfPrefix, SLOTS, st.integers(1, 255)), min_size=1, max_size=16
+).map(tuple)
+ACCEPT = st.lists(SLOTS, max_size=16).map(tuple)
+
+
+def frames(most: int) -> st.SearchStrategy[bytes]:
+    """Control frames of up to that many bytes."""
+    return st.binary(max_size=most - 1).map(lambda rest: b"\x01" + rest)
+
+
 SESSIONS = st.builds(f.Session, U32, U32, KEYS, KEYS, INSTANTS, st.booleans())
 HELD = st.builds(f.HeldSession, SLOTS, U32, INSTANTS, st.booleans(), st.booleans())
 
@@ -48,7 +60,7 @@ COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.ProgramComplete),
     st.builds(f.SetLink, U16, st.booleans()),
     st.builds(f.SetIdentity, st.just(b"") | KEYS),
-    st.builds(f.AddPeer, SLOTS),
+    st.builds(f.AddPeer, SLOTS, st.booleans()),
     st.builds(f.RemovePeer, SLOTS),
     st.builds(f.SetEndpoint, SLOTS, st.none() | PATHS),
     st.builds(f.AddAllowedIps, SLOTS, PREFIXES),
@@ -58,6 +70,9 @@ COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.RetireSession, SLOTS, U32),
     st.builds(f.SendKeepalive, SLOTS),
     st.builds(f.DropStaged, SLOTS),
+    st.builds(f.SharePrefix, PREFIX, FORWARD, ACCEPT),
+    st.builds(f.UnsharePrefix, PREFIX),
+    st.builds(f.SendControl, SLOTS, frames(1203)),
 )
 REPORTS: st.SearchStrategy[f.Report] = st.one_of(
     st.builds(f.NeedSession, SLOTS),
@@ -66,6 +81,7 @@ REPORTS: st.SearchStrategy[f.Report] = st.one_of(
     st.builds(f.SessionConfirmed, SLOTS, U32),
     st.builds(f.RekeyDue, SLOTS, U32, st.booleans()),
     st.builds(f.HandshakeLoad),
+    st.builds(f.ControlReceived, SLOTS, frames(1218)),
     st.builds(f.SessionsHeld, st.lists(HELD, max_size=20).map(tuple), st.booleans()),
 )
 

@@ -31,9 +31,14 @@ class ReferenceEgress:
         return self._half.drops
 
     def apply(self, command: Command, *, now: float) -> None:
-        """Obey one command, and send what it sets free."""
+        """Obey one command, and send what it sets free.
+
+        Raises:
+            DeviceGoneError: if our host is to be told something and has no device.
+        """
         self._half.apply(command, now=now)
         self._send(self._half.bursts_to_send())
+        self._return_packets()
 
     def descriptors(self) -> Sequence[int]:
         """Return the TUN device's descriptor."""
@@ -50,8 +55,7 @@ class ReferenceEgress:
             # Full bursts at once: the peer opens them while we seal the next.
             self._send(half.full_bursts())
         self._send(half.bursts_to_send())
-        for packet in half.packets_to_return():
-            self._device.write((PLAIN, packet))
+        self._return_packets()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Speak by *sockets*, at most one an IP version; close the earlier ones."""
@@ -68,6 +72,10 @@ class ReferenceEgress:
         """Close the device and the sockets."""
         self.use_sockets(())
         self._device.close()
+
+    def _return_packets(self) -> None:
+        for packet in self._half.packets_to_return():
+            self._device.write((PLAIN, packet))
 
     def _send(self, bursts: Iterable[Burst]) -> None:
         for burst in bursts:

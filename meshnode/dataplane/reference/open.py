@@ -14,19 +14,28 @@ Theory of operation: the order of the checks is the paper's (5.4.6, 6.5): nothin
 changes for a datagram before its tag is verified, and what was authenticated counts,
 roams and confirms even if its inner packet is refused afterwards. All datagrams of a
 burst share a path, so what depends on it is done once for each run of one session.
+
+A payload that begins with 0x01 is no packet but a control frame of the peer's: it goes
+to control as a report, at most `FRAMES_PER_SECOND` of one peer.
 """
 
 from collections.abc import Callable
 
 from meshnode.codec import ip
+from meshnode.codec.forwarding import MAX_PADDED_FRAME
+from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
 from meshnode.crypto.transport import Arena, Opener
+from meshnode.dataplane.buckets import TokenBucket
 from meshnode.dataplane.gate import HandshakeGate
+from meshnode.dataplane.interface import MAX_WAITING_FRAMES
+from meshnode.dataplane.routes import Owners
 from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
     Command,
+    ControlReceived,
     EndpointMoved,
     HandshakeLoad,
     ProgramComplete,
@@ -43,6 +52,9 @@ from meshnode.ports import NEVER
 from meshnode.types import Datagram, Path
 from meshnode.wireguard.constants import RECEIVE_REKEY_AGE, REJECT_AFTER_MESSAGES
 from meshnode.wireguard.replay import ReplayWindow
+
+FRAMES_PER_SECOND = 200
+"""Control frames of one peer that control has to read, and as many at once."""
 
 _HEADER_SIZE = DATA_HEADER.size
 _unpack_header = DATA_HEADER.unpack_from
@@ -65,10 +77,18 @@ class _Session(TableSession):
 
 
 class _Peer(TablePeer[_Session]):
-    __slots__ = ("data_bytes", "data_packets", "keepalive_bytes", "keepalives")
+    __slots__ = (
+        "data_bytes",
+        "data_packets",
+        "frames",
+        "keepalive_bytes",
+        "keepalives",
+    )
 
     def __init__(self, slot: int) -> None:
         super().__init__(slot)
+        # Most peers never send a control frame.
+        self.frames: TokenBucket | None = None
         self.data_packets = 0
         self.data_bytes = 0
         self.keepalives = 0
@@ -99,6 +119,11 @@ class _Sources:
             self.count[new] = self.count.get(new, 0) + 1
 
 
+def _is_shared_with(slot: int, owner: int | Owners | None) -> bool:
+    """Whether a prefix is shared, and this one among those who may speak from it."""
+    return isinstance(owner, Owners) and slot in owner.accept
+
+
 def _no_commands() -> None:
     """Whoever applies every command at once has none waiting."""
 
@@ -126,6 +151,7 @@ class OpenHalf:
         self._moved: dict[int, Path] = {}
         self._moves: list[SetEndpoint] = []
         self._reports: list[Report] = []
+        self._waiting_frames = 0
         self._packets: list[bytes] = []
         self._handshakes: list[Datagram] = []
 
@@ -177,7 +203,7 @@ class OpenHalf:
             if packet:
                 peer.data_packets += 1
                 peer.data_bytes += size
-                self._deliver(packet, session.slot)
+                self._deliver(packet, peer)
             else:
                 peer.keepalives += 1
                 peer.keepalive_bytes += size
@@ -223,6 +249,7 @@ class OpenHalf:
         self._record()
         self._reports += [EndpointMoved(*move) for move in self._moved.items()]
         self._moved.clear()
+        self._waiting_frames = 0
         if self._gate.poll_load(now=self._now):
             self._reports.append(HandshakeLoad())
         reports, self._reports = self._reports, []
@@ -292,17 +319,34 @@ class OpenHalf:
             due = RekeyDue(session.slot, session.local_index, received=True)
             self._reports.append(due)
 
-    def _deliver(self, packet: bytes, slot: int) -> None:
+    def _deliver(self, packet: bytes, peer: _Peer) -> None:
         """Check the inner packet and queue it without its padding."""
         try:
             size = ip.true_length(packet)
         except BadPacket as refusal:
-            self.drops[refusal.reason] += 1
+            if packet[0] == CONTROL_FIRST_BYTE:
+                self._report_frame(packet, peer)
+            else:
+                self.drops[refusal.reason] += 1
             return
-        if self._table.routes.lookup(ip.source(packet)) != slot:
+        owner = self._table.routes.lookup(ip.source(packet))
+        if owner != peer.slot and not _is_shared_with(peer.slot, owner):
             self.drops[DropReason.BAD_SOURCE] += 1
             return
         self._packets.append(packet if size == len(packet) else packet[:size])
+
+    def _report_frame(self, frame: bytes, peer: _Peer) -> None:
+        """Queue a control frame, if the peer and all together sent few enough."""
+        if len(frame) > MAX_PADDED_FRAME:
+            self.drops[DropReason.BAD_INNER] += 1
+            return
+        if peer.frames is None:
+            peer.frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND)
+        if self._waiting_frames < MAX_WAITING_FRAMES and peer.frames.take(self._now):
+            self._waiting_frames += 1
+            self._reports.append(ControlReceived(peer.slot, frame))
+        else:
+            self.drops[DropReason.CONTROL_FULL] += 1
 
     def _record(self) -> None:
         """Write what was received since the last call, once a peer."""

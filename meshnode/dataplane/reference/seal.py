@@ -21,10 +21,12 @@ from collections.abc import Sequence
 
 from meshnode.codec import ip
 from meshnode.codec.icmp import unreachable
+from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.virtio import segments
 from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
 from meshnode.crypto.transport import Arena, Sealer
 from meshnode.dataplane.interface import Burst
+from meshnode.dataplane.routes import Owners
 from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.errors import BadPacket, DropReason
@@ -35,6 +37,7 @@ from meshnode.forwarding import (
     ProgramComplete,
     RekeyDue,
     Report,
+    SendControl,
     SendKeepalive,
     Session,
     SetLink,
@@ -147,6 +150,8 @@ class SealHalf:
                 self._send_staged(slot)
             case SendKeepalive(slot):
                 self._send_keepalive(slot)
+            case SendControl(slot, frame):
+                self._send_control(slot, frame)
             case DropStaged(slot):
                 self._drop_staged(slot)
             case SetLink(up=False):
@@ -210,27 +215,53 @@ class SealHalf:
         if not table.is_up:
             self.drops[DropReason.DEVICE_DOWN] += len(packets)
             return
-        slot = table.routes.lookup(ip.destination(packets[0]))
-        peer = None if slot is None else table.peers.get(slot)
+        owner = table.routes.lookup(ip.destination(packets[0]))
+        if isinstance(owner, Owners):
+            owner = owner.owner_of(packets[0])
+        peer = None if owner is None else table.peers.get(owner)
         if peer is None:
             self._refuse(packets, DropReason.NO_ROUTE)
         elif peer.path is None:
-            self._refuse(packets, DropReason.NO_ENDPOINT)
+            self._wait_or_refuse(peer, packets)
+        # As `_send_or_stage`, without the call: this runs for every packet.
         elif peer.in_use is None or not peer.in_use.can_carry(len(packets), self._now):
             self._stage(peer, packets)
         else:
             self._add_to_run(peer, peer.in_use, packets)
 
-    def _refuse(self, packets: list[bytes], reason: DropReason) -> None:
+    def _wait_or_refuse(self, peer: _Peer, packets: Sequence[bytes]) -> None:
+        """Packets for a peer that is nowhere wait if somebody looks for it."""
+        if peer.is_sought:
+            self._stage(peer, packets)
+        else:
+            self._refuse(packets, DropReason.NO_ENDPOINT)
+
+    def _send_or_stage(self, peer: _Peer, packets: Sequence[bytes]) -> None:
+        """Send *packets* if there is a way and a session for all, else keep them."""
+        session = peer.in_use
+        if (
+            session is None
+            or peer.path is None
+            or not session.can_carry(len(packets), self._now)
+        ):
+            self._stage(peer, packets)
+        else:
+            self._add_to_run(peer, session, packets)
+
+    def _refuse(self, packets: Sequence[bytes], reason: DropReason) -> None:
+        """Drop packets of one destination, and tell our host."""
         self.drops[reason] += len(packets)
-        if self._unreachable_tokens < 1:
+        self._answer_unreachable(packets[0])
+
+    def _answer_unreachable(self, packet: bytes) -> None:
+        if self._unreachable_tokens < 1 or _is_control(packet):
             return
-        answer = unreachable(packets[0])
+        answer = unreachable(packet)
         if answer is not None:
             self._unreachable_tokens -= 1
             self._returned.append(answer)
 
-    def _stage(self, peer: _Peer, packets: list[bytes]) -> None:
+    def _stage(self, peer: _Peer, packets: Sequence[bytes]) -> None:
         peer.staged.extend(packets)
         while len(peer.staged) > MAX_STAGED_PACKETS:
             peer.staged.popleft()
@@ -258,11 +289,9 @@ class SealHalf:
         packets = list(peer.staged)
         peer.staged.clear()
         if peer.path is None:
-            self._refuse(packets, DropReason.NO_ENDPOINT)
-        elif peer.in_use is None or not peer.in_use.can_carry(len(packets), self._now):
-            self._stage(peer, packets)
+            self._wait_or_refuse(peer, packets)
         else:
-            self._add_to_run(peer, peer.in_use, packets)
+            self._send_or_stage(peer, packets)
         return True
 
     def _send_keepalive(self, slot: int) -> None:
@@ -276,13 +305,25 @@ class SealHalf:
         else:
             self._add_to_run(peer, peer.in_use, [b""])
 
+    def _send_control(self, slot: int, frame: bytes) -> None:
+        peer = self._table.find_peer(slot)
+        if not self._table.is_up:
+            self.drops[DropReason.DEVICE_DOWN] += 1
+        elif peer is not None:
+            self._send_or_stage(peer, (frame,))
+
     def _drop_staged(self, slot: int) -> None:
         peer = self._table.find_peer(slot)
-        if peer is not None:
-            if not self._table.is_up:
-                self.drops[DropReason.DEVICE_DOWN] += len(peer.staged)
-            peer.staged.clear()
-            peer.asked_at = NEVER
+        if peer is None:
+            return
+        if not self._table.is_up:
+            self.drops[DropReason.DEVICE_DOWN] += len(peer.staged)
+        elif peer.is_sought:
+            # Whoever sent them waits for a peer that nobody has found.
+            for packet in peer.staged:
+                self._answer_unreachable(packet)
+        peer.staged.clear()
+        peer.asked_at = NEVER
 
     def _add_to_run(
         self, peer: _Peer, session: _Session, packets: Sequence[bytes]
@@ -366,6 +407,11 @@ class SealHalf:
             if has_resumed:
                 self._reports.append(TrafficResumed(slot))
         self._active.clear()
+
+
+def _is_control(packet: bytes) -> bool:
+    """Whether this is a frame of control's, which no application has sent."""
+    return packet[0] == CONTROL_FIRST_BYTE
 
 
 def _padding(size: int, mtu: int) -> int:

@@ -10,13 +10,15 @@ import pytest
 
 from meshnode.cli.wg import LOG_LEVELS, main
 from meshnode.errors import PrivilegeError
+from meshnode.manage.paths import Directories
+from meshnode.node.launch import Settings
+from meshnode.node.resources import Opening
 
 DEFAULTS = {
     "foreground": False,
     "engine": "reference",
     "log_level": "info",
-    "state_dir": Path("/var/lib/meshnode"),
-    "run_dir": Path("/run/meshnode"),
+    "directories": Directories(),
 }
 
 
@@ -25,7 +27,16 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """The interfaces that were run, with what for."""
     runs: list[tuple[str, dict[str, Any]]] = []
 
-    def run_interface(name: str, **options: Any) -> int:
+    def run_interface(
+        name: str, *, foreground: bool, settings: Settings, opening: Opening
+    ) -> int:
+        assert opening == Opening()
+        options = {
+            "foreground": foreground,
+            "engine": settings.engine,
+            "log_level": settings.log_level,
+            "directories": settings.directories,
+        }
         runs.append((name, options))
         return 0
 
@@ -58,8 +69,7 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
                 "foreground": True,
                 "engine": "fast",
                 "log_level": "debug",
-                "state_dir": Path("/a"),
-                "run_dir": Path("/b"),
+                "directories": Directories(state=Path("/a"), run=Path("/b")),
             },
         )
     ]
@@ -73,8 +83,14 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
         ("WG_PROCESS_FOREGROUND", "0", "foreground", False),
         ("MESHNODE_ENGINE", "fast", "engine", "fast"),
         ("MESHNODE_LOG_LEVEL", "error", "log_level", "error"),
-        ("MESHNODE_STATE_DIR", "/a", "state_dir", Path("/a")),
-        ("MESHNODE_RUN_DIR", "/b", "run_dir", Path("/b")),
+        (
+            "MESHNODE_STATE_DIR",
+            "/a",
+            "directories",
+            Directories(state=Path("/a")),
+        ),
+        ("MESHNODE_RUN_DIR", "/b", "directories", Directories(run=Path("/b"))),
+        ("MESHNODE_UAPI_DIR", "/c", "directories", Directories(uapi=Path("/c"))),
         ("LOG_LEVEL", "verbose", "log_level", "debug"),
         ("LOG_LEVEL", "silent", "log_level", "silent"),
         ("LOG_LEVEL", "ERROR", "log_level", "error"),

@@ -1,5 +1,6 @@
 """Commands and reports as bytes: known encodings and strict refusals."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -20,15 +21,20 @@ from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
     Command,
+    ControlReceived,
     EndpointMoved,
     HeldSession,
     InstallSession,
     ProgramComplete,
     RemoveAllowedIps,
+    SendControl,
     Session,
     SessionsHeld,
     SetEndpoint,
     SetLink,
+    ShareOfPrefix,
+    SharePrefix,
+    UnsharePrefix,
 )
 from meshnode.types import Endpoint, Path, Prefix, Source
 
@@ -40,7 +46,7 @@ def test_known_bytes_of_small_commands() -> None:
     """A command is an array of its number and its fields."""
     assert encode_command(ProgramComplete()).hex() == "9102"
     assert encode_command(SetLink(1420, True)).hex() == "9303cd058cc3"
-    assert encode_command(AddPeer(65535)).hex() == "9205cdffff"
+    assert encode_command(AddPeer(65535)).hex() == "9305cdffffc2"
 
 
 def test_known_bytes_of_an_endpoint() -> None:
@@ -200,3 +206,84 @@ def test_splitting(kind: type[AddAllowedIps], count: int) -> None:
     assert all(type(part) is kind and part.slot == 3 for part in parts)
     assert all(0 < len(part.prefixes) <= 10 for part in parts)
     assert sum((part.prefixes for part in parts), ()) == prefixes
+
+
+SHARE = SharePrefix(
+    Prefix.parse("10.0.0.0/8"), (ShareOfPrefix(1, 255), ShareOfPrefix(2, 1)), (1, 2, 3)
+)
+FRAME = b"\x01\x02\x00\x91\x00"
+
+
+def test_known_bytes_of_the_mesh() -> None:
+    """Shares are lists of slot and weight; a frame travels as it is."""
+    shares = "92" + "9201ccff" + "920201"
+    prefix = "c4050" + "80a000000"
+    assert encode_command(SHARE).hex() == "94" + "0f" + prefix + shares + "93010203"
+    assert encode_command(UnsharePrefix(SHARE.prefix)).hex() == "92" + "10" + prefix
+    assert (
+        encode_command(SendControl(1, FRAME)).hex() == "93" + "1101" + "c4050102009100"
+    )
+    assert encode_report(ControlReceived(1, FRAME)).hex() == "93080" + "1c4050102009100"
+
+
+@pytest.mark.parametrize("size", [1, 1203])
+def test_frames_of_every_length_allowed_travel(size: int) -> None:
+    """Up to 1,203 bytes out, and with their padding up to 1,218 in."""
+    command = SendControl(9, b"\x01" * size)
+    assert decode_command(encode_command(command)) == command
+    report = ControlReceived(9, b"\x01" * (size + 15))
+    assert decode_report(encode_report(report)) == report
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\x02", b"\x00\x01", b"\x01" * 1219, 1, "\x01"]
+)
+def test_other_frames_are_refused(frame: Any) -> None:
+    """Neither written nor read: empty, too long, not text, and nothing but 0x01."""
+    for command in (SendControl(1, frame), SendControl(1, b"\x01" * 1204)):
+        with pytest.raises(CodecError):
+            encode_command(command)
+    with pytest.raises(CodecError):
+        encode_report(ControlReceived(1, frame))
+    with pytest.raises(CodecError):
+        decode_command(msgpack.packb([17, 1, frame]))
+    with pytest.raises(CodecError):
+        decode_report(msgpack.packb([8, 1, frame]))
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        replace(SHARE, forward=()),
+        replace(SHARE, forward=(ShareOfPrefix(1, 1),) * 17),
+        replace(SHARE, forward=(ShareOfPrefix(1, 0),)),
+        replace(SHARE, forward=(ShareOfPrefix(1, 256),)),
+        replace(SHARE, forward=(ShareOfPrefix(65536, 1),)),
+        replace(SHARE, forward=(ShareOfPrefix(1, True),)),
+        replace(SHARE, accept=(1,) * 17),
+        replace(SHARE, accept=(-1,)),
+        replace(SHARE, prefix=Prefix(4, 1, 8)),
+    ],
+)
+def test_shares_out_of_bounds_are_refused(share: SharePrefix) -> None:
+    """1 to 16 carry flows, each with a weight of 1 to 255; at most 16 may speak."""
+    with pytest.raises(CodecError):
+        encode_command(share)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [b"\x08\x0a\0\0\0", [], []],
+        [b"\x08\x0a\0\0\0", [[1, 0]], []],
+        [b"\x08\x0a\0\0\0", [[1, 256]], []],
+        [b"\x08\x0a\0\0\0", [[1, 1]] * 17, []],
+        [b"\x08\x0a\0\0\0", [[1, 1]], [1] * 17],
+        [b"\x08\x0a\0\0\0", [[1]], []],
+        [b"\x08\x0a\0\0\1", [[1, 1]], []],
+    ],
+)
+def test_bytes_of_shares_out_of_bounds_are_refused(fields: list[Any]) -> None:
+    """A worker believes nothing that control cannot have meant."""
+    with pytest.raises(CodecError):
+        decode_command(msgpack.packb([15, *fields]))

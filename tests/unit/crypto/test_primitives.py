@@ -91,6 +91,13 @@ def test_blake2s_gives_the_published_digest(vector: dict[str, str]) -> None:
         assert primitives.blake2s(data) == digest
 
 
+@pytest.mark.parametrize("size", [1, 8, 16, 32])
+def test_short_hashes_are_the_beginning_of_blake2s(size: int) -> None:
+    """They are cut from the whole digest, not BLAKE2s of another output length."""
+    assert primitives.short_hash(b"data", size) == primitives.blake2s(b"data")[:size]
+    assert primitives.fingerprint(b"data") == primitives.blake2s(b"data")[:8]
+
+
 def test_mac_is_keyed_blake2s_of_16_bytes() -> None:
     """MAC is BLAKE2s with a key and 16 bytes of output: not cut, and not HMAC."""
     expected = hashlib.blake2s(b"data", key=KEY, digest_size=16).digest()

@@ -3,7 +3,11 @@
 import pytest
 
 from meshnode.crypto.primitives import mac
-from meshnode.dataplane.gate import HandshakeGate
+from meshnode.dataplane.gate import (
+    MAX_INTRODUCTION,
+    MIN_INTRODUCTION,
+    HandshakeGate,
+)
 from meshnode.errors import DropReason
 from meshnode.wireguard.cookie import mac1_key
 
@@ -208,3 +212,77 @@ def test_bad_messages_spend_no_tokens() -> None:
         built.admit(message(1, key=bytes(32)), HOST, PORT, now=0.0)
         built.admit(message(1)[:-1], HOST, PORT, now=0.0)
     assert flood(built, message(1)) == 4
+
+
+def introduction(size: int = 300, *, key: bytes = OURS) -> bytes:
+    """Build a datagram of type 7 that is right as far as the gate can see."""
+    body = (7).to_bytes(4, "little") + bytes(size - 20)
+    return body + mac(mac1_key(key), body)
+
+
+@pytest.mark.parametrize("size", [MIN_INTRODUCTION, 300, MAX_INTRODUCTION])
+@pytest.mark.parametrize("wrap", [bytes, memoryview])
+def test_introductions_pass(size: int, wrap: type) -> None:
+    """Type 7 of every length allowed, as bytes and as a view."""
+    assert gate().admit(wrap(introduction(size)), HOST, PORT, now=0.0) is None
+
+
+@pytest.mark.parametrize("size", [20, MIN_INTRODUCTION - 1, MAX_INTRODUCTION + 1, 9999])
+def test_introductions_of_other_lengths_are_refused(size: int) -> None:
+    """What cannot be one is not looked at, however right its mac1."""
+    reason = gate().admit(introduction(size), HOST, PORT, now=0.0)
+    assert reason is DropReason.BAD_LENGTH
+
+
+def test_the_limits_of_introductions() -> None:
+    """Type, ephemeral key with tag, one byte, mac1; and what every path carries."""
+    assert (MIN_INTRODUCTION, MAX_INTRODUCTION) == (4 + 48 + 1 + 16, 1280)
+
+
+@pytest.mark.parametrize("place", [4, 100, 283, 284, 299])
+def test_mac1_of_introductions_is_checked(place: int) -> None:
+    """It is the last 16 bytes, over all before them, under the key of handshakes."""
+    data = bytearray(introduction(300))
+    data[place] ^= 1
+    assert gate().admit(bytes(data), HOST, PORT, now=0.0) is DropReason.BAD_MAC1
+    other = introduction(key=bytes(32))
+    assert gate().admit(other, HOST, PORT, now=0.0) is DropReason.BAD_MAC1
+
+
+def test_without_identity_no_introduction_passes() -> None:
+    """There is nobody to introduce oneself to."""
+    reason = HandshakeGate().admit(introduction(), HOST, PORT, now=0.0)
+    assert reason is DropReason.NO_IDENTITY
+
+
+def test_introductions_leave_handshakes_of_strangers_their_half() -> None:
+    """However many come, from however known a place, the rest of the tokens stays."""
+    built = gate(burst=8)
+    built.set_known_sources({(HOST, PORT)})
+    assert flood(built, introduction()) == 4
+    assert flood(built, message(1), host="203.0.113.1") == 4
+
+
+def test_introductions_share_the_tokens_of_strangers() -> None:
+    """A flood of handshakes leaves nothing: control gets no more work by type 7."""
+    built = gate(burst=8)
+    assert flood(built, message(1)) == 8
+    assert flood(built, introduction()) == 0
+    # Strangers have twice ten a second, and introductions the half of it.
+    assert flood(built, introduction(), now=0.21) == 4
+    assert flood(built, introduction(), now=0.42) == 2
+
+
+def test_refused_introductions_cost_no_token() -> None:
+    """Who does not know our key cannot use up what others need."""
+    built = gate(burst=8)
+    for _ in range(50):
+        built.admit(introduction(key=bytes(32)), HOST, PORT, now=0.0)
+    assert flood(built, introduction()) == 4
+
+
+def test_introductions_are_no_load() -> None:
+    """They cannot be asked for cookies, so they make nobody else be asked."""
+    built = gate()
+    flood(built, introduction())
+    assert not built.poll_load(now=0.0)

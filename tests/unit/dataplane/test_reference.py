@@ -197,3 +197,75 @@ def test_a_tcp_stream_crosses_two_engines() -> None:
     """
     )
     assert output.split() == ["1000000", "equal"]
+
+
+def test_real_workers_carry_a_control_frame() -> None:
+    """From a command of one control to a report to the other; no TUN device sees it."""
+    output = in_new_namespace(
+        """
+    import threading
+    from meshnode.codec.forwarding import decode_report, encode_command
+    from meshnode.dataplane.worker import run_egress, run_ingress
+    from meshnode.forwarding import *
+    from tests.unit.dataplane.reference.halves import *
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for one in sockets: one.bind(("127.0.0.1", 0))
+    links = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(3)]
+    for mine, _ in links: mine.settimeout(20)
+    ends = [theirs for _, theirs in links]
+    here = session()
+    there = Session(REMOTE_INDEX, INDEX, RECEIVE_KEY, SEND_KEY, BORN_AT, True)
+    tuns = [open_tun("t0", "10.0.0.1/24"), open_tun("t1", "10.9.0.1/24")]
+    clock = lambda: BORN_AT + 1
+    threads = [
+        threading.Thread(target=run_egress, kwargs={"clock": clock},
+            args=(make_engine("egress", tuns[0], sockets[0]), ends[0])),
+        threading.Thread(target=run_ingress, kwargs={"clock": clock},
+            args=(make_engine("ingress", tuns[1], sockets[1]), ends[1], ends[2])),
+    ]
+    for thread in threads: thread.start()
+    paths = [Path(Endpoint(*one.getsockname())) for one in sockets]
+    def command(link, *commands):
+        for one in commands: link.send(encode_command(one))
+    command(links[1][0], *program(path=paths[0]), InstallSession(SLOT, there))
+    frame = bytes((1, 3, 0)) + bytes(range(200))
+    command(links[0][0], *program(path=paths[1]), SendControl(SLOT, frame))
+    command(links[0][0], *start_session(here))
+    reports = []
+    while not any(isinstance(one, ControlReceived) for one in reports):
+        reports.append(decode_report(links[1][0].recv(65536)))
+    print(reports[-1].slot == SLOT, reports[-1].frame == frame + bytes(5))
+    asked = []
+    while NeedSession(SLOT) not in asked:
+        asked.append(decode_report(links[0][0].recv(65536)))
+    for mine, _ in links: mine.close()
+    for thread in threads: thread.join(20)
+    print(not any(thread.is_alive() for thread in threads))
+    """
+    )
+    assert output.split() == ["True", "True", "True"]
+
+
+def test_a_peer_given_up_is_told_at_once() -> None:
+    """The host hears of it by the command alone, without another packet of its own."""
+    output = in_new_namespace(
+        PAIR
+        + """
+    from meshnode.forwarding import *
+    engine = make_engine("egress", tun, ours)
+    program_engine(engine, AddPeer(SLOT, is_sought=True), SetEndpoint(SLOT, None))
+    app = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    app.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    app.connect(("10.0.0.9", 7))
+    app.send(b"anybody")
+    while NeedSession(SLOT) not in engine.reports():
+        wait_readable(tun)
+        engine.pump(tun, now=BORN_AT + 1)
+    app.settimeout(10)
+    engine.apply(DropStaged(SLOT), now=BORN_AT + 1)
+    try: app.recv(10)
+    except OSError as error: print(error.errno)
+    engine.close()
+    """
+    )
+    assert output.split() == ["113"]

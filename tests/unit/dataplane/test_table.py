@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from meshnode.dataplane.routes import Owners
 from meshnode.dataplane.table import (
     HELD_PER_REPORT,
     ForwardingTable,
@@ -26,6 +27,9 @@ from meshnode.forwarding import (
     SetEndpoint,
     SetIdentity,
     SetLink,
+    ShareOfPrefix,
+    SharePrefix,
+    UnsharePrefix,
     UseSession,
 )
 from meshnode.types import Endpoint, Path, Prefix
@@ -252,3 +256,50 @@ def test_sessions_of_new_peers_during_a_program(table: Table) -> None:
     )
     assert table.peers[5].in_use is table.sessions[55]
     assert set(table.peers) == {5}
+
+
+SHARED = SharePrefix(HOST, (ShareOfPrefix(1, 2), ShareOfPrefix(2, 1)), (1, 2))
+
+
+def test_a_sought_peer_is_one_until_told_otherwise(table: Table) -> None:
+    """The command is repeated to change it; path and session stay."""
+    assert not table.peers[1].is_sought
+    apply(table, AddPeer(1, is_sought=True))
+    assert table.peers[1].is_sought
+    assert table.peers[1].path == PATH
+    assert table.peers[1].in_use is table.sessions[11]
+    apply(table, AddPeer(1))
+    assert not table.peers[1].is_sought
+
+
+def test_prefixes_are_shared_and_unshared(table: Table) -> None:
+    """A shared prefix has its owners, beside that of the peer around it."""
+    apply(table, SHARED)
+    found = table.routes.lookup(INSIDE)
+    assert isinstance(found, Owners)
+    assert found.forward == SHARED.forward
+    apply(table, SHARED)
+    assert table.routes.lookup(INSIDE) is found
+    apply(table, UnsharePrefix(HOST))
+    assert table.routes.lookup(INSIDE) == 1
+
+
+def test_a_removed_peer_leaves_its_shares(table: Table) -> None:
+    """The others carry its flows."""
+    apply(table, SHARED, RemovePeer(1))
+    found = table.routes.lookup(INSIDE)
+    assert isinstance(found, Owners)
+    assert found.forward == (ShareOfPrefix(2, 1),)
+    assert found.accept == {2}
+
+
+def test_a_program_brings_its_shares(table: Table) -> None:
+    """What was shared before counts until the program is whole, and then no more."""
+    apply(table, SHARED, Reset(3), AddPeer(1), AddPeer(2, is_sought=True))
+    apply(table, replace(SHARED, prefix=NET), RemovePeer(1))
+    assert isinstance(table.routes.lookup(INSIDE), Owners)
+    apply(table, ProgramComplete())
+    found = table.routes.lookup(bytes((10, 0, 0, 9)))
+    assert isinstance(found, Owners)
+    assert found.forward == (ShareOfPrefix(2, 1),)
+    assert table.peers[2].is_sought

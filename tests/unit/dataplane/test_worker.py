@@ -17,6 +17,7 @@ from meshnode.errors import DropReason
 from meshnode.forwarding import (
     AddPeer,
     Command,
+    ControlReceived,
     DropStaged,
     EndpointMoved,
     NeedSession,
@@ -277,3 +278,34 @@ def test_egress_needs_no_handshake_link(rig: Rig) -> None:
     rig.device.send(b"!")
     end = worker.run_egress(rig.engine, rig._worker_program)
     assert end is WorkerEnd.DEVICE_GONE
+
+
+def test_control_frames_that_control_does_not_read_are_bounded(rig: Rig) -> None:
+    """Beyond 256 they are dropped and counted; other reports still have their place."""
+    frames = [ControlReceived(1, b"\1" + bytes((n >> 8, n & 255))) for n in range(600)]
+    rig.engine.outgoing = [*frames, frames[0], NeedSession(7)]
+    rig.start()
+    rig.send(AddPeer(0))
+    got: list[Report] = []
+    while NeedSession(7) not in got:
+        got.append(rig.next_report())
+    assert got == [*frames[:256], NeedSession(7)]
+    rig.program.close()
+    rig.finish()
+    counts = memoryview(rig.counters).cast("Q")
+    full = counts[list(DropReason).index(DropReason.CONTROL_FULL)]
+    assert full == 600 - 256
+
+
+def test_room_for_control_frames_comes_back(rig: Rig) -> None:
+    """What was read makes place; equal frames that wait are one."""
+    frames = [ControlReceived(1, b"\1" + bytes((n,))) for n in range(200)]
+    rig.engine.outgoing = [*frames, *frames]
+    rig.start()
+    for _ in range(3):
+        rig.send(AddPeer(0))
+        assert [rig.next_report() for _ in range(200)] == frames
+        rig.engine.outgoing = list(frames)
+    rig.program.close()
+    rig.finish()
+    assert not any(rig.counters)

@@ -6,19 +6,29 @@ from pathlib import Path
 import pytest
 
 from meshnode.errors import HostError
+from meshnode.host import netlink, nft, sysctl
 from meshnode.host.changes import (
     Change,
     DeleteAddress,
     DeleteRoute,
+    DeleteRule,
+    DeleteTable,
+    FlushRouteTable,
     RemoveSocket,
+    RestoreSysctl,
     parse_change,
     serialise_change,
 )
+from meshnode.types import Prefix
 
 CHANGES: list[Change] = [
     RemoveSocket("/run/wireguard/wg0.sock"),
     DeleteAddress("wg0", 7, "10.0.0.1/24"),
     DeleteRoute("10.0.0.0/24", 7, 254),
+    FlushRouteTable(6100),
+    DeleteRule(6, 0x6D65, 6100),
+    DeleteTable("meshnode_office"),
+    RestoreSysctl("net/ipv4/ip_forward", "0", "1"),
 ]
 
 
@@ -108,3 +118,53 @@ def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
 def test_missing_directory_is_no_error(tmp_path: Path) -> None:
     """Nothing is left to do where even the directory has gone."""
     assert RemoveSocket(str(tmp_path / "gone" / "wg0.sock")).undo() is None
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"), [("1", "0"), ("0", "0"), ("2", "2"), (None, None)]
+)
+def test_variable_is_given_back_only_if_it_has_our_value(
+    monkeypatch: pytest.MonkeyPatch, present: str | None, expected: str | None
+) -> None:
+    """Whoever set a third value since means it; a variable that went stays away."""
+    values = {} if present is None else {"net/ipv4/ip_forward": present}
+    monkeypatch.setattr(sysctl, "read", values.get)
+    monkeypatch.setattr(sysctl, "write", values.__setitem__)
+    change = RestoreSysctl("net/ipv4/ip_forward", "0", "1")
+    done = change.undo()
+    assert values.get("net/ipv4/ip_forward") == expected
+    assert done == ("set net/ipv4/ip_forward to 0 again" if present == "1" else None)
+    assert change.undo() is None
+
+
+def test_only_our_routes_of_a_table_are_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Our mark, not the number of the table, makes a route ours."""
+    prefix = Prefix.parse("10.0.0.0/8")
+    ours = netlink.HostRoute(prefix, 7)
+    routes = [ours, netlink.HostRoute(prefix, 7, protocol=4)]
+    deleted: list[netlink.HostRoute] = []
+
+    def change_routes(table: int, *, delete: list[netlink.HostRoute], add: object):  # type: ignore[no-untyped-def]
+        assert table == 6100
+        deleted.extend(delete)
+        routes.remove(ours)
+
+    monkeypatch.setattr(netlink, "routes_of", lambda table: routes)
+    monkeypatch.setattr(netlink, "change_routes", change_routes)
+    assert FlushRouteTable(6100).undo() == "emptied the routing table 6100"
+    assert deleted == [ours]
+    assert FlushRouteTable(6100).undo() is None
+
+
+def test_rule_and_table_are_undone_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is gone already is nothing to tell."""
+    answers = [True, False, True, False]
+    monkeypatch.setattr(netlink, "delete_rule", lambda rule: answers.pop(0))
+    monkeypatch.setattr(nft, "delete_table", lambda name: answers.pop(0))
+    rule, table = DeleteRule(4, 7, 6100), DeleteTable("meshnode_office")
+    assert rule.undo() == "deleted the IPv4 rule to the routing table 6100"
+    assert rule.undo() is None
+    assert table.undo() == "deleted the table meshnode_office"
+    assert table.undo() is None

@@ -16,6 +16,7 @@ from meshnode.manage.secret_dir import (
     BusyError,
     SecretDirectory,
     create_secret_dir,
+    open_own_dir,
     open_secret_dir,
 )
 
@@ -175,6 +176,50 @@ def test_a_long_file_is_refused(path: Path, directory: SecretDirectory) -> None:
     directory.replace("a", bytes(secret_dir.MAX_FILE_BYTES + 1))
     with pytest.raises(ConfigError, match="too long"):
         directory.read("a")
+
+
+def test_a_caller_may_allow_more_or_less(directory: SecretDirectory) -> None:
+    """The limit is the caller's: other files are of other sizes."""
+    directory.create("a", bytes(secret_dir.MAX_FILE_BYTES + 1))
+    assert len(directory.read("a", limit=secret_dir.MAX_FILE_BYTES + 1)) > 4096
+    with pytest.raises(ConfigError, match="more than 10 bytes"):
+        directory.read("a", limit=10)
+
+
+@pytest.mark.parametrize("bits", [0o700, 0o750, 0o755, 0o711])
+def test_others_may_look_into_our_own_directory(path: Path, bits: int) -> None:
+    """A directory of configuration need not be hidden; its files are."""
+    path.chmod(bits)
+    with open_own_dir(path, for_change=True) as directory:
+        directory.create("a", b"1")
+        assert directory.read("a") == b"1"
+    (path / "a").chmod(0o644)
+    with (
+        open_own_dir(path, for_change=False) as directory,
+        pytest.raises(ConfigError, match="chmod 600"),
+    ):
+        directory.read("a")
+
+
+@pytest.mark.parametrize("bits", [0o770, 0o720, 0o702, 0o777])
+def test_others_may_not_change_our_own_directory(path: Path, bits: int) -> None:
+    """Who may change a directory may exchange the files in it."""
+    path.chmod(bits)
+    with (
+        pytest.raises(ConfigError, match=f"chmod go-w {path}"),
+        open_own_dir(path, for_change=False),
+    ):
+        pass
+
+
+def test_our_own_directory_is_ours(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of another user is not used."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with (
+        pytest.raises(ConfigError, match="another user"),
+        open_own_dir(path, for_change=False),
+    ):
+        pass
 
 
 def test_one_changer_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

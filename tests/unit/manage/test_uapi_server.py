@@ -17,7 +17,7 @@ import trio.testing
 
 from meshnode.crypto.keys import PrivateKey
 from meshnode.errors import ConfigError, HostError
-from meshnode.manage import uapi, uapi_server
+from meshnode.manage import uapi, uapi_server, unix_server
 from meshnode.manage.uapi_replies import serialise_status
 from meshnode.manage.uapi_server import serve_uapi
 
@@ -249,7 +249,7 @@ async def test_want_of_descriptors_does_not_end_the_server(
     tmp_path: Path, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failing accept is tried again."""
-    monkeypatch.setattr(uapi_server, "_ACCEPT_PAUSE", 0.001)
+    monkeypatch.setattr(unix_server, "_ACCEPT_PAUSE", 0.001)
     path = str(tmp_path / "wg.sock")
     with trio.socket.socket(socket.AF_UNIX) as listener:
         await listener.bind(path)

@@ -23,6 +23,7 @@ def some_peer(rng: random.Random, slot: int) -> PeerState:
         latest_timestamp=rng.randbytes(12),
         last_handshake=rng.random() * 2e9,
         allowed_ips=[Prefix.parse(p) for p in rng.sample(PREFIXES, rng.randrange(5))],
+        is_sought=rng.random() < 0.5,
     )
 
 

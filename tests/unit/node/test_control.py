@@ -22,7 +22,7 @@ from meshnode.host.memory import create_shared
 from meshnode.node import control as module
 from meshnode.node.control import Control, run_control
 from meshnode.node.control_lifeline import SupervisorGoneError
-from meshnode.node.shared import VAULT_BYTES
+from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.uapi_listener import listen_uapi
 from tests.unit.node.test_outlet import unbound_pair
@@ -43,7 +43,11 @@ class Surroundings:
             interface="wg0",
             log_level="debug",
             parent=parent,
+            network="",
+            config_dir=directory / "config",
             state_dir=directory / "state",
+            run_dir=directory / "run",
+            uapi_dir=directory / "uapi",
             journal_path=self.journal.path,
             journal_fd=os.dup(self.journal.fileno()),
             lifeline_fd=pairs[0][1].detach(),
@@ -51,8 +55,10 @@ class Surroundings:
             ingress_fd=pairs[2][1].detach(),
             handshakes_fd=pairs[3][1].detach(),
             traffic_fd=create_shared("traffic", TrafficTable.SIZE),
+            counters_fd=create_shared("counters", COUNTERS_SIZE),
             vault_fd=create_shared("vault", VAULT_BYTES),
             uapi_fd=uapi.detach(),
+            api_fd=NO_DESCRIPTOR,
             udp4_fd=unbound_pair().v4.detach(),
             udp6_fd=NO_DESCRIPTOR,
         )

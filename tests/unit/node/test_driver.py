@@ -1,6 +1,6 @@
 """The driver: every input is drained, in the order that the engine demands."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from meshnode.codec import tai64n
 from meshnode.codec.lifeline import Worker
 from meshnode.crypto.keys import PrivateKey
 from meshnode.dataplane.traffic import ControlView, TrafficTable
-from meshnode.errors import ConfigError, HostError
+from meshnode.errors import ConfigError, DropReason, HostError
 from meshnode.forwarding import (
     AddPeer,
     Command,
@@ -25,6 +25,7 @@ from meshnode.node.driver import Driver, warn_of_slow_clock
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.vault import Vault
 from meshnode.types import Datagram, Endpoint, Prefix
+from meshnode.types import Path as WirePath
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
 from tests.unit.node.test_outlet import unbound_pair
@@ -87,6 +88,7 @@ class Node:
             wall_time=1e9,
             now=boottime(),
         )
+        self.engine = engine
         self.driver = Driver(
             engine,
             vault=Vault(memory),
@@ -97,7 +99,12 @@ class Node:
                 Worker.INGRESS: self.ingress,  # type: ignore[dict-item]
             },
             timer=self.timer,
+            **self.callbacks(),
         )
+
+    def callbacks(self) -> dict[str, Any]:
+        """Return what a mesh would add."""
+        return {}
 
     def close(self) -> None:
         """Close the descriptors."""
@@ -261,3 +268,95 @@ def test_a_slow_clock_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
     warn_of_slow_clock(tai64n.encode(9_000_000_000, 0))
     assert "the clock is" in caplog.text
+
+
+# --- a mesh above the engine ---
+
+HERE = WirePath(Endpoint("192.0.2.7", 7))
+INTRODUCTION = Datagram((7).to_bytes(4, "little") + bytes(90), HERE)
+
+
+class NodeWithMesh(Node):
+    """A node whose callbacks write into the story; `before_sending` may be changed."""
+
+    def callbacks(self) -> dict[str, Any]:
+        """Return the callbacks of a mesh."""
+        self.before_sending: Callable[[], list[Datagram]] = list
+        return {
+            "introductions": lambda *what: self.story.append(("introduction", *what)),
+            "on_event": lambda event: self.story.append(type(event).__name__),
+            "before_sending": lambda: self.before_sending(),
+        }
+
+
+@pytest.fixture
+def with_mesh(tmp_path: Path) -> Iterator[NodeWithMesh]:
+    """A driver with fakes around it and above it."""
+    made = NodeWithMesh(tmp_path, bytearray(2**17))
+    yield made
+    made.close()
+
+
+def test_introductions_go_to_the_mesh(with_mesh: NodeWithMesh) -> None:
+    """In the order of arrival among the handshakes, so that they come before."""
+    driver = with_mesh.driver
+    driver.receive([INTRODUCTION, Datagram(bytes(148), HERE)], queued=0)
+    assert with_mesh.story == [("introduction", INTRODUCTION.data, HERE)]
+    assert with_mesh.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
+
+
+def test_without_a_mesh_introductions_are_counted(node: Node) -> None:
+    """They are of a type that nobody knows."""
+    node.driver.receive([INTRODUCTION], queued=0)
+    assert node.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
+
+
+def test_what_the_mesh_sends_leaves_before_the_initiation(
+    with_mesh: NodeWithMesh,
+) -> None:
+    """It hears of the handshake, and its datagrams are first on the wire."""
+    with_mesh.driver.configure(with_bob())
+    with_mesh.driver.follow_link(mtu=1420, up=True)
+
+    def before_sending() -> list[Datagram]:
+        with_mesh.story.append("asked")
+        return [INTRODUCTION] if "HandshakeBegun" in with_mesh.story else []
+
+    with_mesh.before_sending = before_sending
+    with_mesh.story.clear()
+    with_mesh.driver.handle_reports([NeedSession(0)])
+    assert with_mesh.story == [
+        "TimestampsReserved",
+        "HandshakeBegun",
+        "asked",
+        "datagrams",
+    ]
+    assert [d.data[0] for d in with_mesh.outlet.sent] == [7, 1]
+
+
+def test_what_the_mesh_asks_of_the_engine_belongs_to_the_step(
+    with_mesh: NodeWithMesh,
+) -> None:
+    """It is kept and forwarded before the step ends, and the mesh is asked again."""
+    with_mesh.driver.configure(DeviceChange(private_key=ALICE))
+    asked: list[str] = []
+
+    def before_sending() -> list[Datagram]:
+        asked.append("asked")
+        if len(asked) == 1:
+            with_mesh.engine.configure(with_bob(), now=boottime())
+        return []
+
+    with_mesh.before_sending = before_sending
+    with_mesh.story.clear()
+    with_mesh.driver.drain()
+    assert with_mesh.story == [
+        "PeerStateChanged",
+        "ConfigurationChanged",
+        "commands to ingress",
+        "commands to egress",
+    ]
+    assert len(asked) == 2
+    kept = Vault(with_mesh.memory).load()
+    assert kept is not None
+    assert [peer.public_key for peer in kept.peers] == [BOB.public_key()]

@@ -9,6 +9,7 @@ import pytest
 
 from meshnode.codec.lifeline import Worker
 from meshnode.host.tun import Offload
+from meshnode.manage.paths import Directories
 from meshnode.node import launch
 from meshnode.node.launch import Launcher, Settings
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
@@ -27,6 +28,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         tun=SimpleNamespace(fds=(2,), offload=offload),
         udp=SimpleNamespace(v4=descriptor(3), v6=None),
         uapi=descriptor(4),
+        api=None,
         programs={
             Worker.EGRESS: SimpleNamespace(control=descriptor(5), worker=descriptor(6)),
             Worker.INGRESS: SimpleNamespace(
@@ -41,7 +43,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
     )
 
 
-SETTINGS = Settings("reference", "info", Path("/var/lib/meshnode"))
+SETTINGS = Settings("reference", "info", Directories())
 
 
 @pytest.fixture

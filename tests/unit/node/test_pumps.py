@@ -194,3 +194,22 @@ async def test_the_timer_wakes_the_driver(nursery: trio.Nursery) -> None:
         await driver.came.wait()
     assert driver.inputs == ["deadline"]
     driver.timer.close()
+
+
+async def test_long_introductions_are_not_taken_for_many_handshakes(
+    ends: Ends, nursery: trio.Nursery
+) -> None:
+    """The estimate goes by the size of what came before."""
+    introduction = Datagram(bytes(1280), DATAGRAM.path)
+    for _ in range(100):
+        ends[1].send(encode_datagram(introduction))
+    driver: Any = FakeDriver()
+    nursery.start_soon(pump_handshakes, driver, ends[0])
+    with trio.fail_after(30):
+        while sum(count for count, _ in driver.inputs) < 100:
+            await driver.came.wait()
+            driver.came = trio.Event()
+    (_, first), (_, last) = driver.inputs
+    assert 30 < first < 45
+    assert last == 0
+    driver.timer.close()

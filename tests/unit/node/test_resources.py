@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,14 @@ import pytest
 from meshnode.codec.lifeline import Worker
 from meshnode.errors import HostError
 from meshnode.host.tun import Offload, TunDevice
+from meshnode.manage.paths import Directories
 from meshnode.node import resources
-from meshnode.node.resources import Resources
+from meshnode.node.resources import Opening, Resources
 from tests.unit.node.test_outlet import unbound_pair
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directories:
     """A host whose TUN device and UDP sockets are make-believe."""
 
     def create_tun(name: str) -> TunDevice:
@@ -25,9 +27,8 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(resources, "create_tun", create_tun)
     monkeypatch.setattr(resources, "_set_mtu", lambda name, mtu: None)
-    monkeypatch.setattr(resources, "open_udp_pair", lambda port: unbound_pair())
-    monkeypatch.setattr(resources, "uapi_socket", lambda name: tmp_path / "wg0.sock")
-    return tmp_path / "run"
+    monkeypatch.setattr(resources, "open_udp_pair", lambda port, fwmark: unbound_pair())
+    return Directories(run=tmp_path / "run", uapi=tmp_path)
 
 
 def open_descriptors() -> set[str]:
@@ -35,13 +36,13 @@ def open_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
-def test_everything_is_made_and_closed_again(tmp_path: Path, run_dir: Path) -> None:
+def test_everything_is_made_and_closed_again(tmp_path: Path, directories: Directories) -> None:
     """Nothing stays open, and no file is left."""
     before = open_descriptors()
-    kept = Resources.open("wg0", run_dir=run_dir)
+    kept = Resources.open("wg0", directories, Opening())
     assert kept.programs.keys() == kept.roaming.keys() == set(Worker)
     assert (tmp_path / "wg0.sock").exists()
-    assert os.listdir(run_dir) == ["wg0.journal"]
+    assert os.listdir(directories.run) == ["wg0.journal"]
     for link in (*kept.programs.values(), kept.handshakes):
         link.control.send(b"x")
         assert link.worker.recv(9) == b"x"
@@ -50,12 +51,12 @@ def test_everything_is_made_and_closed_again(tmp_path: Path, run_dir: Path) -> N
     kept.close()
     assert open_descriptors() == before
     assert not (tmp_path / "wg0.sock").exists()
-    assert os.listdir(run_dir) == []
+    assert os.listdir(directories.run) == []
 
 
 @pytest.mark.parametrize("step", ["_set_mtu", "open_udp_pair", "_memory"])
 def test_a_step_that_fails_undoes_the_ones_before(
-    tmp_path: Path, run_dir: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, directories: Directories, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is refused, the host is as it was."""
 
@@ -65,25 +66,37 @@ def test_a_step_that_fails_undoes_the_ones_before(
     monkeypatch.setattr(resources, step, refuse)
     before = open_descriptors()
     with pytest.raises(HostError, match="refused"):
-        Resources.open("wg0", run_dir=run_dir)
+        Resources.open("wg0", directories, Opening())
     assert open_descriptors() == before
     assert not (tmp_path / "wg0.sock").exists()
-    assert os.listdir(run_dir) == []
+    assert os.listdir(directories.run) == []
 
 
-def test_a_living_socket_is_not_undone(tmp_path: Path, run_dir: Path) -> None:
+def test_a_living_socket_is_not_undone(tmp_path: Path, directories: Directories) -> None:
     """Another program's socket file outlives our failure to take its place."""
     with socket.socket(socket.AF_UNIX) as owner:
         owner.bind(str(tmp_path / "wg0.sock"))
         owner.listen()
         with pytest.raises(HostError, match="already in use"):
-            Resources.open("wg0", run_dir=run_dir)
+            Resources.open("wg0", directories, Opening())
         assert (tmp_path / "wg0.sock").exists()
 
 
-def test_new_sockets_replace_the_old_ones(run_dir: Path) -> None:
+def test_a_mesh_has_a_socket_for_commands(
+    tmp_path: Path, directories: Directories
+) -> None:
+    """It is there for our user only, and goes with the rest."""
+    path = directories.api_socket("home")
+    kept = Resources.open("wg0", directories, Opening(api=path))
+    assert kept.api is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept.close()
+    assert not path.exists()
+
+
+def test_new_sockets_replace_the_old_ones(directories: Directories) -> None:
     """The old ones are closed, the new ones with the rest."""
-    kept = Resources.open("wg0", run_dir=run_dir)
+    kept = Resources.open("wg0", directories, Opening())
     old, new = kept.udp, unbound_pair()
     kept.replace_udp(new)
     assert old.v4.fileno() == -1

@@ -29,12 +29,13 @@ from meshnode.host.clock import boottime
 from meshnode.host.linkwatch import LinkGone
 from meshnode.host.rtnetlink import LinkState
 from meshnode.node import supervisor as module
+from meshnode.manage.paths import Directories
 from meshnode.node.launch import Settings
 from meshnode.node.supervisor import Supervisor
 from tests.unit.node.test_outlet import unbound_pair
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-SETTINGS = Settings("reference", "info", Path("/nowhere"))
+SETTINGS = Settings("reference", "info", Directories())
 
 
 class FakeWatch:

@@ -16,8 +16,8 @@ def test_what_is_inside_a_waiting_host():
     assert inside.indices_in_use(host.control) == 1
     assert inside.will_handshake(host.control, 0)
     assert inside.will_handshake(host.control, 99)
-    assert inside.has_endpoint(host.workers, 0)
-    assert not inside.has_endpoint(host.workers, 1)
+    assert inside.may_wait(host.workers, 0)
+    assert not inside.may_wait(host.workers, 1)
     assert inside.has_identity(host.control)
     assert inside.is_up(host.control)
     assert inside.held_sessions(host.workers) == 0
@@ -35,4 +35,4 @@ def test_a_dead_worker_holds_nothing():
     host.workers.kill("ingress")
     assert inside.slots_at_ingress(host.workers) == set()
     assert inside.staged(host.workers) == {}
-    assert not inside.has_endpoint(host.workers, 0)
+    assert not inside.may_wait(host.workers, 0)

@@ -160,7 +160,7 @@ def test_i3_catches_an_endpoint_taken_from_a_cookie_reply(monkeypatch):
     def follow(self, reply, now):
         original(self, reply, now)
         for peer in self._peers():
-            peer.set_path(Path(NOBODY, Source("198.18.0.1")), now=now)
+            peer.dialler.set_path(Path(NOBODY, Source("198.18.0.1")), now=now)
 
     monkeypatch.setattr(Engine, "_receive_cookie", follow)
     world = pair(EndpointsAuthenticated)

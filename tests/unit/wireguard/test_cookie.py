@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from meshnode.codec.wireguard import CookieReply, parse_handshake
+from meshnode.crypto.primitives import mac
 from meshnode.errors import BadPacket, DropReason
 from meshnode.types import Endpoint
 from meshnode.wireguard.cookie import (
     CookieChecker,
     CookieJar,
     LoadMonitor,
+    has_last_mac1,
     has_valid_mac1,
     mac1_key,
 )
@@ -276,3 +278,17 @@ def test_load_lasts_a_second() -> None:
     load.observe(128, now=20.0)
     load.observe(128, now=20.9)
     assert load.is_under_load(21.8)
+
+
+def test_a_mac1_at_the_very_end_is_over_all_before_it() -> None:
+    """Of messages without a mac2; any bytes can be asked about."""
+    key = mac1_key(bytes(range(32)))
+    data = b"anything" * 9
+    good = data + mac(key, data)
+    assert has_last_mac1(key, good)
+    for place in range(len(good)):
+        bad = bytearray(good)
+        bad[place] ^= 1
+        assert not has_last_mac1(key, bytes(bad))
+    for short in range(40):
+        assert not has_last_mac1(key, good[:short])

@@ -8,10 +8,12 @@ from meshnode.crypto.keys import PrivateKey
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
+    ControlReceived,
     EndpointMoved,
     HeldSession,
     NeedSession,
     RekeyDue,
+    SendControl,
     SessionConfirmed,
     SessionsHeld,
     SetEndpoint,
@@ -20,11 +22,14 @@ from meshnode.forwarding import (
     TrafficResumed,
     UseSession,
 )
+from meshnode.ports import Traffic
 from meshnode.types import Endpoint, Path, Prefix
 from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.events import (
     ConfigurationChanged,
+    ControlFrame,
     PeerStateChanged,
+    PeerTrafficResumed,
     TimestampsReserved,
 )
 from tests.unit.wireguard.engines import WALL, Node, advance, handshake, make_pair
@@ -200,6 +205,7 @@ def test_a_cookie_nobody_asked_for_is_refused(nodes):
         EndpointMoved(5, NOBODY),
         SessionConfirmed(5, 1),
         RekeyDue(5, 1, received=True),
+        ControlReceived(5, b"\x01"),
         SessionsHeld((HeldSession(5, 1, 0.0, True, True),), last=True),
     ],
 )
@@ -332,3 +338,79 @@ def test_the_data_plane_learns_the_order_of_things(nodes):
     names = [type(command).__name__ for command in a.commands]
     assert names.index("InstallSession") < names.index("UseSession")
     assert isinstance(a.commands[-2], UseSession)
+
+
+# --- what a mesh asks for ---
+
+FRAME = b"\x01\x03\x00\x92\x06\x07"
+STRANGER = PrivateKey(b"s" * 32).public_key()
+
+
+def test_control_frames_pass_in_both_directions(nodes):
+    """A command out, an event in, and a peer that is gone is nobody."""
+    a, b = nodes
+    a.engine.send_control(b.public, FRAME, now=a.now)
+    a.engine.send_control(STRANGER, FRAME, now=a.now)
+    a.drain()
+    assert a.commands == [SendControl(0, FRAME)]
+    a.report(ControlReceived(0, FRAME + bytes(10)))
+    assert a.events == [ControlFrame(0, b.public, FRAME + bytes(10))]
+    a.report(ControlReceived(5, FRAME))
+    assert a.events == []
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x02", b"\x01" * 1204])
+def test_what_is_no_control_frame_is_refused(nodes, frame):
+    """Before it could be taken for a packet, or for no command at all."""
+    a, b = nodes
+    with pytest.raises(ValueError, match="control frame"):
+        a.engine.send_control(b.public, frame, now=a.now)
+    a.engine.send_control(b.public, b"\x01" * 1203, now=a.now)
+
+
+def test_traffic_that_resumes_is_told(nodes):
+    """To whoever watches over paths."""
+    a, b = nodes
+    a.report(TrafficResumed(0))
+    assert a.events == [PeerTrafficResumed(0, b.public)]
+
+
+def test_questions_about_a_peer(nodes):
+    """Where it is, what passed, whether there is a session young enough."""
+    a, b = nodes
+    assert not a.engine.has_session(b.public, now=a.now)
+    handshake(a, b)
+    assert a.engine.has_session(b.public, now=a.now + 179)
+    assert not a.engine.has_session(b.public, now=a.now + 180)
+    assert a.engine.path_of(b.public) == b.path
+    assert a.engine.traffic_of(b.public).received_bytes == 92
+
+
+def test_questions_about_nobody(nodes):
+    """Neither raise nor change anything."""
+    a, _ = nodes
+    assert a.engine.path_of(STRANGER) is None
+    assert a.engine.traffic_of(STRANGER) == Traffic()
+    assert not a.engine.has_session(STRANGER, now=a.now)
+    a.engine.set_candidates(STRANGER, [Endpoint("192.0.2.9", 9)], now=a.now)
+    a.engine.drop_waiting(STRANGER, now=a.now)
+    a.drain()
+    assert (a.commands, a.datagrams, a.events) == ([], [], [])
+
+
+def test_a_sought_peer_is_sought_after_a_restart(nodes):
+    """It is part of the state that outlives a control process."""
+    a, b = nodes
+    a.configure(PeerChange(b.public, is_sought=True))
+    later = Node(1, now=a.now)
+    later.engine.restore(a.engine.state(), now=later.now)
+    assert later.engine.state() == a.engine.state()
+    assert AddPeer(0, is_sought=True) in list(later.engine.program())
+    assert a.engine.peer_state(0).is_sought
+
+
+def test_an_introduction_is_no_message_of_ours(nodes):
+    """Without a mesh, type 7 is an unknown type."""
+    a, b = nodes
+    a.receive((7).to_bytes(4, "little") + bytes(200), b.path)
+    assert a.drops() == {"BAD_TYPE": 1}

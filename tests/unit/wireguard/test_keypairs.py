@@ -137,3 +137,14 @@ def test_what_one_worker_does_not_use_the_other_may():
 def test_an_answer_alone_waits_for_confirmation():
     """Without a current pair, a pair in which we answered is next."""
     assert adopted(WAITING) == (None, None, 3)
+
+
+def test_a_pair_can_send_for_180_seconds():
+    """Only the current one counts."""
+    pairs = KeyPairs()
+    assert not pairs.can_send(now=0.0)
+    pairs.add_as_responder(KeyPair(1, 10.0, False))
+    assert not pairs.can_send(now=11.0)
+    pairs.confirm(1)
+    assert pairs.can_send(now=189.9)
+    assert not pairs.can_send(now=190.0)

@@ -5,13 +5,15 @@ import random
 import pytest
 
 from meshnode.crypto.transport import Arena
-from meshnode.dataplane.reference.open import OpenHalf
+from meshnode.dataplane.interface import MAX_WAITING_FRAMES
+from meshnode.dataplane.reference.open import FRAMES_PER_SECOND, OpenHalf
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
     Command,
+    ControlReceived,
     EndpointMoved,
     InstallSession,
     RekeyDue,
@@ -22,7 +24,10 @@ from meshnode.forwarding import (
     SetEndpoint,
     SetIdentity,
     SetLink,
+    ShareOfPrefix,
+    SharePrefix,
     TrafficResumed,
+    UnsharePrefix,
 )
 from meshnode.types import Datagram, Endpoint, Path, Prefix, Source
 from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
@@ -40,7 +45,7 @@ from tests.unit.dataplane.reference.halves import (
     start_session,
     traffic_memory,
 )
-from tests.unit.dataplane.test_gate import OURS, message
+from tests.unit.dataplane.test_gate import OURS, introduction, message
 
 NOW = BORN_AT + 1
 CONFIRMED = SessionConfirmed(SLOT, INDEX)
@@ -465,3 +470,121 @@ def test_any_bytes_at_all(ingress: Ingress, rng: random.Random) -> None:
     passed = ingress.half.handshakes()
     assert all(len(d.data) == 64 and d.data[:4] == b"\3\0\0\0" for d in passed)
     assert ingress.reports() == []
+
+
+# --- control frames ---
+
+FRAME = b"\x01\x03\x00\x92\x06\x07"
+
+
+def frame(number: int) -> bytes:
+    """Build one of many different frames."""
+    return FRAME + number.to_bytes(4, "big")
+
+
+def test_a_control_frame_goes_to_control(ingress: Ingress) -> None:
+    """It counts, confirms and moves the peer as data does, and is no packet."""
+    ingress.receive(seal_data(FRAME + bytes(10), 0), path=OTHER_PATH)
+    assert ingress.delivered() == []
+    assert ingress.half.moves() == [SetEndpoint(SLOT, OTHER_PATH)]
+    assert ingress.reports() == [
+        CONFIRMED,
+        ControlReceived(SLOT, FRAME + bytes(10)),
+        RESUMED,
+        EndpointMoved(SLOT, OTHER_PATH),
+    ]
+    facts = ingress.view.read(SLOT)
+    assert (facts.received_packets, facts.received_bytes) == (1, 48)
+    assert facts.last_data_received_at == facts.unacknowledged_since == NOW
+    assert ingress.dropped() == {}
+
+
+def test_a_replayed_control_frame_is_none(ingress: Ingress) -> None:
+    """It is authenticated like everything else."""
+    datagram = seal_data(FRAME, 0)
+    forged = bytearray(seal_data(FRAME, 1))
+    forged[20] ^= 1
+    ingress.receive(datagram, datagram, bytes(forged))
+    frames = [r for r in ingress.reports() if isinstance(r, ControlReceived)]
+    assert len(frames) == 1
+    assert ingress.dropped() == {DropReason.REPLAY: 1, DropReason.BAD_TAG: 1}
+
+
+@pytest.mark.parametrize(("size", "is_taken"), [(1, True), (1218, True), (1219, False)])
+def test_the_length_of_control_frames_is_bounded(
+    ingress: Ingress, size: int, is_taken: bool
+) -> None:
+    """1,203 bytes and 15 of padding; one more is malformed."""
+    ingress.receive(seal_data(b"\x01" * size, 0))
+    reports = ingress.reports()
+    assert (ControlReceived(SLOT, b"\x01" * size) in reports) is is_taken
+    assert ingress.dropped() == ({} if is_taken else {DropReason.BAD_INNER: 1})
+    assert ingress.delivered() == []
+
+
+def test_control_frames_of_a_peer_are_limited(ingress: Ingress) -> None:
+    """200 at once and 200 a second; packets are not slowed by it."""
+
+    def taken(first: int, count: int, now: float) -> int:
+        for number in range(first, first + count):
+            ingress.receive(seal_data(frame(number), number), now=now)
+        return sum(isinstance(r, ControlReceived) for r in ingress.reports())
+
+    assert taken(0, 250, NOW) == FRAMES_PER_SECOND == 200
+    assert taken(250, 100, NOW + 0.253) == 50
+    assert ingress.dropped() == {DropReason.CONTROL_FULL: 50 + 50}
+    ingress.receive(seal_data(PACKET, 999))
+    assert ingress.delivered() == [PACKET]
+    ingress.reports()
+    assert ingress.view.read(SLOT).received_packets == 351
+
+
+def test_control_frames_of_one_batch_are_limited(ingress: Ingress) -> None:
+    """However many peers send them, a worker keeps 256."""
+    for slot in range(SLOT + 1, SLOT + 3):
+        ingress.apply(AddPeer(slot), InstallSession(slot, session(index=slot)))
+    for slot in range(SLOT + 1, SLOT + 3):
+        for number in range(150):
+            ingress.receive(seal_data(frame(number), number, index=slot))
+    reports = ingress.reports()
+    assert sum(isinstance(r, ControlReceived) for r in reports) == MAX_WAITING_FRAMES
+    assert ingress.dropped() == {DropReason.CONTROL_FULL: 300 - 256}
+    ingress.receive(seal_data(FRAME, 150, index=SLOT + 1))
+    assert ControlReceived(SLOT + 1, FRAME) in ingress.reports()
+
+
+# --- shared prefixes ---
+
+
+def test_sources_of_a_shared_prefix_are_accepted_from_its_owners(
+    ingress: Ingress,
+) -> None:
+    """Who carries flows, and who may only speak; not who had it before."""
+    net = Prefix.parse("10.0.0.0/24")
+    other = SLOT + 1
+    ingress.apply(AddPeer(other))
+    forward = (ShareOfPrefix(other, 1),)
+    ingress.apply(SharePrefix(net, forward, (other, SLOT)))
+    ingress.receive(seal_data(PACKET, 0))
+    assert ingress.delivered() == [PACKET]
+    ingress.apply(SharePrefix(net, forward, (other,)))
+    ingress.receive(seal_data(PACKET, 1))
+    ingress.apply(UnsharePrefix(net))
+    ingress.receive(seal_data(PACKET, 2))
+    assert ingress.delivered() == []
+    assert ingress.dropped() == {DropReason.BAD_SOURCE: 2}
+    ingress.apply(AddAllowedIps(SLOT, (net,)))
+    ingress.receive(seal_data(PACKET, 3))
+    assert ingress.delivered() == [PACKET]
+
+
+# --- introductions ---
+
+
+def test_introductions_are_passed_up(ingress: Ingress) -> None:
+    """With their path, like handshakes, if the gate admits them."""
+    good, bad = introduction(), introduction(key=bytes(32))
+    ingress.apply(SetIdentity(OURS))
+    ingress.receive(good, bad)
+    assert ingress.half.handshakes() == [Datagram(good, PATH)]
+    assert ingress.dropped() == {DropReason.BAD_MAC1: 1}

@@ -24,14 +24,17 @@ from meshnode.forwarding import (
     RemovePeer,
     Report,
     RetireSession,
+    SendControl,
     SendKeepalive,
     Session,
     SetEndpoint,
     SetLink,
+    ShareOfPrefix,
+    SharePrefix,
     TrafficResumed,
     UseSession,
 )
-from meshnode.types import Prefix
+from meshnode.types import Path, Prefix
 from meshnode.wireguard.constants import (
     MAX_STAGED_PACKETS,
     REJECT_AFTER_MESSAGES,
@@ -524,3 +527,205 @@ def test_udp_is_routed_like_anything(egress: Egress) -> None:
     made = udp_packet(4, b"hello")
     egress.send(made)
     assert [plain[: len(made)] for _, plain in egress.sent()] == [made]
+
+
+# --- control frames ---
+
+FRAME = b"\x01\x03\x00\x92\x06\x07"
+
+
+def test_a_control_frame_is_data(egress: Egress) -> None:
+    """Padded, counted and timed as every packet, and in order with them."""
+    egress.send(packet())
+    egress.apply(SendControl(SLOT, FRAME))
+    egress.send(packet(number=8))
+    assert egress.sent() == [
+        (0, padded(packet(), 112)),
+        (1, padded(FRAME, 16)),
+        (2, padded(packet(number=8), 112)),
+    ]
+    facts = egress.view.read(SLOT)
+    assert (facts.sent_packets, facts.sent_bytes) == (3, 144 + 48 + 144)
+    assert facts.last_data_sent_at == facts.unanswered_since == NOW
+
+
+def test_a_control_frame_alone_begins_the_wait_for_an_answer(egress: Egress) -> None:
+    """Control watches the peer from then on."""
+    egress.apply(SendControl(SLOT, FRAME))
+    assert len(egress.sent()) == 1
+    assert egress.reports() == [RESUMED]
+
+
+def test_a_control_frame_waits_for_a_session(waiting: Egress) -> None:
+    """With the packets, in order; control is asked for a session once."""
+    waiting.send(packet())
+    waiting.apply(SendControl(SLOT, FRAME))
+    assert waiting.sent() == []
+    assert waiting.reports() == [NEED]
+    waiting.apply(*start_session(session()))
+    assert [plain for _, plain in waiting.sent()] == [
+        padded(packet(), 112),
+        padded(FRAME, 16),
+    ]
+
+
+def test_a_control_frame_waits_for_an_endpoint(waiting: Egress) -> None:
+    """Where the peer is will be known with the session."""
+    waiting.apply(SetEndpoint(SLOT, None), SendControl(SLOT, FRAME))
+    assert waiting.reports() == [NEED]
+    waiting.apply(SetEndpoint(SLOT, PATH), *start_session(session()))
+    assert [plain for _, plain in waiting.sent()] == [padded(FRAME, 16)]
+
+
+def test_control_frames_that_go_nowhere(egress: Egress) -> None:
+    """Of a peer that is gone: nothing. While the link is down: dropped."""
+    egress.apply(SendControl(7, FRAME))
+    egress.apply(SetLink(MTU, False), SendControl(SLOT, FRAME))
+    assert egress.sent() == []
+    assert egress.dropped() == {DropReason.DEVICE_DOWN: 1}
+    assert egress.reports() == []
+
+
+def test_staged_control_frames_are_bounded_like_packets(waiting: Egress) -> None:
+    """The oldest goes first."""
+    frames = [FRAME + bytes((n,)) for n in range(MAX_STAGED_PACKETS + 5)]
+    for frame in frames:
+        waiting.apply(SendControl(SLOT, frame))
+    assert waiting.dropped() == {DropReason.STAGED_FULL: 5}
+    waiting.apply(*start_session(session()))
+    assert [plain for _, plain in waiting.sent()] == [padded(f, 16) for f in frames[5:]]
+
+
+# --- peers that are sought ---
+
+
+@pytest.fixture
+def sought() -> Egress:
+    """A half whose peer is nowhere yet, and sought."""
+    made = Egress()
+    made.apply(SetEndpoint(SLOT, None), AddPeer(SLOT, is_sought=True))
+    return made
+
+
+def test_packets_for_a_sought_peer_wait(sought: Egress) -> None:
+    """Control is asked, at most once a second; then they leave in order."""
+    packets = [packet(number=number) for number in range(4)]
+    sought.send(packets[0])
+    sought.send(packets[1], now=NOW + 0.9)
+    sought.send(packets[2], now=NOW + 1.0)
+    assert sought.reports() == [NEED, NEED]
+    assert sought.half.packets_to_return() == []
+    assert sought.dropped() == {}
+    sought.apply(SetEndpoint(SLOT, PATH), *start_session(session()), now=NOW + 2)
+    sought.send(packets[3], now=NOW + 2)
+    assert [plain for _, plain in sought.sent()] == [padded(p, 112) for p in packets]
+
+
+def test_a_session_without_an_endpoint_carries_nothing(sought: Egress) -> None:
+    """Packets wait although there would be a key for them."""
+    sought.apply(*start_session(session()))
+    sought.send(packet())
+    sought.apply(SendKeepalive(SLOT), UseSession(SLOT, INDEX))
+    assert sought.sent() == []
+    sought.apply(SetEndpoint(SLOT, PATH), SendKeepalive(SLOT))
+    assert sought.sent() == [(0, padded(packet(), 112))]
+
+
+def test_giving_a_sought_peer_up_is_told_to_the_host(sought: Egress) -> None:
+    """Each application hears of it, as far as the limit allows; frames have none."""
+    sought.apply(SendControl(SLOT, FRAME))
+    sought.send(*[packet(number=n) for n in range(3)])
+    sought.apply(DropStaged(SLOT))
+    answers = sought.half.packets_to_return()
+    assert [answer[20:22] for answer in answers] == [b"\x03\x01"] * 3
+    assert [answer[32:34] for answer in answers] == [
+        n.to_bytes(2, "big") for n in range(3)
+    ]
+    sought.apply(*start_session(session()), SetEndpoint(SLOT, PATH))
+    assert sought.sent() == []
+    sought.send(*[packet()] * 100, now=NOW + 100)
+    sought.apply(RetireSession(SLOT, INDEX), DropStaged(SLOT), now=NOW + 100)
+    assert sought.half.packets_to_return() == []
+
+
+def test_giving_up_is_answered_within_the_limit(sought: Egress) -> None:
+    """Many packets, few answers."""
+    sought.send(*[packet()] * 100)
+    sought.apply(DropStaged(SLOT))
+    assert len(sought.half.packets_to_return()) == UNREACHABLE_BURST
+
+
+def test_giving_up_other_peers_or_a_link_that_is_down_says_nothing(
+    waiting: Egress, sought: Egress
+) -> None:
+    """Stock peers are dropped in silence, as before; a device that is down is deaf."""
+    waiting.send(packet())
+    waiting.apply(DropStaged(SLOT))
+    assert waiting.half.packets_to_return() == []
+    sought.send(packet())
+    sought.apply(SetLink(MTU, False))
+    assert sought.half.packets_to_return() == []
+    assert sought.dropped() == {DropReason.DEVICE_DOWN: 1}
+
+
+def test_a_peer_no_longer_sought_is_refused_again(sought: Egress) -> None:
+    """Nobody looks for it, so nothing waits."""
+    sought.apply(AddPeer(SLOT))
+    sought.send(packet())
+    assert sought.dropped() == {DropReason.NO_ENDPOINT: 1}
+    assert len(sought.half.packets_to_return()) == 1
+
+
+# --- shared prefixes ---
+
+OTHER_SLOT, OTHER_INDEX = SLOT + 1, INDEX + 1
+NET = Prefix.parse("10.0.0.0/24")
+
+
+@pytest.fixture
+def shared(egress: Egress) -> Egress:
+    """Two peers with sessions share a prefix; the second is elsewhere."""
+    weights = (ShareOfPrefix(SLOT, 1), ShareOfPrefix(OTHER_SLOT, 1))
+    egress.apply(
+        AddPeer(OTHER_SLOT),
+        SetEndpoint(OTHER_SLOT, OTHER_PATH),
+        InstallSession(OTHER_SLOT, session(index=OTHER_INDEX)),
+        UseSession(OTHER_SLOT, OTHER_INDEX),
+        SharePrefix(NET, weights, (SLOT, OTHER_SLOT)),
+    )
+    return egress
+
+
+def paths_by_port(egress: Egress, ports: range) -> dict[int, Path]:
+    """Send a datagram from each port; return where it went."""
+    chosen = {}
+    for port in ports:
+        egress.send(udp_packet(4, b"x", source_port=port))
+        [burst] = egress.bursts()
+        chosen[port] = burst.path
+    return chosen
+
+
+def test_flows_to_a_shared_prefix_are_spread_and_stay(shared: Egress) -> None:
+    """Both peers carry some, each flow always the same; then all go to who is left."""
+    before = paths_by_port(shared, range(1000, 1050))
+    assert set(before.values()) == {PATH, OTHER_PATH}
+    assert paths_by_port(shared, range(1000, 1050)) == before
+    shared.apply(RemovePeer(OTHER_SLOT))
+    assert set(paths_by_port(shared, range(1000, 1050)).values()) == {PATH}
+
+
+def test_a_super_frame_is_one_flow(shared: Egress) -> None:
+    """All its segments go one way."""
+    whole = tcp_packet(4, bytes(5000))
+    frame = HEADER.pack(NEEDS_CSUM, GSO_TCPV4, 40, 1000, 20, 16) + whole
+    shared.half.send_frame(frame, now=NOW)
+    [burst] = shared.bursts()
+    assert burst.count == 5
+
+
+def test_a_share_of_nobody_has_no_route(shared: Egress) -> None:
+    """When the last owner is gone the host is told so."""
+    shared.apply(RemovePeer(OTHER_SLOT), RemovePeer(SLOT))
+    shared.send(packet())
+    assert shared.dropped() == {DropReason.NO_ROUTE: 1}

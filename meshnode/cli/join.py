@@ -1,0 +1,152 @@
+"""`meshnode join`: become a member of a network."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from meshnode.cli.help import EXIT_CODES, examples
+from meshnode.cli.network import default_name
+from meshnode.cli.options import directory_options, json_option
+from meshnode.cli.output import print_json
+from meshnode.errors import UsageError
+from meshnode.manage import paths
+
+MAX_TOKEN_BYTES = 8192
+
+
+@click.command(
+    epilog=examples(
+        "meshnode join mn1…",
+        "meshnode join --bootstrap vpn.example.org:51820 --invite file:/root/token",
+        "ssh founder meshnode invite | meshnode join -",
+    )
+    + f"\n\n{EXIT_CODES}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.argument("token", required=False)
+@click.option(
+    "--invite",
+    envvar="MESHNODE_INVITE",
+    show_envvar=True,
+    help="The token, as TOKEN; - reads it from standard input, file:PATH from a file.",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(path_type=Path),
+    help="A bundle that an issuer signed for this host, in the place of an invite.",
+)
+@click.option(
+    "--bootstrap",
+    multiple=True,
+    metavar="HOST:PORT",
+    envvar="MESHNODE_BOOTSTRAP",
+    show_envvar=True,
+    help="Where a member of the network listens; repeatable.",
+)
+@click.option(
+    "--name",
+    default=default_name,
+    envvar="MESHNODE_NAME",
+    show_default="the host's name",
+    help="This node's name.",
+)
+@click.option(
+    "--listen-port",
+    type=click.IntRange(0, 65535),
+    default=51820,
+    envvar="MESHNODE_LISTEN_PORT",
+    show_default=True,
+    help="UDP port, 0 for a random one.",
+)
+@click.option(
+    "--interface", default=None, help="The interface's name; else the network's."
+)
+@click.option(
+    "--advertise",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where others reach this node; repeatable. Its own addresses are known.",
+)
+@click.option(
+    "--accept-routes", is_flag=True, help="Use the prefixes that others announce."
+)
+@click.option("--no-up", is_flag=True, help="Do not start the node.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1.0, 3600.0),
+    default=30.0,
+    show_default=True,
+    help="Seconds within which the issuer must answer.",
+)
+@directory_options
+@json_option
+def join(
+    token: str | None,
+    invite: str | None,
+    certificate: Path | None,
+    bootstrap: tuple[str, ...],
+    name: str,
+    listen_port: int,
+    interface: str | None,
+    advertise: tuple[str, ...],
+    accept_routes: bool,
+    no_up: bool,
+    timeout: float,
+    directories: paths.Directories,
+    as_json: bool,
+) -> int:
+    """Join a network by an invite, and start the node.
+
+    The keys of this host are made here and never leave it. Joining again with the
+    same token, also after a crash, goes on where it stopped. Other users of the host
+    may see a token on the command line for a moment: give it on standard input (-),
+    as file:PATH or in MESHNODE_INVITE where that matters.
+    """
+    given = [source for source in (token, invite) if source is not None]
+    if len(given) + (certificate is not None) > 1:
+        raise UsageError("give one of TOKEN, --invite and --certificate")
+    # Handshakes and the rest take long to import; --help does without.
+    from meshnode.node.joiner import JoinOptions, join_by_certificate, join_by_token
+    from meshnode.node.network import is_up, start_network
+
+    options = JoinOptions(
+        bootstrap=bootstrap,
+        name=name,
+        listen_port=listen_port,
+        interface=interface,
+        advertise=advertise,
+        accept_routes=accept_routes,
+        timeout=timeout,
+    )
+    if given:
+        _hide_arguments()
+        joined = join_by_token(_read_token(given[0]), options, directories)
+    else:
+        joined = join_by_certificate(certificate, options, directories)
+    if as_json:
+        print_json(joined)
+    else:
+        click.echo(
+            f"joined {joined['network']} as {joined['name']}: {joined['ipv4']}  "
+            f"{joined['ipv6']}"
+        )
+    if no_up or is_up(joined["network"], directories):
+        return 0
+    return start_network(joined["network"], directories, foreground=False)
+
+
+def _read_token(source: str) -> str:
+    if source == "-":
+        return sys.stdin.read(MAX_TOKEN_BYTES)
+    if source.startswith("file:"):
+        with Path(source.removeprefix("file:")).open(encoding="utf-8") as file:
+            return file.read(MAX_TOKEN_BYTES)
+    return source
+
+
+def _hide_arguments() -> None:
+    """Overwrite our command line, which every user of the host can read."""
+    from meshnode.host.title import hide_arguments
+
+    hide_arguments()

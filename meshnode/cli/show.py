@@ -1,0 +1,156 @@
+"""`meshnode status`, `peers` and `routes`: what a node knows."""
+
+import time
+from typing import Any
+
+import click
+
+from meshnode.cli.help import EXIT_CODES, examples
+from meshnode.cli.options import directory_options, json_option, network_argument
+from meshnode.cli.output import print_json
+from meshnode.cli.tables import size, span, table
+from meshnode.manage import paths
+from meshnode.manage.networks import choose_network
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+_NOT_WELL = 1
+
+
+def _ask(verb: str, network: str | None, directories: paths.Directories) -> Any:
+    from meshnode.manage.api_client import call
+
+    return call(directories, choose_network(network, directories.config), verb)
+
+
+@click.command(
+    epilog=f"{examples('meshnode status', 'meshnode status --check ready')}\n\n"
+    f"{EXIT_CODES}",
+    context_settings=_SETTINGS,
+)
+@network_argument
+@click.option(
+    "--check",
+    type=click.Choice(("live", "ready")),
+    help="Print nothing; exit 0 if the node runs (live) and has no complaint (ready).",
+)
+@directory_options
+@json_option
+def status(
+    network: str | None,
+    check: str | None,
+    directories: paths.Directories,
+    as_json: bool,
+) -> int:
+    """Show how the node of NET is."""
+    result = _ask("status", network, directories)
+    if check is not None:
+        return _NOT_WELL if check == "ready" and result["health"] else 0
+    if as_json:
+        print_json(result)
+        return 0
+    left = result["certificate"]["notAfter"] - time.time()
+    ends = f"ends in {span(left)}" if left > 0 else f"ended {span(-left)} ago"
+    lines = {
+        "network": f"{result['network']} ({result['cidr']})",
+        "node": f"{result['name']}  {result['ipv4']}  {result['ipv6']}",
+        "interface": f"{result['interface']}, MTU {result['mtu']}, "
+        f"UDP port {result['port']}, engine {result['engine']}",
+        "key": result["key"],
+        "certificate": ends,
+        "groups": ", ".join(result["groups"]) or "none",
+        "roles": ", ".join(result["roles"]) or "none",
+        "members": f"{result['members']} known, {result['sessions']} with a session",
+        "policy": f"version {result['policy']}" if result["policy"] else "open",
+        "traffic": f"{size(result['receivedBytes'])} in, {size(result['sentBytes'])} out",
+    }
+    width = max(map(len, lines))
+    for label, text in lines.items():
+        click.echo(f"{label:{width}}  {text}")
+    dropped = {reason: count for reason, count in result["drops"].items() if count}
+    if dropped:
+        text = ", ".join(f"{reason} {count}" for reason, count in dropped.items())
+        click.echo(f"{'dropped':{width}}  {text}")
+    if result["health"]:
+        click.echo("\n# Health")
+        for complaint in result["health"]:
+            click.echo(f"- {complaint}")
+    return 0
+
+
+@click.command(
+    epilog=f"{examples('meshnode peers', 'meshnode peers home --active')}\n\n"
+    f"{EXIT_CODES}",
+    context_settings=_SETTINGS,
+)
+@network_argument
+@click.option("--active", is_flag=True, help="Only those with a session.")
+@directory_options
+@json_option
+def peers(
+    network: str | None, active: bool, directories: paths.Directories, as_json: bool
+) -> None:
+    """List the members of NET, and how we reach each."""
+    result = _ask("peers", network, directories)
+    found = [one for one in result["peers"] if one["hasSession"] or not active]
+    if as_json:
+        print_json({**result, "peers": found})
+        return
+    if not found:
+        click.echo("no members but this one; meshnode invite lets others in", err=True)
+        return
+    rows = [
+        (
+            one["name"],
+            one["ipv4"],
+            _state(one),
+            one["endpoint"] or "-",
+            f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
+            ",".join(one["groups"]) or "-",
+            ",".join(one["routes"]) or "-",
+        )
+        for one in found
+    ]
+    head = ("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX", "GROUPS", "ROUTES")
+    for line in table(head, rows):
+        click.echo(line)
+
+
+def _state(peer: dict[str, Any]) -> str:
+    if peer["hasSession"]:
+        return "active"
+    if peer["isSilent"]:
+        return "silent"
+    return "stock" if "stock" in peer["roles"] else "idle"
+
+
+@click.command(
+    epilog=f"{examples('meshnode routes', 'meshnode routes --json')}\n\n{EXIT_CODES}",
+    context_settings=_SETTINGS,
+)
+@network_argument
+@directory_options
+@json_option
+def routes(network: str | None, directories: paths.Directories, as_json: bool) -> None:
+    """List the prefixes behind members: who owns them, and which way is taken."""
+    result = _ask("routes", network, directories)
+    if as_json:
+        print_json(result)
+        return
+    rows = [
+        (
+            one["prefix"],
+            owner["name"],
+            str(owner["metric"]),
+            str(owner["weight"]),
+            "yes" if owner["forwards"] else ("no" if owner["healthy"] else "silent"),
+            one["state"],
+        )
+        for one in result["routes"]
+        for owner in one["owners"]
+    ]
+    if not rows:
+        click.echo("no prefixes but the network's own", err=True)
+        return
+    head = ("PREFIX", "BEHIND", "METRIC", "WEIGHT", "IN USE", "HERE")
+    for line in table(head, rows):
+        click.echo(line)

@@ -1,0 +1,103 @@
+"""`meshnode up`, `down`, `restart` and `reload`: the life of a node."""
+
+import click
+
+from meshnode.cli.help import EXIT_CODES, examples
+from meshnode.cli.options import directory_options, json_option, network_argument
+from meshnode.cli.output import print_json
+from meshnode.manage import paths
+from meshnode.manage.networks import choose_network, known_networks
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+def _epilog(*lines: str) -> str:
+    return f"{examples(*lines)}\n\n{EXIT_CODES}"
+
+
+@click.command(
+    epilog=_epilog("meshnode up", "meshnode up home --foreground"),
+    context_settings=_SETTINGS,
+)
+@network_argument
+@click.option(
+    "--foreground",
+    "-f",
+    is_flag=True,
+    envvar="MESHNODE_FOREGROUND",
+    show_envvar=True,
+    help="Stay in the foreground, and log there.",
+)
+@directory_options
+def up(network: str | None, foreground: bool, directories: paths.Directories) -> int:
+    """Start the node of NET, or of every network of this host.
+
+    Returns when the overlay address can be used. A node that runs already is left
+    alone.
+    """
+    # Sockets, netlink and the rest take long to import; --help does without.
+    from meshnode.node.network import is_up, start_network
+
+    if network is None and not foreground:
+        names = known_networks(directories.config)
+        if not names:
+            choose_network(None, directories.config)
+    else:
+        names = [choose_network(network, directories.config)]
+    code = 0
+    for name in names:
+        if is_up(name, directories):
+            click.echo(f"{name} is up already", err=True)
+            continue
+        code = start_network(name, directories, foreground=foreground) or code
+    return code
+
+
+@click.command(
+    epilog=_epilog("meshnode down", "meshnode down home"), context_settings=_SETTINGS
+)
+@network_argument
+@directory_options
+@json_option
+def down(network: str | None, directories: paths.Directories, as_json: bool) -> None:
+    """Stop the node of NET; all it changed on the host is undone."""
+    from meshnode.node.network import stop_network
+
+    name = choose_network(network, directories.config)
+    was_up = stop_network(name, directories)
+    if as_json:
+        print_json({"network": name, "wasUp": was_up})
+    elif not was_up:
+        click.echo(f"{name} was not up", err=True)
+
+
+@click.command(epilog=_epilog("meshnode restart home"), context_settings=_SETTINGS)
+@network_argument
+@directory_options
+def restart(network: str | None, directories: paths.Directories) -> int:
+    """Stop the node of NET, if it runs, and start it again."""
+    from meshnode.node.network import start_network, stop_network
+
+    name = choose_network(network, directories.config)
+    stop_network(name, directories)
+    return start_network(name, directories, foreground=False)
+
+
+@click.command(epilog=_epilog("meshnode reload home"), context_settings=_SETTINGS)
+@network_argument
+@directory_options
+@json_option
+def reload(network: str | None, directories: paths.Directories, as_json: bool) -> None:
+    """Let the node of NET read its configuration again; sessions are not disturbed.
+
+    A configuration with an error is refused whole, and the old one stays in force.
+    """
+    from meshnode.manage.api_client import call
+
+    name = choose_network(network, directories.config)
+    result = call(directories, name, "reload")
+    if as_json:
+        print_json(result)
+        return
+    for line in result["restartNeeded"]:
+        click.echo(f"takes effect at the next start: {line}", err=True)

@@ -1,0 +1,246 @@
+"""Bytes of control frames: `0x01 ‖ u16 length (LE) ‖ msgpack array [number, ...]`.
+
+The array is the message's number and its fields in the order of the dataclass in
+`meshnode.codec.messages`. Fields that are many small values of one size travel as one
+byte string: 64 ids cost 512 bytes, not 640.
+
+A frame lies in a WireGuard packet, which is padded with zeros to a multiple of 16
+bytes (paper 5.4.6): so many zeros may follow the message, and nothing else.
+"""
+
+import struct
+from typing import Any, Final
+
+from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
+from meshnode.codec.messages import (
+    CONTROL_FIRST_BYTE,
+    MAX_LEAF,
+    MAX_MESSAGE_BYTES,
+    Chunk,
+    Digests,
+    Fetch,
+    Found,
+    Hello,
+    JoinReply,
+    JoinRequest,
+    Leaf,
+    Lookup,
+    Message,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Push,
+    Refused,
+    Renewed,
+    RenewRequest,
+    Want,
+)
+from meshnode.codec.names import MAX_LABEL_BYTES
+from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION
+from meshnode.codec.records import MAX_ENVELOPE_BYTES, MAX_POLICY_BYTES
+from meshnode.codec.records import Kind as RecordKind
+from meshnode.codec.strict import (
+    BOOLEAN,
+    ENDPOINT,
+    Kind,
+    checked,
+    label,
+    many,
+    octets,
+    optional,
+    printable,
+    record,
+    whole,
+)
+from meshnode.errors import CodecError
+
+HEADER_BYTES: Final = 3
+MAX_PUSH: Final = 16
+"""The most records in one `Push`."""
+
+MAX_WANT: Final = 64
+"""The most ids in one `Want`."""
+
+MAX_PREFIX_NIBBLES: Final = 16
+"""An id has 8 bytes, so that deep is the tree over ids."""
+
+MAX_CODE_BYTES: Final = 32
+MAX_TEXT_BYTES: Final = 200
+
+_HEADER = struct.Struct("<BH")
+_MAX_PADDING = 15
+
+_KEY = octets(32)
+_SIGNATURE = octets(64)
+_DIGEST = octets(8)
+_NONCE = octets(8)
+_COUNT = whole(0, 2**32 - 1)
+_DOCUMENT_VERSION = whole(0, MAX_DOCUMENT_VERSION)
+_ENVELOPE = octets(1, MAX_ENVELOPE_BYTES)
+_ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
+_SEEN = optional(ENDPOINT)
+_OFFSET = whole(0, MAX_POLICY_BYTES)
+
+
+def _joined(size: int, least: int, most: int) -> Kind:
+    # A tuple of byte strings of *size* each, sent as one.
+    def pack(values: tuple[bytes, ...]) -> bytes:
+        if not least <= len(values) <= most or any(len(v) != size for v in values):
+            raise ValueError(f"not {least} to {most} items of {size} bytes")
+        return b"".join(values)
+
+    def unpack(plain: Any) -> tuple[bytes, ...]:
+        if (
+            type(plain) is not bytes
+            or len(plain) % size
+            or not least <= len(plain) // size <= most
+        ):
+            raise ValueError(f"not {least} to {most} items of {size} bytes")
+        return tuple(
+            [plain[start : start + size] for start in range(0, len(plain), size)]
+        )
+
+    return Kind(pack, unpack)
+
+
+def _path() -> Kind:
+    # A node of the tree of records: which of 16 children to take, from the root on.
+    short = octets(0, MAX_PREFIX_NIBBLES)
+
+    def check(value: Any) -> bytes:
+        path: bytes = short.unpack(value)
+        if any(nibble > 15 for nibble in path):
+            raise ValueError("not a path of nibbles")
+        return path
+
+    return checked(check)
+
+
+def _pairs() -> Kind:
+    # An id and its fingerprint, 8 bytes each.
+    halves = _joined(16, 0, MAX_LEAF)
+
+    def pack(entries: tuple[tuple[bytes, bytes], ...]) -> Any:
+        for entry in entries:
+            for half in entry:
+                _DIGEST.pack(half)
+        return halves.pack(tuple([id + fingerprint for id, fingerprint in entries]))
+
+    def unpack(plain: Any) -> tuple[tuple[bytes, bytes], ...]:
+        return tuple([(both[:8], both[8:]) for both in halves.unpack(plain)])
+
+    return Kind(pack, unpack)
+
+
+def _document_kind() -> Kind:
+    numbers = (int(RecordKind.CHARTER), int(RecordKind.POLICY))
+
+    def check(value: Any) -> int:
+        if type(value) is not int or value not in numbers:
+            raise ValueError("neither charter nor policy")
+        return value
+
+    return Kind(lambda value: check(int(value)), check)
+
+
+def _chunk() -> Kind:
+    plain_chunk = record(
+        Chunk,
+        _document_kind(),
+        _DOCUMENT_VERSION,
+        _OFFSET,
+        whole(0, MAX_POLICY_BYTES),
+        octets(0, MAX_MESSAGE_BYTES),
+    )
+
+    def check(chunk: Chunk) -> Chunk:
+        if chunk.offset + len(chunk.data) > chunk.total:
+            raise ValueError("a chunk beyond its whole")
+        return chunk
+
+    return Kind(
+        lambda chunk: plain_chunk.pack(check(chunk)),
+        lambda plain: check(plain_chunk.unpack(plain)),
+    )
+
+
+_NUMBERED: tuple[tuple[int, type, Kind], ...] = (
+    (
+        1,
+        Hello,
+        record(Hello, _DIGEST, _COUNT, _DOCUMENT_VERSION, _DOCUMENT_VERSION, BOOLEAN),
+    ),
+    (2, Push, record(Push, many(_ENVELOPE, 0, MAX_PUSH))),
+    (3, Digests, record(Digests, _path(), _joined(8, 16, 16))),
+    (4, Leaf, record(Leaf, _path(), _pairs())),
+    (5, Want, record(Want, _joined(8, 0, MAX_WANT))),
+    (6, Ping, record(Ping, _NONCE)),
+    (7, Pong, record(Pong, _NONCE, _SEEN)),
+    (8, Publish, record(Publish, _ENVELOPE)),
+    (9, Published, record(Published, whole(0, MAX_VERSION), _SEEN)),
+    (10, Lookup, record(Lookup, _KEY)),
+    (11, Found, record(Found, _KEY, _ENVELOPE_OR_NONE)),
+    (
+        12,
+        JoinRequest,
+        record(JoinRequest, _KEY, _KEY, label(MAX_LABEL_BYTES), _SIGNATURE),
+    ),
+    (13, JoinReply, record(JoinReply, _ENVELOPE, _ENVELOPE_OR_NONE)),
+    (
+        14,
+        Refused,
+        record(Refused, printable(MAX_CODE_BYTES), printable(MAX_TEXT_BYTES)),
+    ),
+    (15, RenewRequest, record(RenewRequest, _NONCE)),
+    (16, Renewed, record(Renewed, _ENVELOPE, _ENVELOPE_OR_NONE)),
+    (17, Fetch, record(Fetch, _document_kind(), _DOCUMENT_VERSION, _OFFSET)),
+    (18, Chunk, _chunk()),
+)
+_BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
+_BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the whole control frame of *message*, without padding.
+
+    Raises:
+        CodecError: if a field is out of range, or the message has more than
+            `MAX_MESSAGE_BYTES`.
+    """
+    number, kind = _BY_TYPE[type(message)]
+    try:
+        data = pack_array([number, *kind.pack(message)])
+    except ValueError as error:
+        raise CodecError(f"{type(message).__name__}: {error}") from None
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise CodecError(f"{type(message).__name__}: {len(data)} bytes are too many")
+    return _HEADER.pack(CONTROL_FIRST_BYTE, len(data)) + data
+
+
+def decode_message(frame: bytes) -> Message:
+    """Return the message of a control frame as it left its packet, padded or not.
+
+    Raises:
+        CodecError: for anything `encode_message` cannot have written.
+    """
+    if len(frame) < HEADER_BYTES:
+        raise CodecError("a frame too short")
+    first, length = _HEADER.unpack_from(frame)
+    end = HEADER_BYTES + length
+    padding = frame[end:]
+    if first != CONTROL_FIRST_BYTE or end > len(frame):
+        raise CodecError("no control frame")
+    if len(padding) > _MAX_PADDING or any(padding):
+        raise CodecError("more than padding after the message")
+    data = frame[HEADER_BYTES:end]
+    plain = unpack_array(data, max_bytes=MAX_MESSAGE_BYTES)
+    # A number that msgpack spelt otherwise (True, 1.0) is found in a dict too.
+    if not plain or type(plain[0]) is not int or plain[0] not in _BY_NUMBER:
+        raise CodecError("unknown type of message")
+    try:
+        message: Message = _BY_NUMBER[plain[0]].unpack(plain[1:])
+    except ValueError as error:
+        raise CodecError(str(error)) from None
+    require_canonical(plain, data)
+    return message

@@ -1,0 +1,145 @@
+"""Carry out a `HostPlan`, and take it back.
+
+Every change that outlives the interface is journalled before it is made; addresses
+and routes through the interface go with it. Only CAP_NET_ADMIN is needed. All of it
+acts in the network namespace of the calling thread, and takes some tens of
+milliseconds: run it in a thread beside an event loop.
+"""
+
+import errno
+from collections.abc import Collection
+from dataclasses import replace
+
+from meshnode.errors import HostError
+from meshnode.host import netlink, nft, sysctl
+from meshnode.host.changes import (
+    Change,
+    DeleteRule,
+    DeleteTable,
+    FlushRouteTable,
+    RestoreSysctl,
+)
+from meshnode.host.firewall import firewall_text, needs_rules, table_name
+from meshnode.host.ipforward import forwarding_changes, host_forwards
+from meshnode.host.journal import Journal
+from meshnode.host.routing import Conflict, apply_routes
+from meshnode.hostplan import HostPlan
+
+_OURS = (DeleteTable, DeleteRule, FlushRouteTable, RestoreSysctl)
+
+
+class HostPlanner:
+    """Makes the host what the last plan says, for one network.
+
+    *journal* is that of the network's interface; a planner that follows another one
+    (control restarted) with the same journal goes on where that one was.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._loaded = ""
+        self._plan: HostPlan | None = None
+        # Until a plan says no: whoever was before us may have turned it on. After
+        # that an administrator may, and it is not ours to turn off.
+        self._may_forward = True
+
+    def apply(
+        self, plan: HostPlan, *, endpoints: Collection[str] = ()
+    ) -> list[Conflict]:
+        """Change what differs from *plan*; return what this host cannot take of it.
+
+        Args:
+            plan: the whole plan.
+            endpoints: numeric underlay addresses of our peers, which no accepted
+                prefix may cover.
+
+        Raises:
+            HostError: if the kernel refuses, the interface is gone (ENODEV), or nft
+                is missing (ENOENT) and the plan needs it: then nothing was opened,
+                and the rules from before are in force.
+        """
+        self._plan = plan
+        if not plan.forwards and self._may_forward:
+            self._undo(RestoreSysctl)
+        self._may_forward = plan.forwards
+        conflicts = self._apply_firewall(plan)
+        if plan.routes:
+            self._record(FlushRouteTable(plan.table))
+            for version in sorted({prefix.version for prefix in plan.routes}):
+                self._record(DeleteRule(version, plan.fwmark, plan.table))
+        conflicts += apply_routes(plan, endpoints=endpoints)
+        if plan.forwards:
+            conflicts += self._forward()
+        return conflicts
+
+    def withdraw(self) -> None:
+        """Undo everything; what another planner of the journal did, too.
+
+        Raises:
+            HostError: if something cannot be undone, after trying all of it.
+        """
+        failures = []
+        for change in self._pending(_OURS):
+            try:
+                change.undo()
+            except HostError as error:
+                failures.append(str(error))
+        try:
+            if self._plan is not None:
+                _remove_addresses(self._plan)
+        except HostError as error:
+            failures.append(str(error))
+        self._loaded = ""
+        self._plan = None
+        self._may_forward = True
+        if failures:
+            raise HostError(f"not undone: {'; '.join(failures)}")
+
+    def _apply_firewall(self, plan: HostPlan) -> list[Conflict]:
+        # A host that forwards for others would forward for the network, too.
+        guarded = replace(plan, forwards=plan.forwards or host_forwards())
+        text = firewall_text(guarded)
+        name = table_name(plan.network)
+        try:
+            if not text:
+                self._undo(DeleteTable)
+            elif text != self._loaded or not nft.has_table(name):
+                nft.require()
+                self._record(DeleteTable(name))
+                nft.load(text)
+        except HostError as error:
+            if error.errno != errno.ENOENT or needs_rules(plan):
+                raise
+            return [Conflict(None, f"overlay addresses are not guarded: {error}")]
+        self._loaded = text
+        return []
+
+    def _forward(self) -> list[Conflict]:
+        try:
+            for change in forwarding_changes():
+                self._record(change)
+                sysctl.write(change.key, change.ours)
+        except HostError as error:
+            return [Conflict(None, f"nothing is forwarded: {error}")]
+        return []
+
+    def _record(self, change: Change) -> None:
+        """Journal a change, once."""
+        if change not in self._journal.pending():
+            self._journal.record(change)
+
+    def _undo(self, *kinds: type[Change]) -> None:
+        for change in self._pending(kinds):
+            change.undo()
+
+    def _pending(self, kinds: tuple[type[Change], ...]) -> list[Change]:
+        """Return the journalled changes of these kinds, newest first."""
+        pending = reversed(self._journal.pending())
+        return [change for change in pending if isinstance(change, kinds)]
+
+
+def _remove_addresses(plan: HostPlan) -> None:
+    link = netlink.link_by_name(plan.interface)
+    if link is not None:
+        for address in plan.addresses:
+            netlink.delete_address(link.index, address)

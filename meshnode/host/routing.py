@@ -1,0 +1,253 @@
+"""Addresses and routes of a plan on this host, with respect for what is there.
+
+Theory of operation. Accepted prefixes go to a table of our own, which a rule puts
+before the main one for every packet but our outer ones (they carry the mark). So the
+main table is never changed, and one rule takes all of it away again. Whatever the
+main table routes more specifically than an accepted prefix keeps its way, by a `throw`
+route that sends the lookup on. A prefix that would cut the host off from its own
+networks, its gateway or its peers is not installed but returned as a conflict.
+
+What is there is read and compared, so an equal plan changes nothing and no route that
+stays is ever gone for a moment. Apply a plan again when the host's own routes change.
+"""
+
+import errno
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
+
+from meshnode.errors import HostError
+from meshnode.host import netlink, sysctl
+from meshnode.host.netlink import HostRoute, Link, Rule
+from meshnode.hostplan import HostPlan
+from meshnode.types import Prefix
+
+Network = IPv4Network | IPv6Network
+
+_OF_ONE_LINK = tuple(
+    map(ip_network, ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A part of a plan that this host cannot take, and why, for the user.
+
+    `prefix` is the one concerned, None if it is not about a prefix.
+    """
+
+    prefix: Prefix | None
+    text: str
+
+
+def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Conflict]:
+    """Make the interface's addresses, its routes and our rules those of the plan.
+
+    Args:
+        plan: what is wanted.
+        endpoints: numeric underlay addresses that must stay reachable outside of the
+            tunnel: those of our peers.
+
+    Raises:
+        HostError: with ENODEV if the interface is gone; or if the kernel refuses.
+    """
+    link = _require_link(plan.interface)
+    if link.mtu != plan.mtu:
+        netlink.set_mtu(link.index, plan.mtu)
+    conflicts: list[Conflict] = []
+    versions: tuple[int, ...] = (4, 6)
+    if sysctl.read(f"net/ipv6/conf/{plan.interface}/disable_ipv6") != "0":
+        versions = (4,)
+        conflicts += _without_ipv6(plan)
+    _apply_addresses(plan, link, versions)
+    if not link.up:
+        netlink.set_up(link.index)
+    host = [
+        route
+        for route in netlink.routes_of(netlink.MAIN_TABLE)
+        if route.interface != link.index
+    ]
+    routes, refused = choose_routes(
+        [prefix for prefix in plan.routes if prefix.version in versions],
+        link.index,
+        host,
+        endpoints,
+    )
+    _apply_table(plan, routes)
+    return [*conflicts, *address_conflicts(plan, host), *refused]
+
+
+def choose_routes(
+    accepted: Sequence[Prefix],
+    index: int,
+    host: Sequence[HostRoute],
+    endpoints: Collection[str],
+) -> tuple[list[HostRoute], list[Conflict]]:
+    """Decide what goes into our table: pure.
+
+    Args:
+        accepted: the prefixes that should lead into the interface with this *index*.
+        index: of the interface.
+        host: the main table, without the routes of that interface.
+        endpoints: addresses that must be reached outside of it.
+
+    Returns:
+        The routes, throw routes included, and what was not taken.
+    """
+    routes: dict[Prefix, HostRoute] = {}
+    conflicts = []
+    own = [(_network(route.prefix), route) for route in host]
+    for prefix in accepted:
+        network = _network(prefix)
+        near = [
+            (other, route)
+            for other, route in own
+            if other.version == network.version and other.overlaps(network)
+        ]
+        reason = _conflict(network, near, _gateways(host), endpoints)
+        if reason:
+            conflicts.append(
+                Conflict(prefix, f"{prefix} is not taken from the network: {reason}")
+            )
+            continue
+        routes[prefix] = HostRoute(prefix, index)
+        for other, route in near:
+            if other.prefixlen > network.prefixlen:
+                routes[route.prefix] = HostRoute(route.prefix, 0, is_throw=True)
+    return list(routes.values()), conflicts
+
+
+def address_conflicts(plan: HostPlan, host: Sequence[HostRoute]) -> list[Conflict]:
+    """Return where the network's own addresses are also some other network's: pure."""
+    conflicts = []
+    for address in plan.addresses:
+        network = ip_interface(address).network
+        for route in filter(_is_connected, host):
+            if _overlap(network, _network(route.prefix)):
+                prefix = Prefix.parse(str(network))
+                text = (
+                    f"the network's own addresses {network} overlap with "
+                    f"{route.prefix}, where {_name(route.interface)} of this host is: "
+                    "members with addresses of both cannot be reached"
+                )
+                conflicts.append(Conflict(prefix, text))
+    return conflicts
+
+
+def _conflict(
+    network: Network,
+    near: Sequence[tuple[Network, HostRoute]],
+    gateways: Sequence[str],
+    endpoints: Collection[str],
+) -> str:
+    """Say why *network* cannot lead into the tunnel, "" if it can."""
+    for other, route in near:
+        if _is_connected(route):
+            return f"{_name(route.interface)} of this host is in {other}"
+        if other == network:
+            where = f", to {' and '.join(route.gateways)}" if route.gateways else ""
+            return f"this host routes it already{where}"
+    for gateway in gateways:
+        if ip_address(gateway) in network:
+            return f"it holds {gateway}, the default gateway of this host"
+    for endpoint in sorted(endpoints):
+        if ip_address(endpoint) in network:
+            return f"it holds {endpoint}, by which a member is reached"
+    return ""
+
+
+def _is_connected(route: HostRoute) -> bool:
+    """Whether the host itself is in that network."""
+    return (
+        route.prefix.length > 0
+        and route.interface != 0
+        and not route.gateways
+        and not route.is_throw
+        and not any(_overlap(_network(route.prefix), one) for one in _OF_ONE_LINK)
+    )
+
+
+def _gateways(host: Sequence[HostRoute]) -> list[str]:
+    """Return the default gateways; those of one link need no route of their own."""
+    found = {gw for route in host if not route.prefix.length for gw in route.gateways}
+    return sorted(
+        gateway
+        for gateway in found
+        if not any(ip_address(gateway) in one for one in _OF_ONE_LINK)
+    )
+
+
+def _network(prefix: Prefix) -> Network:
+    if prefix.version == 4:
+        return IPv4Network((prefix.network, prefix.length))
+    return IPv6Network((prefix.network, prefix.length))
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return f"interface {index}"
+
+
+def _require_link(name: str) -> Link:
+    link = netlink.link_by_name(name)
+    if link is None:
+        raise HostError(
+            f"the interface {name} is gone: start the network again",
+            errno=errno.ENODEV,
+        )
+    return link
+
+
+def _without_ipv6(plan: HostPlan) -> Iterator[Conflict]:
+    if any(ip_interface(address).version == 6 for address in plan.addresses):
+        yield Conflict(
+            None,
+            f"{plan.interface} has no IPv6, so members are reached by IPv4 only: set "
+            "sysctl net.ipv6.conf.all.disable_ipv6=0 and an MTU of 1280 or more",
+        )
+
+
+def _apply_addresses(plan: HostPlan, link: Link, versions: tuple[int, ...]) -> None:
+    wanted = [
+        str(interface)
+        for interface in map(ip_interface, plan.addresses)
+        if interface.version in versions
+    ]
+    present = netlink.addresses_of(link.index)
+    for address in present:
+        if address not in wanted:
+            netlink.delete_address(link.index, address)
+    for address in wanted:
+        if address not in present:
+            netlink.add_address(link.index, address)
+
+
+def _apply_table(plan: HostPlan, routes: Sequence[HostRoute]) -> None:
+    present = [
+        route
+        for route in netlink.routes_of(plan.table)
+        if route.protocol == netlink.ROUTE_PROTOCOL
+    ]
+    versions = sorted({route.prefix.version for route in routes})
+    rules = [Rule(version, plan.fwmark, plan.table) for version in versions]
+    held = netlink.our_rules(plan.table)
+    kept = set(present).intersection(routes)
+    # Nothing looks into a table that is not whole yet, or no more.
+    for rule in held:
+        if rule not in rules:
+            netlink.delete_rule(rule)
+    netlink.change_routes(
+        plan.table,
+        delete=[route for route in present if route not in kept],
+        add=[route for route in routes if route not in kept],
+    )
+    for rule in rules:
+        if rule not in held:
+            netlink.add_rule(rule)

@@ -1,0 +1,156 @@
+"""The values of a network's configuration, and the edits that commands make."""
+
+import dataclasses
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from meshnode.crypto.keys import PublicKey
+from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.types import Prefix
+
+DEFAULT_PORT: Final = 51820
+DEFAULT_MTU: Final = 1420
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "silent")
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+    r"(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+class NotConfiguredError(MeshnodeError):
+    """The configuration has no such thing."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A numeric address or a host name, and a port of 1–65535."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, value: str) -> "HostPort":
+        """Read `HOST:PORT`, with `[ ]` around an IPv6 address; raises `ConfigError`."""
+        host, colon, port = value.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        host = host[1:-1] if bracketed else host
+        is_number = port.isascii() and port.isdigit() and len(port) <= 5
+        if not colon or not is_number or not 1 <= int(port) <= 65535:
+            raise ConfigError("is not HOST:PORT with a port of 1 to 65535")
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            # What looks like a bad address is no name either: no name ends in a digit
+            # after its last dot (RFC 1123, 2.1).
+            looks_numeric = host.rstrip(".").rpartition(".")[2].isdigit()
+            if bracketed or looks_numeric or not _HOST_NAME.fullmatch(host):
+                raise ConfigError(
+                    "is not HOST:PORT; write [ADDRESS]:PORT for IPv6"
+                ) from None
+            return cls(host.lower(), int(port))
+        if bracketed != (address.version == 6) or "%" in host:
+            raise ConfigError("is not HOST:PORT; write [ADDRESS]:PORT for IPv6")
+        return cls(str(address), int(port))
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether no name has to be resolved."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedRoute:
+    """A prefix of our LAN that we offer to carry traffic to.
+
+    `metric` is 0–65535, lower first; `weight` 1–255. With `masquerade` the LAN sees
+    our address. `mapped` is the LAN's real prefix where the mesh knows it as
+    `prefix`; both are equally long.
+    """
+
+    prefix: Prefix
+    metric: int = 100
+    weight: int = 1
+    masquerade: bool = True
+    mapped: Prefix | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """A stock WireGuard peer that was configured by hand.
+
+    `preshared_key_file` is an absolute path, None for no key; `keepalive` is seconds,
+    0 for off.
+    """
+
+    name: str
+    public_key: PublicKey
+    endpoint: HostPort | None = None
+    allowed_ips: tuple[Prefix, ...] = ()
+    preshared_key_file: Path | None = None
+    keepalive: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """A whole NET.toml.
+
+    `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
+    where the node chooses. `accept_routes` is whether prefixes of others are used, or
+    the prefixes inside which they are. `metrics` is where they are served, None for
+    nowhere.
+    """
+
+    interface: str
+    listen_port: int = DEFAULT_PORT
+    advertise: tuple[HostPort, ...] = ()
+    mtu: int = DEFAULT_MTU
+    table: int | None = None
+    fwmark: int | None = None
+    engine: str = "reference"
+    log_level: str = "info"
+    bootstrap: tuple[HostPort, ...] = ()
+    accept_routes: bool | tuple[Prefix, ...] = True
+    announced: tuple[AnnouncedRoute, ...] = ()
+    wireguard: tuple[WireguardPeer, ...] = ()
+    metrics: HostPort | None = None
+
+
+def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:
+    """Return *config* that announces *route*, in place of one to its prefix."""
+    routes = {known.prefix: known for known in config.announced}
+    routes[route.prefix] = route
+    return dataclasses.replace(config, announced=tuple(routes.values()))
+
+
+def without_announced(config: NetworkConfig, prefix: Prefix) -> NetworkConfig:
+    """Return *config* without the route; raises `NotConfiguredError` if none is."""
+    routes = tuple(route for route in config.announced if route.prefix != prefix)
+    if len(routes) == len(config.announced):
+        raise NotConfiguredError(f"{prefix} is not announced; see: meshnode route list")
+    return dataclasses.replace(config, announced=routes)
+
+
+def with_wireguard_peer(config: NetworkConfig, peer: WireguardPeer) -> NetworkConfig:
+    """Return *config* with *peer*, in the place of one of the same name."""
+    peers = {known.name: known for known in config.wireguard}
+    peers[peer.name] = peer
+    return dataclasses.replace(config, wireguard=tuple(peers.values()))
+
+
+def without_wireguard_peer(config: NetworkConfig, name: str) -> NetworkConfig:
+    """Return *config* without the peer; raises `NotConfiguredError` if none is."""
+    peers = tuple(peer for peer in config.wireguard if peer.name != name)
+    if len(peers) == len(config.wireguard):
+        raise NotConfiguredError(f"no WireGuard peer {name!r} is configured")
+    return dataclasses.replace(config, wireguard=peers)

@@ -1,0 +1,214 @@
+"""What a node knows, as plain values for commands and scripts.
+
+Keys are camelCase and only ever added to; keys of WireGuard are base64, times wall
+seconds.
+"""
+
+import ipaddress
+from dataclasses import asdict
+from typing import Any
+
+from meshnode.codec.records import Role
+from meshnode.crypto.keys import PublicKey
+from meshnode.mesh.events import MeshEvent
+from meshnode.mesh.node import MeshNode
+from meshnode.mesh.trust import VerifiedMember, overlay_ipv6, ula_prefix
+from meshnode.types import Prefix
+from meshnode.wireguard.config import PeerStatus
+
+_DAY = 86_400
+_WARN_BEFORE = 28 * _DAY
+"""Seconds before its end that a certificate is complained of."""
+
+
+def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
+    """Return the facts of `meshnode status` that the mesh knows."""
+    ours = node.own.certificate
+    charter = node.trust.charter
+    v6 = overlay_ipv6(node.trust.network_id, node.key)
+    policy = node.sync.policy
+    return {
+        "network": charter.name,
+        "networkId": charter.network_id.hex(),
+        "cidr": str(charter.cidr),
+        "ula": str(ula_prefix(charter.network_id)),
+        "charter": charter.version,
+        "authorities": len(charter.authorities),
+        "name": ours.name,
+        "key": str(PublicKey(node.key)),
+        "ipv4": str(ipaddress.IPv4Address(ours.ipv4)),
+        "ipv6": str(ipaddress.IPv6Address(v6)),
+        "groups": list(ours.groups),
+        "subnets": [str(subnet) for subnet in ours.subnets],
+        "roles": role_names(ours.roles),
+        "certificate": {
+            "serial": ours.serial.hex(),
+            "notBefore": ours.not_before,
+            "notAfter": ours.not_after,
+            "memberSince": ours.member_since,
+        },
+        "isIssuer": node.office is not None,
+        "members": len(node.membership),
+        "neighbours": [name_of(node, key) for key in node.neighbours.chosen],
+        "silent": len(node.neighbours.silent),
+        "policy": 0 if policy is None else policy.version,
+        "recordsDigest": node.records.tree.root[0].hex(),
+        "endpoints": [str(one) for one in node.reach.own_candidates()],
+        "health": [*node.health.values(), *_expiries(node, wall)],
+    }
+
+
+def describe_peers(
+    node: MeshNode, wireguard: dict[bytes, PeerStatus], *, now: float
+) -> list[dict[str, Any]]:
+    """Return the members but ourselves; *wireguard* has the tunnels' side by key."""
+    silent = frozenset(node.neighbours.silent)
+    found = []
+    for member in sorted(node.membership, key=lambda m: m.certificate.name):
+        if member.key == node.key:
+            continue
+        found.append(_peer(node, member, wireguard.get(member.key), silent))
+    return found
+
+
+def describe_routes(node: MeshNode) -> list[dict[str, Any]]:
+    """Return every announced prefix with its owners, and what became of it."""
+    routing = node.roads.routing
+    unhealthy = node.owners.unhealthy
+    states: dict[Prefix, str] = dict.fromkeys(routing.accepted, "accepted")
+    for offered in routing.offered:
+        states.setdefault(offered.prefix, "not accepted")
+    reasons = {(one.prefix, one.key): one.why.value for one in routing.refused}
+    for one in routing.refused:
+        states.setdefault(one.prefix, "refused")
+    forwards: dict[Prefix, set[bytes]] = {
+        shared.prefix: {share.key for share in shared.forward}
+        for shared in routing.shared
+    }
+    for key, prefixes in routing.exclusive.items():
+        for prefix in prefixes:
+            forwards.setdefault(prefix, {key})
+    found: dict[Prefix, list[dict[str, Any]]] = {}
+    for member in sorted(node.membership, key=lambda m: m.certificate.name):
+        for route in () if member.member is None else member.member.routes:
+            is_ours = member.key == node.key
+            found.setdefault(route.prefix, []).append(
+                {
+                    "name": member.certificate.name,
+                    "metric": route.metric,
+                    "weight": route.weight,
+                    "healthy": member.key not in unhealthy,
+                    "forwards": member.key in forwards.get(route.prefix, ())
+                    and not is_ours,
+                    "refused": reasons.get((route.prefix, member.key), ""),
+                }
+            )
+            if is_ours:
+                states[route.prefix] = "announced"
+    return [
+        {
+            "prefix": str(prefix),
+            "state": states.get(prefix, "not accepted"),
+            "owners": owners,
+        }
+        for prefix, owners in sorted(
+            found.items(), key=lambda i: (i[0].version, i[0].network, i[0].length)
+        )
+    ]
+
+
+def describe_event(event: MeshEvent) -> dict[str, Any]:
+    """Return *event* as `meshnode watch` tells it."""
+    name = type(event).__name__
+    facts = {
+        _camel(key): str(PublicKey(value)) if isinstance(value, bytes) else value
+        for key, value in asdict(event).items()
+    }
+    return {"event": name[0].lower() + name[1:], **facts}
+
+
+def role_names(roles: Role) -> list[str]:
+    """Return the names of these roles, in lower case."""
+    return [
+        (role.name or "").lower()
+        for role in Role
+        if role is not Role.NONE and role in roles
+    ]
+
+
+def name_of(node: MeshNode, key: bytes) -> str:
+    """Return the name of the member with this key, or the key."""
+    member = node.membership.by_key(key)
+    return str(PublicKey(key)) if member is None else member.certificate.name
+
+
+def find_member(node: MeshNode, text: str) -> VerifiedMember | None:
+    """Return the member that *text* means: a name, overlay address or key."""
+    member = node.membership.by_name(text)
+    if member is not None:
+        return member
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return next((m for m in node.membership if str(PublicKey(m.key)) == text), None)
+    bits = 32 if address.version == 4 else 128
+    return node.membership.by_address(Prefix(address.version, int(address), bits))
+
+
+def _camel(key: str) -> str:
+    head, *tail = key.split("_")
+    return head + "".join(part.title() for part in tail)
+
+
+def _peer(
+    node: MeshNode,
+    member: VerifiedMember,
+    status: PeerStatus | None,
+    silent: frozenset[bytes],
+) -> dict[str, Any]:
+    certificate = member.certificate
+    v4, v6 = (str(address).partition("/")[0] for address in member.addresses)
+    endpoint = None if status is None else status.endpoint
+    routes = () if member.member is None else member.member.routes
+    return {
+        "name": certificate.name,
+        "key": str(PublicKey(member.key)),
+        "ipv4": v4,
+        "ipv6": v6,
+        "groups": list(certificate.groups),
+        "roles": role_names(certificate.roles),
+        "routes": [str(route.prefix) for route in routes],
+        "notAfter": certificate.not_after,
+        "memberSince": certificate.member_since,
+        "isNeighbour": member.key in node.neighbours.chosen,
+        "isSilent": member.key in silent,
+        "hasSession": node.has_session(member.key),
+        "endpoint": None if endpoint is None else str(endpoint),
+        "lastHandshake": 0 if status is None else status.last_handshake[0],
+        "receivedBytes": 0 if status is None else status.received_bytes,
+        "sentBytes": 0 if status is None else status.sent_bytes,
+        "gateways": [name_of(node, key) for key in certificate.gateways],
+    }
+
+
+def _expiries(node: MeshNode, wall: float) -> list[str]:
+    """Say which papers end soon."""
+    ends = {"our certificate": node.own.certificate.not_after}
+    if node.office is not None:
+        ends["our permission to issue"] = node.office.issuer.not_after
+    texts = []
+    for what, at in ends.items():
+        left = at - wall
+        if left < 0:
+            texts.append(f"{what} has ended")
+        elif left < min(_WARN_BEFORE, _third_of(node, what)):
+            texts.append(f"{what} ends in {int(left // _DAY)} days")
+    return texts
+
+
+def _third_of(node: MeshNode, what: str) -> float:
+    """A certificate for an hour is no concern while less than a third has passed."""
+    paper = node.own.certificate if what == "our certificate" else None
+    if paper is None:
+        return _WARN_BEFORE
+    return (paper.not_after - paper.not_before) / 3

@@ -1,0 +1,206 @@
+"""Find out where a member may be, tell the tunnels, and introduce ourselves there.
+
+Candidates come from the configuration, from the last session, from the member's own
+endpoint record, and from the record cached on disk; the tunnels try them all, and the
+first answer settles the path. Before that goes our own member record, sealed, to each
+candidate, as long as nothing shows that the member knows the present one: a host that
+has not heard of us would drop our handshake.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from meshnode.codec.messages import Found
+from meshnode.codec.records import MAX_CANDIDATES
+from meshnode.deadlines import Deadline, DeadlineHeap, earliest
+from meshnode.errors import AuthenticationError
+from meshnode.mesh.candidates import CandidateFilter
+from meshnode.mesh.endpoint_book import EndpointBook
+from meshnode.mesh.introduction import introduce_member
+from meshnode.mesh.lookups import Lookups
+from meshnode.mesh.outbox import Outbox
+from meshnode.mesh.ports import KeepEndpoints, Tunnels
+from meshnode.ports import Entropy
+from meshnode.types import Endpoint
+
+MAX_DIALLED: Final = 12
+"""Candidates given to the tunnels: those of a record and a few of our own."""
+
+MAX_DIALS: Final = 256
+DIAL_FOR: Final = 90.0
+"""Seconds, as long as the tunnels try a handshake."""
+
+INTRODUCE_EVERY: Final = 5.0
+
+
+class Dialler:
+    """Dials members on demand.
+
+    Args:
+        tunnels: which are told the candidates.
+        outbox: takes introductions and endpoints to keep.
+        lookups: asks others.
+        book: what they answered.
+        candidates: which of them may be dialled.
+        entropy: for sealing.
+        stored: `StoredState.endpoints`.
+    """
+
+    def __init__(
+        self,
+        *,
+        tunnels: Tunnels,
+        outbox: Outbox,
+        lookups: Lookups,
+        book: EndpointBook,
+        candidates: CandidateFilter,
+        entropy: Entropy,
+        stored: Iterable[tuple[bytes, tuple[Endpoint, ...]]] = (),
+    ) -> None:
+        self._tunnels = tunnels
+        self._outbox = outbox
+        self._lookups = lookups
+        self._book = book
+        self._filter = candidates
+        self._entropy = entropy
+        self._static: dict[bytes, tuple[Endpoint, ...]] = {}
+        # What worked or was said last, the path of the last session first.
+        self._cached: dict[bytes, tuple[Endpoint, ...]] = dict(stored)
+        self._record = b""
+        self._knows_us: set[bytes] = set()
+        self._dials: dict[bytes, float] = {}  # until when
+        self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
+
+    def set_record(self, record: bytes) -> None:
+        """Introduce ourselves by this member record, ours; nobody knows a new one."""
+        if record != self._record:
+            self._record = record
+            self._knows_us.clear()
+
+    def set_filter(self, candidates: CandidateFilter) -> None:
+        """Judge candidates by this from now on: our own addresses changed."""
+        self._filter = candidates
+
+    def set_static(
+        self, key: bytes, endpoints: tuple[Endpoint, ...], *, now: float
+    ) -> None:
+        """Use these endpoints of the configuration, names resolved, for *key*."""
+        if self._static.get(key, ()) == endpoints:
+            return
+        self._static[key] = endpoints
+        if not endpoints:
+            del self._static[key]
+        self._offer(key, now)
+
+    def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> None:
+        """Dial the member with *key*, for which something waits.
+
+        *neighbours* are asked where it is, beside the rendezvous members. What waits
+        is dropped if there are too many dials, or nobody knows after 10 s.
+        """
+        if self._tunnels.has_session(key):
+            return
+        if key not in self._dials and len(self._dials) >= MAX_DIALS:
+            self._tunnels.drop_waiting(key, now=now)
+            return
+        is_sought = self._lookups.want(key, neighbours, now=now)
+        if not is_sought and not self.candidates_of(key, now=now):
+            self._tunnels.drop_waiting(key, now=now)
+            return
+        if key not in self._dials:
+            self._dials[key] = now + DIAL_FOR
+            self._deadlines.set(key, _introduction_at(now + INTRODUCE_EVERY))
+        self._offer(key, now)
+
+    def introduce(self, key: bytes, *, now: float) -> None:
+        """Send our record to every candidate of a member that may not know it."""
+        if not self._record or key in self._knows_us:
+            return
+        targets = dict.fromkeys(self.candidates_of(key, now=now))
+        path = self._tunnels.path_of(key)
+        if path is not None:
+            targets[path] = None
+        if not targets:
+            return
+        try:
+            data = introduce_member(self._record, key, ephemeral=self._entropy(32))
+        except AuthenticationError:
+            return  # a key of low order: no handshake with it can succeed either
+        for target in targets:
+            self._outbox.send(data, target, now=now)
+
+    def receive_found(self, peer: bytes, message: Found, *, now: float) -> None:
+        """Take what a member knows about another's endpoints."""
+        if not self._lookups.receive_found(peer, message, now=now):
+            return
+        key = message.key
+        last_good = self._cached.get(key, ())[:1]
+        said = self._said(key, now)
+        self._cache(key, (*last_good, *said), now)
+        self._offer(key, now)
+
+    def session_started(self, key: bytes, *, now: float) -> None:
+        """Note that a session with the member is confirmed: it knows us, and where."""
+        if self._record:
+            self._knows_us.add(key)
+        self._end(key)
+        self._lookups.stop(key)
+        path = self._tunnels.path_of(key)
+        if path is not None and not path.scope_id:
+            self._cache(key, (path, *self._cached.get(key, ())), now)
+
+    def forget(self, key: bytes) -> None:
+        """Drop everything of who is no member any more, but the configuration."""
+        self._end(key)
+        self._lookups.forget(key)
+        self._cached.pop(key, None)
+        self._knows_us.discard(key)
+
+    def candidates_of(self, key: bytes, *, now: float) -> tuple[Endpoint, ...]:
+        """Return where the member may be, the best first, at most 12."""
+        static = self._filter.outside(self._static.get(key, ()))
+        cached = self._filter.usable(self._cached.get(key, ()))
+        everything = (*static, *cached[:1], *self._said(key, now), *cached[1:])
+        return tuple(dict.fromkeys(everything))[:MAX_DIALLED]
+
+    def handle_deadline(self, *, now: float, wall: int) -> None:
+        """Go on with lookups and introductions, and end what was not found."""
+        for key in self._lookups.handle_deadline(now=now):
+            if not self.candidates_of(key, now=now):
+                self._end(key)
+                self._tunnels.drop_waiting(key, now=now)
+        for key in self._deadlines.pop_due(now):
+            if now >= self._dials[key] or self._tunnels.has_session(key):
+                del self._dials[key]
+                continue
+            self._deadlines.set(key, _introduction_at(now + INTRODUCE_EVERY))
+            self.introduce(key, now=now)
+
+    def next_deadline(self) -> Deadline | None:
+        """Return when a lookup or a dial goes on."""
+        return earliest(self._lookups.next_deadline(), self._deadlines.next())
+
+    def _offer(self, key: bytes, now: float) -> None:
+        candidates = self.candidates_of(key, now=now)
+        if candidates:
+            self._tunnels.set_candidates(key, candidates, now=now)
+        if key in self._dials:
+            self.introduce(key, now=now)
+
+    def _said(self, key: bytes, now: float) -> tuple[Endpoint, ...]:
+        heard = self._book.get(key, now=now)
+        return self._filter.usable(heard.endpoints.candidates) if heard else ()
+
+    def _cache(self, key: bytes, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        kept = tuple(dict.fromkeys(endpoints))[:MAX_CANDIDATES]
+        if kept != self._cached.get(key, ()):
+            self._cached[key] = kept
+            self._outbox.keep(KeepEndpoints(key, kept), now=now)
+
+    def _end(self, key: bytes) -> None:
+        if self._dials.pop(key, None) is not None:
+            self._deadlines.set(key, None)
+
+
+def _introduction_at(at: float) -> Deadline:
+    return Deadline(at, "introduce ourselves again")

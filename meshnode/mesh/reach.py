@@ -1,0 +1,179 @@
+"""Where members are, and where we are: publishing, looking up, dialling."""
+
+from collections.abc import Callable
+from typing import Final
+
+from meshnode.codec.messages import Found, Lookup, Message, Pong, Publish, Published
+from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
+from meshnode.crypto.signing import SigningKey
+from meshnode.deadlines import Deadline, earliest
+from meshnode.mesh.candidates import CandidateFilter
+from meshnode.mesh.dialling import Dialler
+from meshnode.mesh.directory import Directory
+from meshnode.mesh.documents import create_endpoints
+from meshnode.mesh.endpoint_book import EndpointBook
+from meshnode.mesh.lookups import Lookups
+from meshnode.mesh.outbox import Outbox
+from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.publishing import Publishing
+from meshnode.mesh.refusal import RecordRefused, Refusal
+from meshnode.mesh.rendezvous import Rendezvous
+from meshnode.mesh.trust import Trust
+from meshnode.ports import Entropy
+from meshnode.types import Endpoint, Prefix
+
+MAX_SEEN: Final = 4
+"""Addresses that others saw us at, the latest first."""
+
+
+class Reach:
+    """Everything about endpoints of one node.
+
+    Args:
+        key: our WireGuard key.
+        signing_key: signs our endpoint record.
+        trust: verifies others'.
+        directory: who is a member, and who serves as rendezvous.
+        overlay: the network's own prefixes, which are nobody's endpoint.
+        tunnels: speak to them.
+        outbox: takes introductions and what is to be kept.
+        neighbours: gives whom we gossip with.
+        entropy: for jitter and sealing.
+        stored: what an earlier run kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        signing_key: SigningKey,
+        trust: Trust,
+        directory: Directory,
+        overlay: tuple[Prefix, ...],
+        tunnels: Tunnels,
+        outbox: Outbox,
+        neighbours: Callable[[], tuple[bytes, ...]],
+        entropy: Entropy,
+        stored: StoredState,
+    ) -> None:
+        def verify(key: bytes, data: bytes) -> Endpoints:
+            member = directory.member(key)
+            if member is None:
+                raise RecordRefused(Refusal.WRONG_MEMBER)
+            return trust.verify_endpoints(data, member)
+
+        def sign(endpoints: Endpoints) -> bytes:
+            return create_endpoints(signing_key, trust.network_id, endpoints)
+
+        def rendezvous_keys() -> list[bytes]:
+            return list(directory.keys_with_role(Role.RENDEZVOUS))
+
+        book = EndpointBook(verify)
+        self._overlay = overlay
+        self._neighbours = neighbours
+        self._rendezvous = Rendezvous(book, tunnels)
+        self._lookups = Lookups(
+            key=key, book=book, tunnels=tunnels, rendezvous_keys=rendezvous_keys
+        )
+        self._publishing = Publishing(
+            key=key,
+            sign=sign,
+            tunnels=tunnels,
+            own=self._rendezvous,
+            rendezvous_keys=rendezvous_keys,
+            entropy=entropy,
+        )
+        self.dialler = Dialler(
+            tunnels=tunnels,
+            outbox=outbox,
+            lookups=self._lookups,
+            book=book,
+            candidates=CandidateFilter(overlay),
+            entropy=entropy,
+            stored=stored.endpoints,
+        )
+        self._local: tuple[Endpoint, ...] = ()
+        self._advertised: tuple[Endpoint, ...] = ()
+        self._seen: dict[Endpoint, None] = {}
+
+    # --- where we are ---
+
+    def set_own(
+        self,
+        advertised: tuple[Endpoint, ...],
+        local: tuple[Endpoint, ...],
+        *,
+        now: float,
+        wall: int,
+    ) -> None:
+        """Take what the configuration and the host's interfaces say of us."""
+        self._advertised = advertised
+        hosts = tuple(dict.fromkeys(endpoint.host for endpoint in local))
+        self.dialler.set_filter(CandidateFilter(self._overlay, hosts))
+        outside = CandidateFilter(self._overlay).outside(local)
+        if outside != self._local:
+            # Another place in the world: what others saw before says nothing now.
+            self._seen.clear()
+            self._local = outside
+        self._publish(now, wall)
+
+    def own_candidates(self) -> tuple[Endpoint, ...]:
+        """Return where we tell others that we are, the best first."""
+        everything = (*self._advertised, *self._local, *self._seen)
+        return tuple(dict.fromkeys(everything))[:MAX_CANDIDATES]
+
+    def note_seen(self, seen: Endpoint | None, *, now: float, wall: int) -> None:
+        """Take it that a member sees us at this endpoint."""
+        if seen is None or seen.scope_id or seen in self._seen:
+            return
+        if not CandidateFilter(self._overlay).usable((seen,)):
+            return
+        self._seen = dict.fromkeys((seen, *self._seen))
+        while len(self._seen) > MAX_SEEN:
+            self._seen.popitem()
+        self._publish(now, wall)
+
+    # --- where others are ---
+
+    def want(self, key: bytes, *, now: float) -> None:
+        """Dial the member with *key*: something waits for it."""
+        self.dialler.want(key, self._neighbours(), now=now)
+
+    def receive(self, key: bytes, message: Message, *, now: float, wall: int) -> None:
+        """Take what a member says about endpoints."""
+        match message:
+            case Publish():
+                self._rendezvous.receive_publish(key, message, now=now)
+            case Published():
+                self._publishing.receive_published(key, message)
+                self.note_seen(message.seen, now=now, wall=wall)
+            case Lookup():
+                self._rendezvous.receive_lookup(key, message, now=now)
+            case Found():
+                self.dialler.receive_found(key, message, now=now)
+            case Pong():
+                self.note_seen(message.seen, now=now, wall=wall)
+
+    def forget(self, key: bytes) -> None:
+        """Drop everything about who is no member any more."""
+        self._rendezvous.forget(key)
+        self.dialler.forget(key)
+
+    # --- time ---
+
+    def handle_deadline(self, *, now: float, wall: int) -> None:
+        """Do what is due."""
+        self._rendezvous.handle_deadline(now=now, wall=wall)
+        self._publishing.handle_deadline(now=now, wall=wall)
+        self.dialler.handle_deadline(now=now, wall=wall)
+
+    def next_deadline(self) -> Deadline | None:
+        """Return when something is due."""
+        return earliest(
+            self._rendezvous.next_deadline(),
+            self._publishing.next_deadline(),
+            self.dialler.next_deadline(),
+        )
+
+    def _publish(self, now: float, wall: int) -> None:
+        self._publishing.set_candidates(self.own_candidates(), now=now, wall=wall)

@@ -1,0 +1,189 @@
+"""From the members to the tunnels and the host: who owns what, and what that needs.
+
+    roads.refresh(now=...)      # after any change of members, health or policy
+    roads.plan()                # what the host is to look like now
+
+Routes are computed whole from the members there are; what did not change is not
+touched below.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+
+from meshnode.codec.records import Policy, Role, Route
+from meshnode.errors import ConfigError
+from meshnode.hostplan import Announced, HostPlan
+from meshnode.mesh.health import OwnerHealth
+from meshnode.mesh.membership import Membership
+from meshnode.mesh.policy import (
+    Directory,
+    PolicyMember,
+    compile_filter,
+    failed_tests,
+)
+from meshnode.mesh.policy_text import OPEN, AccessPolicy, parse_policy
+from meshnode.mesh.ports import TunnelPeer, Tunnels
+from meshnode.mesh.routes import MemberRoutes, RoutingTable, build_table
+from meshnode.mesh.trust import VerifiedMember
+from meshnode.types import Prefix
+
+_EMPTY = RoutingTable({}, (), (), (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class RoadSettings:
+    """What the administrator of this host decided about routes.
+
+    `routes` are announced to the mesh, `announced` says how each is carried out here.
+    """
+
+    interface: str
+    table: int
+    fwmark: int
+    mtu: int
+    accept: tuple[Prefix, ...] = ()
+    routes: tuple[Route, ...] = ()
+    announced: tuple[Announced, ...] = ()
+
+
+class Roads:
+    """The routing of one node.
+
+    Args:
+        key: our WireGuard key.
+        network: the network's name.
+        overlay: its IPv4 prefix and its ULA.
+        membership: who counts.
+        tunnels: are told who owns which prefix.
+        health: knows who does not answer.
+        settings: of this host.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: bytes,
+        network: str,
+        overlay: tuple[Prefix, Prefix],
+        membership: Membership,
+        tunnels: Tunnels,
+        health: OwnerHealth,
+        settings: RoadSettings,
+    ) -> None:
+        self.settings = settings
+        self.routing = _EMPTY
+        self.policy = OPEN
+        self._key = key
+        self._network = network
+        self.overlay = overlay
+        self._membership = membership
+        self._tunnels = tunnels
+        self._health = health
+        self._peers: set[bytes] = set()
+
+    # --- policy ---
+
+    def use_policy(self, policy: Policy | None) -> None:
+        """Let this signed policy be in force; None is open.
+
+        Raises:
+            ConfigError: if its text is no policy; the one before stays in force.
+        """
+        self.policy = OPEN if policy is None else parse_policy(policy.text)
+
+    def directory(self) -> Directory:
+        """Return the members as policies select them."""
+        return Directory(
+            PolicyMember(m.certificate.name, m.certificate.groups, m.addresses)
+            for m in self._membership
+        )
+
+    def check_policy(self, text: str) -> AccessPolicy:
+        """Return the policy in *text* if its own tests hold among the members.
+
+        Raises:
+            ConfigError: with what is wrong, or the tests that fail.
+        """
+        policy = parse_policy(text)
+        failures = failed_tests(policy, self.directory())
+        if failures:
+            raise ConfigError("; ".join(failures))
+        return policy
+
+    # --- routes ---
+
+    def refresh(self, *, now: float) -> bool:
+        """Compute the routes anew and tell the tunnels; return whether they changed."""
+        table = build_table(
+            [_as_routes(member) for member in self._membership],
+            own_key=self._key,
+            overlay=self.overlay,
+            accept=self.settings.accept,
+            announced=[one.prefix for one in self.settings.announced],
+            unhealthy=self._health.unhealthy,
+        )
+        self._tell_tunnels(table, now)
+        self._health.set_owners(
+            dict.fromkeys(key for one in table.shared for key in one.accept)
+        )
+        has_changed = table != self.routing
+        self.routing = table
+        return has_changed
+
+    def plan(self) -> HostPlan | None:
+        """Return what the host is to look like; None while we are no member."""
+        ours = self._membership.by_key(self._key)
+        if ours is None:
+            return None
+        v4, v6 = ours.addresses
+        behind = self._behind_us()
+        return HostPlan(
+            network=self._network,
+            interface=self.settings.interface,
+            table=self.settings.table,
+            fwmark=self.settings.fwmark,
+            mtu=self.settings.mtu,
+            addresses=(
+                f"{ipaddress.IPv4Address(v4.network)}/{self.overlay[0].length}",
+                f"{ipaddress.IPv6Address(v6.network)}/{self.overlay[1].length}",
+            ),
+            routes=self.routing.accepted,
+            announced=self.settings.announced,
+            forwards=bool(self.settings.announced or behind),
+            filter=compile_filter(
+                self.policy,
+                self.directory(),
+                (v4, v6, *behind, *[one.prefix for one in self.settings.announced]),
+            ),
+        )
+
+    def _behind_us(self) -> tuple[Prefix, ...]:
+        """Return the addresses of the stock members that we carry."""
+        return tuple(
+            address
+            for member in self._membership
+            if self._key in member.certificate.gateways
+            for address in member.addresses
+        )
+
+    def _tell_tunnels(self, table: RoutingTable, now: float) -> None:
+        wanted: dict[bytes, TunnelPeer] = {}
+        for member in self._membership:
+            is_stock = Role.STOCK in member.certificate.roles
+            prefixes = table.exclusive.get(member.key, ())
+            if member.key == self._key or (is_stock and not prefixes):
+                continue
+            wanted[member.key] = TunnelPeer(
+                member.key, prefixes, is_sought=not is_stock
+            )
+        for key in sorted(self._peers - wanted.keys()):
+            self._tunnels.remove_peer(key, now=now)
+        for peer in wanted.values():
+            self._tunnels.set_peer(peer, now=now)
+        self._peers = set(wanted)
+        self._tunnels.share_prefixes(table.shared, now=now)
+
+
+def _as_routes(member: VerifiedMember) -> MemberRoutes:
+    ipv6 = member.addresses[1].network.to_bytes(16, "big")
+    return MemberRoutes(member.certificate, ipv6, member.member)

@@ -1,0 +1,55 @@
+"""Who a node is, and what the administrator of its host decided."""
+
+from dataclasses import dataclass, field
+
+from meshnode.codec.records import Route
+from meshnode.crypto.keys import PrivateKey
+from meshnode.crypto.signing import SigningKey
+from meshnode.hostplan import Announced
+from meshnode.types import Endpoint, Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerIdentity:
+    """An issuing key, and the envelope in which an authority lets it certify."""
+
+    key: SigningKey
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """The keys and papers of one node in one network.
+
+    `certificate` and `issuer` are envelopes (`issuer` b"" if an authority signed the
+    certificate); `charters` the chain; `issuing` is there if this node is an issuer.
+    """
+
+    network_id: bytes
+    private_key: PrivateKey = field(repr=False)
+    signing_key: SigningKey = field(repr=False)
+    certificate: bytes
+    issuer: bytes
+    charters: tuple[bytes, ...]
+    issuing: IssuerIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """What NET.toml says, with names resolved.
+
+    `routes` are announced to the mesh, `announced` says how each is carried out here;
+    `accept` are the prefixes inside which others' routes are used. `advertised` are
+    endpoints others reach us by, beside the host's own addresses; `listen_port` is
+    the real UDP port.
+    """
+
+    interface: str
+    table: int
+    fwmark: int
+    mtu: int
+    listen_port: int
+    accept: tuple[Prefix, ...] = ()
+    routes: tuple[Route, ...] = ()
+    announced: tuple[Announced, ...] = ()
+    advertised: tuple[Endpoint, ...] = ()

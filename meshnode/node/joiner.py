@@ -1,0 +1,273 @@
+"""Become a member of a network: by an invite, or by a certificate made for us.
+
+Nothing of the host is changed but our own files, in an order that a crash at any
+point leaves either a host that is no member, and goes on where it stopped when it
+joins again, or a member.
+"""
+
+import ipaddress
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from meshnode.codec.names import check_label
+from meshnode.codec.record_bytes import decode_certificate, parse_envelope
+from meshnode.codec.records import Kind
+from meshnode.crypto.keys import PublicKey
+from meshnode.crypto.signing import SigningKey
+from meshnode.errors import CodecError, ConfigError, UsageError
+from meshnode.manage.config_values import HostPort, NetworkConfig
+from meshnode.manage.contacts import Contact, save_contacts
+from meshnode.manage.identity import (
+    Identity,
+    NodeKeys,
+    NotMemberError,
+    Papers,
+    PendingJoin,
+    load_identity,
+    load_joining,
+    save_identity,
+    save_joining,
+)
+from meshnode.manage.network_config import save_config
+from meshnode.manage.paths import Directories
+from meshnode.manage.state import StateStore
+from meshnode.mesh.join_request import create_join_request
+from meshnode.mesh.joining import Joining, JoinRefusedError
+from meshnode.mesh.ports import KeepRecord
+from meshnode.mesh.record_set import identity_of
+from meshnode.mesh.requests import Bundle, parse_bundle
+from meshnode.mesh.token import parse_token
+from meshnode.mesh.trust import Trust, overlay_ipv6
+from meshnode.node.exchange import exchange, resolve
+from meshnode.node.founding import default_interface
+
+STATE_FILE: Final = "state.db"
+_CLOCK_SKEW: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class JoinOptions:
+    """What the command line says of the node that is to be."""
+
+    bootstrap: tuple[str, ...]
+    name: str
+    listen_port: int
+    interface: str | None
+    advertise: tuple[str, ...]
+    accept_routes: bool
+    timeout: float
+
+
+def join_by_token(
+    text: str, options: JoinOptions, directories: Directories
+) -> dict[str, Any]:
+    """Join by an invite; return the facts of the new member.
+
+    Raises:
+        ConfigError: if the token is damaged, expired, or of another network than one
+            of the same name here.
+        JoinRefusedError: if the issuer refuses; nothing was changed.
+        NoAnswerError: if nobody answers in time.
+        HostError: if a file cannot be written.
+    """
+    token = parse_token(text)
+    state_dir = directories.state_dir(token.network)
+    known = _known_identity(state_dir)
+    if known is not None:
+        _require_same_network(known, token.network_id, token.network)
+        _finish(token.network, options, directories)
+        return _facts(known, token.network)
+    if token.expires + _CLOCK_SKEW < time.time():
+        raise ConfigError("the invite has expired: ask for another")
+    config = _configuration(token.network, options)
+    pending = _pending(state_dir, text, check_label(options.name, "the name"))
+    keys = pending.keys
+    signing = SigningKey(keys.signing_seed)
+    own_key = keys.private_key.public_key().raw
+    places = options.bootstrap or token.endpoints
+    request = create_join_request(
+        signing,
+        token.network_id,
+        wireguard_key=own_key,
+        invite_key=token.invite_private.public_key().raw,
+        name=pending.name,
+    )
+    trust = Trust(token.network_id)
+    joining = Joining(trust, request, key=own_key, issuer_key=token.issuer_key)
+    result = exchange(
+        joining,
+        token=token,
+        private_key=keys.private_key,
+        endpoints=resolve(places),
+        timeout=options.timeout,
+        on_progress=_progress,
+    )
+    issuer = trust.verify_member(result.issuer_record, wall=None)
+    store = StateStore.open(state_dir / STATE_FILE)
+    try:
+        store.apply([KeepRecord(identity_of(issuer), Kind.MEMBER, issuer.data)])
+    finally:
+        store.close()
+    both = tuple(dict.fromkeys((*places, *token.endpoints)))
+    contact = Contact(
+        PublicKey(token.issuer_key), tuple(HostPort.parse(place) for place in both)
+    )
+    save_contacts(state_dir, (contact,))
+    save_config(directories.config_file(token.network), config)
+    papers = Papers(result.certificate, result.issuer, result.charters)
+    return _facts(save_identity(state_dir, keys, papers), token.network)
+
+
+def join_by_certificate(
+    file: Path | None, options: JoinOptions, directories: Directories
+) -> dict[str, Any]:
+    """Join by the bundle in *file*, made for a request of this host.
+
+    Without a file, a bundle was taken before: only the bootstrap places are new.
+
+    Raises:
+        ConfigError: if the bundle is damaged, or not for keys of this host.
+        UsageError: if there is neither a bundle nor a network to take part in.
+    """
+    if file is None:
+        return _join_again(options, directories)
+    try:
+        bundle = parse_bundle(file.read_text(encoding="utf-8"))
+        certificate = decode_certificate(parse_envelope(bundle.certificate).body)
+        network = _network_of(bundle)
+    except (CodecError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no bundle: {error}") from None
+    state_dir = directories.state_dir(network)
+    known = _known_identity(state_dir)
+    if known is None:
+        pending = load_joining(state_dir)
+        if pending is None:
+            raise ConfigError(
+                f"this host has asked for no certificate of {network}: meshnode cert "
+                "request"
+            )
+        contacts = tuple(
+            Contact(PublicKey(one.key), tuple(map(HostPort.parse, one.endpoints)))
+            for one in bundle.contacts
+        )
+        config = _configuration(network, options)
+        save_contacts_first(state_dir, contacts)
+        save_config(directories.config_file(network), config)
+        papers = Papers(bundle.certificate, bundle.issuer, bundle.charters)
+        known = save_identity(state_dir, pending.keys, papers)
+    elif decode_certificate(parse_envelope(known.certificate).body) != certificate:
+        raise ConfigError(f"this host is a member of {network} already")
+    _finish(network, options, directories)
+    return _facts(known, network)
+
+
+def save_contacts_first(state_dir: Path, contacts: tuple[Contact, ...]) -> None:
+    """Keep whom to talk to, unless nobody was named."""
+    if contacts:
+        save_contacts(state_dir, contacts)
+
+
+def _join_again(options: JoinOptions, directories: Directories) -> dict[str, Any]:
+    from meshnode.manage.networks import known_networks
+
+    names = [
+        name
+        for name in known_networks(directories.config)
+        if _known_identity(directories.state_dir(name)) is not None
+    ]
+    if len(names) != 1 or not options.bootstrap:
+        raise UsageError(
+            "join by an invite (TOKEN), or by a certificate made for this host "
+            "(--certificate FILE); --bootstrap alone is for a host that has one"
+        )
+    known = load_identity(directories.state_dir(names[0]))
+    _finish(names[0], options, directories)
+    return _facts(known, names[0])
+
+
+def _finish(network: str, options: JoinOptions, directories: Directories) -> None:
+    """Add to the configuration what joining again may say."""
+    from meshnode.manage.network_config import edit_config
+
+    file = directories.config_file(network)
+    if not file.exists():
+        save_config(file, _configuration(network, options))
+        return
+    if not options.bootstrap:
+        return
+    places = tuple(HostPort.parse(place) for place in options.bootstrap)
+
+    def change(config: NetworkConfig) -> NetworkConfig:
+        from dataclasses import replace
+
+        merged = tuple(dict.fromkeys((*places, *config.bootstrap)))
+        return replace(config, bootstrap=merged)
+
+    edit_config(file, change)
+
+
+def _configuration(network: str, options: JoinOptions) -> NetworkConfig:
+    return NetworkConfig(
+        interface=options.interface or default_interface(network),
+        listen_port=options.listen_port,
+        advertise=tuple(HostPort.parse(place) for place in options.advertise),
+        accept_routes=options.accept_routes,
+        bootstrap=tuple(HostPort.parse(place) for place in options.bootstrap),
+    )
+
+
+def _pending(state_dir: Path, token: str, name: str) -> PendingJoin:
+    """Return the keys we ask with: the same ones for the same token, always."""
+    word = "".join(token.split())
+    known = load_joining(state_dir)
+    if known is not None and known.token == word:
+        return known
+    pending = PendingJoin(NodeKeys.new(), name, word)
+    save_joining(state_dir, pending)
+    return pending
+
+
+def _known_identity(state_dir: Path) -> Identity | None:
+    try:
+        return load_identity(state_dir)
+    except NotMemberError:
+        return None
+
+
+def _require_same_network(known: Identity, network_id: bytes, name: str) -> None:
+    if known.network_id != network_id:
+        raise ConfigError(
+            f"this host is in another network called {name} already: the invite is "
+            "foreign to it"
+        )
+
+
+def _network_of(bundle: Bundle) -> str:
+    from meshnode.codec.record_bytes import decode_charter
+
+    return decode_charter(parse_envelope(bundle.charters[-1]).body).name
+
+
+def _facts(identity: Identity, network: str) -> dict[str, Any]:
+    certificate = decode_certificate(parse_envelope(identity.certificate).body)
+    v6 = overlay_ipv6(identity.network_id, certificate.wireguard_key)
+    return {
+        "network": network,
+        "name": certificate.name,
+        "ipv4": str(ipaddress.IPv4Address(certificate.ipv4)),
+        "ipv6": str(ipaddress.IPv6Address(v6)),
+        "key": str(identity.private_key.public_key()),
+        "notAfter": certificate.not_after,
+    }
+
+
+def _progress(text: str) -> None:
+    if os.isatty(sys.stderr.fileno()):
+        print(text, file=sys.stderr, flush=True)
+
+
+__all__ = ["JoinOptions", "JoinRefusedError", "join_by_certificate", "join_by_token"]

@@ -1,0 +1,270 @@
+"""Put the mesh of one network together inside the control process.
+
+Made before privileges matter any more: everything it opens is the node's own. What
+the configuration says is turned into what the pure core understands: names resolved,
+routes split into what is announced and how it is carried out.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from meshnode.codec.records import Role, Route
+from meshnode.host.clock import boottime
+from meshnode.host.journal import Journal
+from meshnode.hostplan import Announced
+from meshnode.manage.api_server import serve_api
+from meshnode.manage.config_values import HostPort, NetworkConfig
+from meshnode.manage.contacts import load_contacts
+from meshnode.manage.identity import Identity, load_identity
+from meshnode.manage.network_config import load_config
+from meshnode.manage.paths import Directories
+from meshnode.manage.state import StateStore
+from meshnode.mesh.engine_tunnels import EngineTunnels
+from meshnode.mesh.node import MeshNode
+from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
+from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
+from meshnode.node.driver import Driver
+from meshnode.node.mesh_admin import MeshAdmin
+from meshnode.node.mesh_api import MeshApi
+from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.network import fwmark_of, table_of
+from meshnode.node.shared import drop_counts
+from meshnode.node.tasks import ControlTask
+from meshnode.types import Endpoint, Prefix
+from meshnode.wireguard.engine import Engine
+
+_RESOLVE_AGAIN: Final = 30.0
+"""Seconds between two looks whether contacts that have names still answer."""
+
+_log = logging.getLogger("meshnode.node")
+
+
+class MeshControl:
+    """The mesh of the network that *task* names, over *engine*.
+
+    Raises:
+        ConfigError: if its configuration, keys or state cannot be used.
+        HostError: if the state is another node's, or cannot be opened.
+    """
+
+    def __init__(
+        self, task: ControlTask, engine: Engine, *, counters: memoryview
+    ) -> None:
+        self._task = task
+        self._directories = Directories(
+            task.config_dir, task.state_dir, task.run_dir, task.uapi_dir
+        )
+        self._network = task.network
+        self._config = load_config(self._directories.config_file(task.network))
+        self._counters = counters
+        self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
+        self._resolve_numeric(self._config)
+        state_dir = self._directories.state_dir(task.network)
+        self._contacts = load_contacts(state_dir)
+        identity = _node_identity(load_identity(state_dir))
+        store = StateStore.open(state_dir / "state.db")
+        self._port = _port_of(task.udp4_fd)
+        tunnels = EngineTunnels(engine)
+        node = MeshNode(
+            identity,
+            self._settings(self._config),
+            store.load(),
+            tunnels=tunnels,
+            entropy=os.urandom,
+            now=boottime(),
+            wall=time.time(),
+        )
+        self.shell = MeshShell(
+            node,
+            tunnels=tunnels,
+            engine=engine,
+            store=store,
+            journal=Journal(task.journal_fd, task.journal_path),
+            interface=task.interface,
+            fwmark=fwmark_of(self._config),
+        )
+
+    def start(self, driver: Driver) -> None:
+        """Begin: the engine knows what it knew before."""
+        self.shell.start(driver)
+        self._tell_contacts()
+
+    def close(self) -> None:
+        """Close what is ours."""
+        self.shell.close()
+
+    async def serve(self, driver: Driver, on_ready: Callable[[], None]) -> None:
+        """Run everything of the mesh until cancelled; *on_ready* is called once."""
+        config = self._config
+        api = MeshApi(
+            self.shell,
+            admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
+            device=driver.status,
+            facts={
+                "interface": self._task.interface,
+                "engine": config.engine,
+                "mtu": config.mtu,
+                "pid": os.getppid(),
+            },
+            drops=lambda: drop_counts(self._counters),
+            reload=self._reload,
+        )
+        listener = trio.socket.from_stdlib_socket(
+            socket.socket(fileno=self._task.api_fd)
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.shell.pump_deadlines)
+            nursery.start_soon(self.shell.pump_plans, on_ready)
+            nursery.start_soon(self.shell.watch_addresses)
+            nursery.start_soon(self._resolve_names)
+            nursery.start_soon(serve_api, listener, api.handle)
+
+    # --- configuration ---
+
+    async def _reload(self) -> list[str]:
+        """Read the configuration again; return what takes effect at a restart only."""
+        config = load_config(self._directories.config_file(self._network))
+        before, self._config = self._config, config
+        await self._resolve(config)
+        now, wall = boottime(), time.time()
+        node = self.shell.node
+        node.configure(self._settings(config), now=now, wall=wall)
+        self.shell.follow_addresses()
+        self._tell_contacts()
+        self.shell.drain()
+        return [
+            name
+            for name in ("interface", "listen_port", "mtu", "table", "fwmark", "engine")
+            if getattr(config, name) != getattr(before, name)
+        ]
+
+    def _settings(self, config: NetworkConfig) -> NodeSettings:
+        advertised = [e for place in config.advertise for e in self._endpoints(place)]
+        return NodeSettings(
+            interface=self._task.interface,
+            table=table_of(self._network, config),
+            fwmark=fwmark_of(config),
+            mtu=config.mtu,
+            listen_port=self._port,
+            accept=accepted_prefixes(config.accept_routes),
+            routes=tuple(
+                Route(one.prefix, one.metric, one.weight) for one in config.announced
+            ),
+            announced=tuple(
+                Announced(one.prefix, one.masquerade, one.mapped)
+                for one in config.announced
+            ),
+            advertised=tuple(advertised),
+        )
+
+    def _places(self) -> tuple[str, ...]:
+        """Return where others reach us, the configured names first."""
+        named = [str(place) for place in self._config.advertise]
+        found = [str(one) for one in self.shell.node.reach.own_candidates()]
+        return tuple(dict.fromkeys((*named, *found)))
+
+    # --- names and contacts ---
+
+    def _tell_contacts(self) -> None:
+        """Tell the node whom to talk to first, as far as names are resolved."""
+        extra = [e for place in self._config.bootstrap for e in self._endpoints(place)]
+        contacts: dict[bytes, tuple[Endpoint, ...]] = {}
+        for contact in self._contacts:
+            places = [e for place in contact.places for e in self._endpoints(place)]
+            contacts[contact.key.raw] = tuple(dict.fromkeys((*extra, *places)))
+        if extra:
+            for key in self.shell.node.directory.keys_with_role(Role.RENDEZVOUS):
+                contacts.setdefault(key, tuple(extra))
+        self.shell.node.set_contacts(contacts, now=boottime(), wall=time.time())
+
+    def _endpoints(self, place: HostPort) -> tuple[Endpoint, ...]:
+        return self._resolved.get(place, ())
+
+    def _all_places(self, config: NetworkConfig) -> list[HostPort]:
+        contacts = [place for contact in self._contacts for place in contact.places]
+        return [*config.advertise, *config.bootstrap, *contacts]
+
+    def _resolve_numeric(self, config: NetworkConfig) -> None:
+        self._contacts = load_contacts(self._directories.state_dir(self._network))
+        for place in self._all_places(config):
+            if place.is_numeric:
+                self._resolved[place] = (Endpoint(place.host, place.port),)
+
+    async def _resolve(self, config: NetworkConfig) -> bool:
+        """Resolve all names; return whether one means something else now."""
+        self._resolve_numeric(config)
+        has_changed = False
+        for place in self._all_places(config):
+            if place.is_numeric:
+                continue
+            found = await _look_up(place)
+            if found and found != self._resolved.get(place):
+                self._resolved[place] = found
+                has_changed = True
+        return has_changed
+
+    async def _resolve_names(self) -> None:
+        """Resolve names at the start, and again when whom they stand for is silent."""
+        while True:
+            if any(not place.is_numeric for place in self._all_places(self._config)):
+                node = self.shell.node
+                keys = [contact.key.raw for contact in self._contacts]
+                is_silent = not any(node.has_session(key) for key in keys)
+                if (is_silent or not keys) and await self._resolve(self._config):
+                    now, wall = boottime(), time.time()
+                    node.configure(self._settings(self._config), now=now, wall=wall)
+                    self.shell.follow_addresses()
+                    self._tell_contacts()
+                    self.shell.drain()
+                await trio.sleep(_RESOLVE_AGAIN)
+            else:
+                await trio.sleep_forever()
+
+
+async def _look_up(place: HostPort) -> tuple[Endpoint, ...]:
+    try:
+        answers = await trio.socket.getaddrinfo(
+            place.host, place.port, type=socket.SOCK_DGRAM
+        )
+    except OSError as error:
+        _log.warning("cannot resolve %s: %s", place.host, error)
+        return ()
+    return tuple(
+        dict.fromkeys(
+            Endpoint(str(address[0]).partition("%")[0], int(address[1]))
+            for *_, address in answers
+        )
+    )
+
+
+def _port_of(descriptor: int) -> int:
+    with socket.socket(fileno=os.dup(descriptor)) as one:
+        return int(one.getsockname()[1])
+
+
+def _node_identity(kept: Identity) -> NodeIdentity:
+    issuing = kept.issuing
+    return NodeIdentity(
+        network_id=kept.network_id,
+        private_key=kept.private_key,
+        signing_key=kept.signing_key,
+        certificate=kept.certificate,
+        issuer=kept.issuer,
+        charters=kept.charters,
+        issuing=None
+        if issuing is None
+        else IssuerIdentity(issuing.key, issuing.envelope),
+    )
+
+
+def accepted_prefixes(accept: bool | tuple[Prefix, ...]) -> tuple[Prefix, ...]:
+    """Return inside which prefixes others' routes are used."""
+    if isinstance(accept, bool):
+        return ACCEPT_ALL if accept else ACCEPT_NONE
+    return accept

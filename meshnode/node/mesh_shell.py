@@ -1,0 +1,301 @@
+"""The mesh of one network inside the control process: around a `MeshNode`.
+
+Theory of operation. The node is fed by callbacks of the driver, so each of its steps
+is part of a step of the engine; what it decided is carried out in the order of
+docs/mesh.md: kept on disk, then given to the workers, then sent, then done to the
+host. Only the last takes time, and is done in a thread, one plan after the other.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from meshnode.codec.message_bytes import decode_message
+from meshnode.errors import BadPacket, CodecError, HostError
+from meshnode.host.addresses import AddressWatch, local_addresses
+from meshnode.host.clock import BootTimer, boottime
+from meshnode.host.journal import Journal
+from meshnode.host.plan import HostPlanner
+from meshnode.hostplan import HostPlan
+from meshnode.manage.state import StateStore
+from meshnode.mesh.describe import describe_event
+from meshnode.mesh.engine_tunnels import EngineTunnels
+from meshnode.mesh.events import HealthChanged, MeshEvent
+from meshnode.mesh.node import MeshNode
+from meshnode.mesh.pings import Answer
+from meshnode.mesh.ports import DropInvite, KeepInvite, KeepIssued, StateChange
+from meshnode.node.driver import Driver
+from meshnode.types import Datagram, Endpoint, Path
+from meshnode.wireguard import events
+from meshnode.wireguard.config import DeviceChange
+from meshnode.wireguard.engine import Engine
+
+_LEDGER: Final = (KeepIssued, KeepInvite, DropInvite)
+"""What must be on disk before anybody hears of it, or two could have the same."""
+
+_SETTLE: Final = 0.2
+"""Seconds to let addresses and routes of the host come to rest."""
+
+_log = logging.getLogger("meshnode.node")
+
+Watcher = Callable[[MeshEvent], None]
+
+
+class MeshShell:
+    """Drives *node* over *engine*; the driver calls back into it.
+
+    Args:
+        node: the node, not started yet.
+        tunnels: that of the node, over *engine*.
+        engine: the WireGuard engine of the interface.
+        store: keeps what must outlive us.
+        journal: of the changes of the host.
+        interface: the overlay's interface.
+        fwmark: of our outer packets.
+    """
+
+    def __init__(
+        self,
+        node: MeshNode,
+        *,
+        tunnels: EngineTunnels,
+        engine: Engine,
+        store: StateStore,
+        journal: Journal,
+        interface: str,
+        fwmark: int,
+    ) -> None:
+        self.node = node
+        self.is_ready = False
+        self._tunnels = tunnels
+        self._engine = engine
+        self._store = store
+        self._planner = HostPlanner(journal)
+        self._interface = interface
+        self._fwmark = fwmark
+        self._timer = BootTimer()
+        self._armed: float | None = None
+        self._driver: Driver | None = None
+        self._unsaved: list[StateChange] = []
+        self._plan: HostPlan | None = None
+        self._plan_waits = trio.Event()
+        self._watchers: dict[int, Watcher] = {}
+        self._watcher_number = 0
+        self._answers: dict[int, Callable[[Answer], None]] = {}
+        self._port = 0
+
+    # --- the driver's callbacks ---
+
+    def handle_event(self, event: events.Event) -> None:
+        """Take an event of the engine."""
+        now, wall, node = boottime(), time.time(), self.node
+        match event:
+            case events.ControlFrame(_, public_key, frame):
+                try:
+                    message = decode_message(frame)
+                except CodecError as error:
+                    _log.debug("a control frame of %s: %s", public_key, error)
+                    return
+                node.receive_message(public_key.raw, message, now=now, wall=wall)
+            case events.EndpointWanted(_, public_key):
+                node.endpoint_wanted(public_key.raw, now=now, wall=wall)
+            case events.HandshakeBegun(_, public_key, _):
+                node.handshake_begun(public_key.raw, now=now, wall=wall)
+            case events.HandshakeCompleted(_, public_key, _):
+                self._tunnels.flush(now=now)
+                node.session_started(public_key.raw, now=now, wall=wall)
+            case events.HandshakeGivenUp(_, public_key):
+                node.handshake_given_up(public_key.raw, now=now, wall=wall)
+            case events.PeerTrafficResumed(_, public_key):
+                node.traffic_resumed(public_key.raw, now=now, wall=wall)
+
+    def receive_introduction(self, data: bytes, path: Path) -> None:
+        """Take a type 7 datagram."""
+        now = boottime()
+        try:
+            self.node.receive_introduction(data, now=now, wall=time.time())
+        except BadPacket as bad:
+            _log.debug("an introduction from %s: %s", path.remote, bad)
+        # The handshake it announces may be right behind it.
+        self._tunnels.flush(now=now)
+
+    def carry_out(self) -> list[Datagram]:
+        """Carry out what the node decided; return what is to be sent first."""
+        now = boottime()
+        outbox = self.node.outbox
+        self._tunnels.flush(now=now)
+        self._keep(outbox.changes)
+        outbox.changes = []
+        datagrams, outbox.datagrams = outbox.datagrams, []
+        while outbox.events:
+            self._tell(outbox.events.popleft())
+        for answer in self.node.pings.answers():
+            take = self._answers.pop(answer.number, None)
+            if take is not None:
+                take(answer)
+        plan = self.node.plan_to_apply()
+        if plan is not None:
+            self._plan = plan
+            self._plan_waits.set()
+        self._arm(now)
+        return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
+
+    # --- the beginning and the end ---
+
+    def start(self, driver: Driver) -> None:
+        """Begin: the driver has restored the engine, and programs the workers next."""
+        self._driver = driver
+        now, wall = boottime(), time.time()
+        self._port = driver.status().listen_port
+        driver.configure(
+            DeviceChange(
+                private_key=self.node.identity.private_key, fwmark=self._fwmark
+            )
+        )
+        self.node.start(now=now, wall=wall)
+        self._tunnels.adopt(self.node.peer_keys(), now=now)
+        self.follow_addresses()
+        driver.drain()
+
+    def close(self) -> None:
+        """Close what is ours."""
+        self._timer.close()
+        self._store.close()
+
+    # --- tasks ---
+
+    async def pump_deadlines(self) -> None:
+        """Call the node when something is due."""
+        while True:
+            await trio.lowlevel.wait_readable(self._timer)
+            self._timer.clear()
+            self._armed = None
+            self.node.handle_deadline(now=boottime(), wall=time.time())
+            self.drain()
+
+    async def pump_plans(self, on_ready: Callable[[], None]) -> None:
+        """Make the host what the node wants; call *on_ready* after the first plan."""
+        if self._plan is None:
+            self.is_ready = True
+            on_ready()  # we are no member now; that is said in `status`
+        while True:
+            await self._plan_waits.wait()
+            self._plan_waits = trio.Event()
+            plan = self._plan
+            if plan is None:
+                continue
+            await self._apply(plan)
+            if not self.is_ready:
+                self.is_ready = True
+                on_ready()
+
+    async def watch_addresses(self) -> None:
+        """Follow the host's addresses, and look at its routes again when they move."""
+        watch = AddressWatch()
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(watch)
+                await trio.sleep(_SETTLE)
+                watch.clear()
+                self.follow_addresses()
+                self.drain()
+                if self._plan is not None:
+                    # Another route of the host may stand in the way, or no longer.
+                    self._plan_waits.set()
+        finally:
+            watch.close()
+
+    # --- for the API ---
+
+    def drain(self) -> None:
+        """Carry out everything; every change from outside ends with it.
+
+        Raises:
+            HostError: if something could not be kept.
+        """
+        if self._driver is not None:
+            problem = self._driver.drain()
+            if problem is not None:
+                raise problem
+
+    def watch(self, watcher: Watcher) -> int:
+        """Call *watcher* with every event from now on; return its number."""
+        self._watcher_number += 1
+        self._watchers[self._watcher_number] = watcher
+        return self._watcher_number
+
+    def unwatch(self, number: int) -> None:
+        """Stop calling the watcher with this number."""
+        self._watchers.pop(number, None)
+
+    def ping(
+        self, key: bytes, *, timeout: float, on_answer: Callable[[Answer], None]
+    ) -> None:
+        """Ask the member with *key*; *on_answer* is called once."""
+        number = self.node.pings.ask(key, timeout=timeout, now=boottime())
+        self._answers[number] = on_answer
+        self.drain()
+
+    # --- the steps ---
+
+    def follow_addresses(self) -> None:
+        """Tell the node the host's own addresses."""
+        try:
+            hosts = local_addresses(without=(self._interface,))
+        except OSError as error:
+            _log.warning("cannot list the host's addresses: %s", error)
+            return
+        local = tuple(Endpoint(host, self._port) for host in hosts)
+        self.node.set_addresses(local, now=boottime(), wall=time.time())
+
+    async def _apply(self, plan: HostPlan) -> None:
+        endpoints = self._underlay()
+        try:
+            conflicts = await trio.to_thread.run_sync(
+                lambda: self._planner.apply(plan, endpoints=endpoints)
+            )
+        except HostError as error:
+            _log.error("%s", error)
+            self._complain("host", str(error))
+            return
+        text = "; ".join(conflict.text for conflict in conflicts)
+        self._complain("host", text)
+
+    def _underlay(self) -> frozenset[str]:
+        peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]
+        return frozenset(path.host for path in peers if path is not None)
+
+    def _complain(self, subject: str, text: str) -> None:
+        self.node.tell_health(subject, text, now=boottime())
+        self.drain()
+
+    def _keep(self, changes: list[StateChange]) -> None:
+        self._unsaved += changes
+        if not self._unsaved:
+            return
+        try:
+            self._store.apply(self._unsaved)
+        except HostError as error:
+            if any(isinstance(change, _LEDGER) for change in self._unsaved):
+                raise  # nobody may be told what could be forgotten
+            self.node.tell_health("state", str(error), now=boottime())
+            return
+        self._unsaved = []
+        self.node.tell_health("state", self._store.notice, now=boottime())
+
+    def _tell(self, event: MeshEvent) -> None:
+        level = logging.WARNING if isinstance(event, HealthChanged) else logging.INFO
+        name, *facts = describe_event(event).values()
+        _log.log(level, "%s %s", name, " ".join(map(str, facts)))
+        for watcher in list(self._watchers.values()):
+            watcher(event)
+
+    def _arm(self, now: float) -> None:
+        deadline = self.node.next_deadline(now=now, wall=time.time())
+        at = None if deadline is None else max(deadline.at, 0.0)
+        if at != self._armed:
+            self._armed = at
+            self._timer.set(at)

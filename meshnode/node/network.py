@@ -1,0 +1,93 @@
+"""Start and stop the node of one network of this host."""
+
+import time
+import zlib
+from pathlib import Path
+from typing import Final
+
+from meshnode.errors import HostError
+from meshnode.manage.api_client import NotRunningError, call
+from meshnode.manage.identity import load_identity
+from meshnode.manage.network_config import NetworkConfig, load_config
+from meshnode.manage.paths import Directories
+from meshnode.node.launch import Settings
+from meshnode.node.resources import Opening
+from meshnode.node.supervisor import run_interface
+
+STOP_TIMEOUT: Final = 15.0
+"""Seconds until a node that was told to stop must be gone."""
+
+_POLL: Final = 0.02
+_FIRST_TABLE: Final = 10_900
+_TABLES: Final = 90
+_MARK: Final = 0x6D6E
+"""One for all networks: no outer packet of any shall take a route into another."""
+
+
+
+def table_of(network: str, config: NetworkConfig) -> int:
+    """Return the routing table of *network*: configured, or drawn from its name."""
+    if config.table is not None:
+        return config.table
+    return _FIRST_TABLE + zlib.crc32(network.encode()) % _TABLES
+
+
+def fwmark_of(config: NetworkConfig) -> int:
+    """Return the mark of a network's outer packets."""
+    if config.fwmark is not None:
+        return config.fwmark
+    return _MARK
+
+
+def start_network(network: str, directories: Directories, *, foreground: bool) -> int:
+    """Start the node of *network*; return the exit code.
+
+    Unless *foreground*, it returns once the overlay address can be used.
+
+    Raises:
+        ConfigError: if its configuration or identity cannot be used.
+        HostError: naming what is in the way; nothing was changed.
+    """
+    config = load_config(directories.config_file(network))
+    load_identity(directories.state_dir(network))
+    settings = Settings(config.engine, config.log_level, directories, network=network)
+    opening = Opening(
+        port=config.listen_port,
+        fwmark=fwmark_of(config),
+        mtu=config.mtu,
+        api=directories.api_socket(network),
+    )
+    return run_interface(
+        config.interface, foreground=foreground, settings=settings, opening=opening
+    )
+
+
+def is_up(network: str, directories: Directories) -> bool:
+    """Whether a node of *network* answers on this host."""
+    try:
+        call(directories, network, "hello")
+    except NotRunningError:
+        return False
+    return True
+
+
+def stop_network(network: str, directories: Directories) -> bool:
+    """Stop the node of *network* and wait for its end; return whether it ran.
+
+    Raises:
+        HostError: if it does not end in time.
+    """
+    try:
+        told = call(directories, network, "stop")
+    except NotRunningError:
+        return False
+    process = Path(f"/proc/{told['pid']}")
+    give_up_at = time.monotonic() + STOP_TIMEOUT
+    while process.exists():
+        if time.monotonic() > give_up_at:
+            raise HostError(
+                f"the node of {network} was told to stop and is still there after "
+                f"{STOP_TIMEOUT:g} s"
+            )
+        time.sleep(_POLL)
+    return True

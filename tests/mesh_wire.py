@@ -1,0 +1,55 @@
+"""`Tunnels` that keep what was sent, for tests of what speaks to members."""
+
+from meshnode.codec.messages import Message
+from meshnode.mesh.ports import SharedPrefix, TunnelPeer
+from meshnode.ports import NEVER
+from meshnode.types import Endpoint
+
+
+class Mailbox:
+    """Takes every message; `sent` has them with their receivers, in order."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Message]] = []
+
+    def send(self, key: bytes, message: Message, *, now: float) -> None:
+        """Keep the message."""
+        self.sent.append((key, message))
+
+    def taken(self) -> list[tuple[bytes, Message]]:
+        """Return what was sent since this was asked last."""
+        sent, self.sent = self.sent, []
+        return sent
+
+    def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
+        """Do nothing."""
+
+    def remove_peer(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def share_prefixes(self, shared: tuple[SharedPrefix, ...], *, now: float) -> None:
+        """Do nothing."""
+
+    def set_candidates(
+        self, key: bytes, candidates: tuple[Endpoint, ...], *, now: float
+    ) -> None:
+        """Do nothing."""
+
+    def drop_waiting(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def path_of(self, key: bytes) -> Endpoint | None:
+        """There is none."""
+        return None
+
+    def has_session(self, key: bytes) -> bool:
+        """There is one with everybody."""
+        return True
+
+    def last_received(self, key: bytes) -> float:
+        """Nothing ever came."""
+        return NEVER
+
+    def last_data_sent(self, key: bytes) -> float:
+        """Nothing ever went."""
+        return NEVER

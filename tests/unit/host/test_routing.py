@@ -1,0 +1,132 @@
+"""What of the accepted prefixes a host takes: pure decisions."""
+
+from meshnode.host.netlink import HostRoute
+from meshnode.host.routing import Conflict, address_conflicts, choose_routes
+from meshnode.hostplan import HostPlan
+from meshnode.types import Prefix
+
+TUNNEL, LAN = 90, 91
+HOST = [
+    HostRoute(Prefix.parse("0.0.0.0/0"), LAN, ("192.168.1.1",), 4),
+    HostRoute(Prefix.parse("::/0"), LAN, ("fe80::1",), 9),
+    HostRoute(Prefix.parse("192.168.1.0/24"), LAN, (), 2),
+    HostRoute(Prefix.parse("fe80::/64"), LAN, (), 2),
+    HostRoute(Prefix.parse("169.254.0.0/16"), LAN, (), 2),
+]
+
+
+def choose(
+    *accepted: str, host: list[HostRoute] | None = None, endpoints: tuple[str, ...] = ()
+) -> tuple[list[HostRoute], list[Conflict]]:
+    """Return what is taken of these."""
+    prefixes = [Prefix.parse(text) for text in accepted]
+    return choose_routes(prefixes, TUNNEL, HOST if host is None else host, endpoints)
+
+
+def lead(text: str) -> HostRoute:
+    """Return the route of a prefix into the tunnel."""
+    return HostRoute(Prefix.parse(text), TUNNEL)
+
+
+def throw(text: str) -> HostRoute:
+    """Return a route that sends the lookup on."""
+    return HostRoute(Prefix.parse(text), 0, is_throw=True)
+
+
+def static(text: str, *gateways: str) -> HostRoute:
+    """Return a route of the host through a gateway."""
+    return HostRoute(Prefix.parse(text), LAN, gateways or ("192.168.1.1",), 4)
+
+
+def test_prefixes_apart_from_the_host_are_taken() -> None:
+    """The host's default route stands in nobody's way."""
+    assert choose("10.0.0.0/8", "fd00::/8") == (
+        [lead("10.0.0.0/8"), lead("fd00::/8")],
+        [],
+    )
+
+
+def test_connected_network_is_not_touched() -> None:
+    """Equal, larger or smaller: the host's own LAN wins."""
+    for text in ("192.168.1.0/24", "192.168.0.0/16", "192.168.1.128/25"):
+        routes, [conflict] = choose(text, "10.0.0.0/8")
+        assert routes == [lead("10.0.0.0/8")]
+        assert conflict == Conflict(
+            Prefix.parse(text),
+            f"{text} is not taken from the network: interface {LAN} of this host is "
+            "in 192.168.1.0/24",
+        )
+
+
+def test_link_local_networks_conflict_with_nothing() -> None:
+    """Every host has them, and they reach no further than their link."""
+    assert choose("128.0.0.0/2", "fe00::/7")[1] == []
+
+
+def test_more_specific_routes_of_the_host_are_thrown() -> None:
+    """Each once, and only those inside an accepted prefix."""
+    host = [
+        *HOST,
+        static("10.1.0.0/16"),
+        static("10.1.0.0/16", "192.168.1.9"),
+        static("10.1.2.0/24"),
+        static("11.0.0.0/8"),
+        HostRoute(Prefix.parse("10.9.0.0/16"), 0, (), 4),
+    ]
+    routes, conflicts = choose("10.0.0.0/8", "10.1.0.0/17", host=host)
+    assert conflicts == []
+    assert routes == [
+        lead("10.0.0.0/8"),
+        throw("10.1.0.0/16"),
+        throw("10.1.2.0/24"),
+        throw("10.9.0.0/16"),
+        lead("10.1.0.0/17"),
+    ]
+
+
+def test_less_specific_route_of_the_host_gives_way() -> None:
+    """The longer prefix wins, as everywhere."""
+    host = [*HOST, static("10.0.0.0/8")]
+    assert choose("10.1.0.0/16", host=host) == ([lead("10.1.0.0/16")], [])
+
+
+def test_equal_route_of_the_host_stays() -> None:
+    """Whoever routes it already means it."""
+    routes, [conflict] = choose("10.1.0.0/16", host=[static("10.1.0.0/16")])
+    assert routes == []
+    assert conflict.text.endswith("this host routes it already, to 192.168.1.1")
+    blackhole = HostRoute(Prefix.parse("10.1.0.0/16"), 0, (), 4)
+    routes, [conflict] = choose("10.1.0.0/16", host=[blackhole])
+    assert routes == []
+    assert conflict.text.endswith("this host routes it already")
+
+
+def test_default_gateway_stays_outside() -> None:
+    """Also one that is in no network of the host."""
+    host = [
+        HostRoute(Prefix.parse("0.0.0.0/0"), LAN, ("203.0.113.1", "203.0.112.1"), 4),
+        HostRoute(Prefix.parse("::/0"), LAN, ("2001:db8::1",), 4),
+    ]
+    for text in ("203.0.113.0/24", "203.0.112.0/24", "2001:db8::/32", "203.0.113.1/32"):
+        routes, [conflict] = choose(text, host=host)
+        assert routes == []
+        assert "the default gateway of this host" in conflict.text
+
+
+def test_underlay_endpoints_stay_outside() -> None:
+    """The tunnel cannot go through itself."""
+    routes, [conflict] = choose(
+        *("198.51.100.0/24", "10.0.0.0/8"), endpoints=("2001:db8::9", "198.51.100.9")
+    )
+    assert routes == [lead("10.0.0.0/8")]
+    assert "198.51.100.9, by which a member is reached" in conflict.text
+
+
+def test_clash_of_the_overlay_itself() -> None:
+    """The network's addresses are also those of the LAN: said once a network."""
+    plan = HostPlan(
+        "office", "mesh0", 1, 1, 1420, ("192.168.1.77/25", "fd99::1/48", "10.0.0.1/8")
+    )
+    [conflict] = address_conflicts(plan, HOST)
+    assert conflict.prefix == Prefix.parse("192.168.1.0/25")
+    assert "192.168.1.0/25 overlap with 192.168.1.0/24" in conflict.text

@@ -1,0 +1,181 @@
+"""Publishing: to three that answer, on change and each minute, and to ourselves."""
+
+import itertools
+import random
+
+import pytest
+
+from meshnode.codec.messages import Publish, Published
+from meshnode.codec.records import Endpoints
+from meshnode.mesh.endpoint_book import EndpointBook
+from meshnode.mesh.publishing import PASSED_OVER_FOR, Publishing
+from meshnode.mesh.ranking import rank_by_hash
+from meshnode.mesh.rendezvous import Rendezvous
+from meshnode.types import Endpoint
+from tests.unit.mesh.issuing_parts import FakeTunnels
+
+WALL = 1_800_000_000
+HOME = (Endpoint("192.0.2.1", 1),)
+AWAY = (Endpoint("192.0.2.2", 2),)
+
+
+class Publisher:
+    """A node that publishes to *servers*, with a clock of its own."""
+
+    def __init__(self, rng: random.Random, servers: int) -> None:
+        self.key = rng.randbytes(32)
+        self.servers = [rng.randbytes(32) for _ in range(servers)]
+        self.tunnels = FakeTunnels()
+        self.signed: dict[bytes, Endpoints] = {}
+        self.book = EndpointBook(lambda key, data: self.signed[data])
+        self.now = 0.0
+        self.publishing = Publishing(
+            key=self.key,
+            sign=self.sign,
+            tunnels=self.tunnels,
+            own=Rendezvous(self.book, self.tunnels),
+            rendezvous_keys=lambda: self.servers,
+            entropy=rng.randbytes,
+        )
+
+    def sign(self, endpoints: Endpoints) -> bytes:
+        """Number the records."""
+        data = f"record {len(self.signed)}".encode()
+        self.signed[data] = endpoints
+        return data
+
+    @property
+    def ranked(self) -> list[bytes]:
+        """The servers in the order of our key."""
+        return rank_by_hash(self.key, self.servers)
+
+    def step(self) -> list[bytes]:
+        """Go to the next deadline; return who is published to then."""
+        deadline = self.publishing.next_deadline()
+        assert deadline is not None
+        assert deadline.at >= self.now
+        self.now = deadline.at
+        self.publishing.handle_deadline(now=self.now, wall=WALL)
+        sent = self.tunnels.drain()
+        assert all(isinstance(message, Publish) for _, message in sent)
+        return [to for to, _ in sent]
+
+    def answer(self, *servers: bytes) -> None:
+        """Let these servers confirm."""
+        for server in servers:
+            self.publishing.receive_published(server, Published(1, None))
+
+
+def test_nothing_happens_before_there_are_candidates(rng: random.Random) -> None:
+    """No record, no deadline."""
+    assert Publisher(rng, 5).publishing.next_deadline() is None
+
+
+def test_a_change_goes_to_the_first_three_at_once(rng: random.Random) -> None:
+    """In the order of our key; the same candidates again are no change."""
+    node = Publisher(rng, 5)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    assert node.step() == node.ranked[:3]
+    assert node.now == 0.0
+    node.answer(*node.ranked)
+    node.publishing.set_candidates(HOME, now=1.0, wall=WALL)
+    assert node.step() == node.ranked[:3]
+    assert 45.0 <= node.now <= 75.0
+    node.publishing.set_candidates(AWAY, now=node.now, wall=WALL + 9)
+    before = node.now
+    assert node.step() == node.ranked[:3]
+    assert node.now == before
+    versions = [endpoints.version for endpoints in node.signed.values()]
+    assert versions == [WALL, WALL + 9]
+
+
+def test_versions_grow_within_a_second_and_with_a_clock_set_back(
+    rng: random.Random,
+) -> None:
+    """Each change has a greater version than the one before."""
+    node = Publisher(rng, 1)
+    for number, wall in enumerate((WALL, WALL, WALL - 50, WALL + 1)):
+        candidates = (Endpoint("192.0.2.1", number + 1),)
+        node.publishing.set_candidates(candidates, now=0.0, wall=wall)
+    versions = [endpoints.version for endpoints in node.signed.values()]
+    assert versions == [WALL, WALL + 1, WALL + 2, WALL + 3]
+
+
+def test_who_does_not_answer_is_asked_three_times_and_replaced(
+    rng: random.Random,
+) -> None:
+    """The fourth in the order takes its place, for two minutes."""
+    node = Publisher(rng, 5)
+    first, second, third, fourth, fifth = node.ranked
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    node.step()
+    node.answer(first, third)
+    assert node.step() == [second]
+    assert node.now == 2.0
+    assert node.step() == [second]
+    assert node.step() == [fourth]
+    assert node.now == 6.0
+    node.answer(fourth)
+    while node.now < 6.0 + PASSED_OVER_FOR - 75:
+        assert node.step() == [first, third, fourth]
+        node.answer(first, third, fourth)
+    while (asked := node.step()) == [first, third, fourth]:
+        node.answer(*asked)
+    assert asked == [first, second, third]
+    assert node.now >= 6.0 + PASSED_OVER_FOR
+    assert fifth not in asked
+
+
+def test_a_late_answer_brings_a_server_back(rng: random.Random) -> None:
+    """It is among the three of the next round."""
+    node = Publisher(rng, 4)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    for _ in range(3):
+        assert node.step() == node.ranked[:3]
+    assert node.step() == node.ranked[3:]
+    node.answer(*node.ranked)
+    assert node.step() == node.ranked[:3]
+    assert node.now < PASSED_OVER_FOR
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_with_fewer_than_three_all_are_used(rng: random.Random, servers: int) -> None:
+    """And when none of them answers, each round tries again."""
+    node = Publisher(rng, servers)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    assert node.step() == node.ranked
+    times = []
+    while node.now < 400:
+        if node.step():
+            times.append(node.now)
+    assert max(b - a for a, b in itertools.pairwise(times)) < 260
+
+
+def test_a_rendezvous_among_the_three_serves_itself(rng: random.Random) -> None:
+    """It publishes to two others, and keeps its own record; nothing goes to itself."""
+    node = Publisher(rng, 2)
+    node.servers.append(node.key)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    asked = node.step()
+    assert sorted(asked) == sorted(node.servers[:2])
+    assert node.book.get(node.key, now=0.0) is not None
+
+
+def test_a_rendezvous_far_down_does_not_serve_itself(rng: random.Random) -> None:
+    """With three others before it, others would not look for the record here."""
+    node = Publisher(rng, 20)
+    node.servers.append(node.key)
+    while node.key in node.ranked[:3]:
+        node.servers.insert(0, rng.randbytes(32))
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    node.step()
+    assert node.book.get(node.key, now=0.0) is None
+
+
+def test_without_any_other_a_node_is_its_own_rendezvous(rng: random.Random) -> None:
+    """Whether it has the role or not; the record is refreshed for ever."""
+    node = Publisher(rng, 0)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    for _ in range(10):
+        assert node.step() == []
+        assert node.book.get(node.key, now=node.now) is not None

@@ -1,0 +1,175 @@
+"""Build a network of topology/*.toml in namespaces, and run real nodes in it.
+
+    tools/lab run topology/three-sites.toml      everything, then all is removed
+    tools/lab up topology/three-sites.toml       leave it running …
+    tools/lab exec desk-a -- ping 192.168.2.2    … and look around in it
+    tools/lab exec site-a -- meshnode status
+    tools/lab down                               remove it
+
+The machine's own network is not touched. docs/topologies.md tells how to write a file.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from topology import checks, drawing, kept
+from topology.build import build, ignored
+from topology.description import Description
+from topology.hosts import Lab
+from topology.mesh import Mesh, environment
+from topology.narrator import Narrator
+from topology.parsing import load
+from topology.processes import LabError
+from topology.reading import DescriptionError
+
+
+def main() -> int:
+    """Do what the command line says; returns the exit status."""
+    arguments = _arguments()
+    commands: Mapping[str, Callable[[], int]] = {
+        "up": lambda: _up(arguments.file),
+        "run": lambda: _run(load(arguments.file)),
+        "down": lambda: _down(arguments.file),
+        "exec": lambda: _exec(arguments.file, arguments.node, arguments.command),
+        "list": _list,
+        "check": lambda: _check(arguments.files),
+        "draw": lambda: _draw(load(arguments.file), arguments.svg),
+    }
+    try:
+        return commands[arguments.verb]()
+    except (LabError, DescriptionError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted: everything made so far has been removed")
+        return 130
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools/lab",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=text, description=text)
+
+    up = verb("up", "Build the network, start all nodes, and leave them running.")
+    run = verb("run", "Build, play all steps, check what must hold, remove.")
+    down = verb("down", "Remove what `up` made of FILE, or all of it.")
+    inside = verb("exec", "Run a command in a node that is up.")
+    verb("list", "List what is up.")
+    check = verb("check", "Read files and say what is wrong with them.")
+    draw = verb("draw", "Print a picture of the network.")
+    for command in (up, run, draw):
+        command.add_argument("file", type=Path, metavar="FILE")
+    down.add_argument("file", type=Path, metavar="FILE", nargs="?")
+    check.add_argument("files", type=Path, metavar="FILE", nargs="+")
+    draw.add_argument("--svg", action="store_true", help="as an SVG document")
+    inside.add_argument("--file", type=Path, help="which network, if several are up")
+    inside.add_argument("node", metavar="NODE")
+    inside.add_argument("command", metavar="-- CMD", nargs="+")
+    return parser.parse_args()
+
+
+def _up(file: Path) -> int:
+    description = load(file)
+    narrator = Narrator()
+    lab = kept.begin(file, description)
+    with lab:
+        checks.start(_build(lab, description, narrator), narrator)
+        lab.keep()
+    print(
+        f"\nIt is up. Look around: tools/lab exec {description.nodes[0].name} -- bash"
+    )
+    print(f"Remove it: tools/lab down {file}")
+    return 0
+
+
+def _run(description: Description) -> int:
+    narrator = Narrator()
+    lab = Lab()
+    with lab:
+        mesh = _build(lab, description, narrator)
+        checks.start(mesh, narrator)
+        failed = checks.play(mesh, narrator)
+        with narrator.step("all nodes stop"):
+            mesh.stop_all()
+    with narrator.step("everything is removed, nothing is left"):
+        lab.assert_clean()
+    count = len(description.musts)
+    if failed:
+        print(f"\nFailed, after {narrator.elapsed:.1f} s:")
+        print("\n".join(f"  {failure}" for failure in failed))
+        return 1
+    print(f"\nAll {count} that must hold did hold, in {narrator.elapsed:.1f} s.")
+    return 0
+
+
+def _build(lab: Lab, description: Description, narrator: Narrator) -> Mesh:
+    if said := ignored(description):
+        print(f" ! {said}")
+    hosts, lans = len(description.nodes), len(description.lans)
+    with narrator.step(f"in namespaces: hosts {hosts}, LANs {lans}"):
+        return Mesh(build(lab, description))
+
+
+def _down(file: Path | None) -> int:
+    found = kept.everything() if file is None else kept.find(file)
+    if file is not None and not found:
+        raise LabError(f"{file} is not up: tools/lab list")
+    for lab in found:
+        lab.remove()
+        print(f"removed: {lab.file}")
+    return 0
+
+
+def _exec(file: Path | None, node: str, command: list[str]) -> int:
+    up = kept.everything() if file is None else kept.find(file)
+    found = [lab for lab in up if node in lab.nodes]
+    if not found:
+        raise LabError(f"no node {node!r} is up: tools/lab list")
+    if len(found) > 1:
+        files = ", ".join(str(lab.file) for lab in found)
+        raise LabError(f"{node!r} is up more than once: give --file, one of {files}")
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    variables = {**os.environ, **environment(found[0].directory, node), "PATH": path}
+    words = ["ip", "netns", "exec", found[0].namespace(node), *command]
+    os.execvpe(words[0], words, variables)
+
+
+def _list() -> int:
+    for lab in kept.everything():
+        print(f"{lab.file}: {', '.join(lab.nodes)}")
+    return 0
+
+
+def _check(files: list[Path]) -> int:
+    status = 0
+    for file in files:
+        try:
+            description = load(file)
+        except DescriptionError as error:
+            print(error, file=sys.stderr)
+            status = 1
+            continue
+        counts = (
+            f"nodes {len(description.nodes)}, LANs {len(description.lans)}, "
+            f"steps {len(description.steps)}, musts {len(description.musts)}"
+        )
+        print(f"{file}: good: {counts}")
+    return status
+
+
+def _draw(description: Description, svg: bool) -> int:
+    print(drawing.as_svg(description) if svg else drawing.as_text(description))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
