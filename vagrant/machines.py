@@ -16,10 +16,10 @@ from topology.hosts import COMMAND_TIMEOUT, Host
 from topology.processes import LabError
 from vagrant.hypervisor import Hypervisor
 
-SLOWNESS = 4.0
-"""Emulation: a command may take so many times as long as in a namespace."""
+SLOWNESS = 8.0
+"""Emulation: things may take so many times as long as in a namespace."""
 
-UP_TIMEOUT = 300.0
+UP_TIMEOUT = 600.0
 """Seconds for bringing one machine up."""
 
 _HERE = Path(__file__).parent

@@ -1,15 +1,15 @@
 """The mesh of a description, played in virtual machines as it is in namespaces."""
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from topology.build import Underlay
-from topology.description import Description
+from topology.description import Action, Description, Step
 from topology.hosts import Host, Lab, Port, wait_until
 from topology.mesh import COMMAND_TIMEOUT, Mesh
 from vagrant.hypervisor import Hypervisor
 from vagrant.kernel import meshnode_processes
-from vagrant.machines import Machine, Machines
+from vagrant.machines import SLOWNESS, Machine, Machines
 from vagrant.plan import card_address
 
 
@@ -75,7 +75,25 @@ def cables(
         for lan in description.lans
         for member in lan.members
     }
-    return Cables(description, lab, hosts, {}, ports)
+    return Cables(slowed(description), lab, hosts, {}, ports)
+
+
+def slowed(description: Description) -> Description:
+    """Return a description that gives everything the time that emulation takes."""
+    return replace(
+        description,
+        steps=tuple(_slower(step) for step in description.steps),
+        musts=tuple(
+            replace(must, seconds=must.seconds * SLOWNESS) for must in description.musts
+        ),
+    )
+
+
+def _slower(step: Step) -> Step:
+    # A wait is as long as the file says: the time is what it is for.
+    if step.action is Action.WAIT:
+        return step
+    return replace(step, seconds=step.seconds * SLOWNESS)
 
 
 class MachineMesh(Mesh):

@@ -217,7 +217,7 @@ class _Reader:
         if self._section != "[peer]":
             return
         if "public_key" not in self._peer:
-            raise ConfigError("the peer before it has no PublicKey")
+            raise ConfigError("the peer that ends here has no PublicKey")
         allowed = tuple(dict.fromkeys(self._allowed))
         peer = WgPeer(allowed_ips=allowed, **self._peer)  # type: ignore[arg-type]
         if any(peer.public_key == known.public_key for known in self._peers):

@@ -119,6 +119,7 @@ class MeshControl:
             socket.socket(fileno=self._task.api_fd)
         )
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
             nursery.start_soon(self.shell.watch_addresses)

@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from meshnode.codec.message_bytes import decode_message
+from meshnode.crypto.keys import PublicKey
 from meshnode.errors import BadPacket, CodecError, HostError
 from meshnode.host.addresses import AddressWatch, local_addresses
 from meshnode.host.clock import BootTimer, boottime
@@ -28,6 +29,7 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.pings import Answer
 from meshnode.mesh.ports import DropInvite, KeepInvite, KeepIssued, StateChange
 from meshnode.node.driver import Driver
+from meshnode.node.peer_tasks import PeerTasks
 from meshnode.types import Datagram, Endpoint, Path
 from meshnode.wireguard import events
 from meshnode.wireguard.config import DeviceChange
@@ -84,6 +86,7 @@ class MeshShell:
         self._plan_waits = trio.Event()
         self._watchers: dict[int, Watcher] = {}
         self._watcher_number = 0
+        self._peers = PeerTasks(self._handle_frame)
         self._answers: dict[int, Callable[[Answer], None]] = {}
         self._port = 0
 
@@ -94,12 +97,7 @@ class MeshShell:
         now, wall, node = boottime(), time.time(), self.node
         match event:
             case events.ControlFrame(_, public_key, frame):
-                try:
-                    message = decode_message(frame)
-                except CodecError as error:
-                    _log.debug("a control frame of %s: %s", public_key, error)
-                    return
-                node.receive_message(public_key.raw, message, now=now, wall=wall)
+                self._peers.put(public_key.raw, frame)
             case events.EndpointWanted(_, public_key):
                 node.endpoint_wanted(public_key.raw, now=now, wall=wall)
             case events.HandshakeBegun(_, public_key, _):
@@ -111,6 +109,16 @@ class MeshShell:
                 node.handshake_given_up(public_key.raw, now=now, wall=wall)
             case events.PeerTrafficResumed(_, public_key):
                 node.traffic_resumed(public_key.raw, now=now, wall=wall)
+
+    def _handle_frame(self, key: bytes, frame: bytes) -> None:
+        """Take a control frame, in the task of its peer."""
+        try:
+            message = decode_message(frame)
+        except CodecError as error:
+            _log.debug("a control frame of %s: %s", PublicKey(key), error)
+            return
+        self.node.receive_message(key, message, now=boottime(), wall=time.time())
+        self.drain()
 
     def receive_introduction(self, data: bytes, path: Path) -> None:
         """Take a type 7 datagram."""
@@ -166,6 +174,10 @@ class MeshShell:
         self._store.close()
 
     # --- tasks ---
+
+    async def serve_peers(self) -> None:
+        """Keep a task tree for each active peer."""
+        await self._peers.run()
 
     async def pump_deadlines(self) -> None:
         """Call the node when something is due."""
