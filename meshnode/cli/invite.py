@@ -1,29 +1,18 @@
 """`meshnode invite`: let somebody in."""
 
 import time
-from typing import Any
 
 import click
 
+from meshnode.cli.ask import ask
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_option
 from meshnode.cli.output import print_json, print_secret, to_json
 from meshnode.cli.spans import SPAN
 from meshnode.cli.tables import span, table
 from meshnode.manage import paths
-from meshnode.manage.networks import choose_network
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-
-
-def _call(
-    network: str | None, directories: paths.Directories, verb: str, **fields: Any
-) -> Any:
-    from meshnode.manage.api_client import call
-
-    return call(
-        directories, choose_network(network, directories.config), verb, **fields
-    )
 
 
 @click.group(
@@ -103,7 +92,7 @@ def invite(
     """
     if ctx.invoked_subcommand is not None:
         return
-    result = _call(
+    result = ask(
         network,
         directories,
         "invite create",
@@ -135,7 +124,7 @@ def list_invites(
     network: str | None, directories: paths.Directories, as_json: bool
 ) -> None:
     """List the invites this node has made; tokens are not kept."""
-    result = _call(network, directories, "invite list")
+    result = ask(network, directories, "invite list")
     if as_json:
         print_json(result)
         return
@@ -163,4 +152,4 @@ def revoke_invite(
     key: str, network: str | None, directories: paths.Directories
 ) -> None:
     """Let nobody in by the invite KEY any more; its beginning is enough."""
-    _call(network, directories, "invite revoke", key=key)
+    ask(network, directories, "invite revoke", key=key)

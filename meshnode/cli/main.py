@@ -10,21 +10,50 @@ from meshnode.cli.lazy import LazyCommand, LazyGroup
 from meshnode.cli.run import run
 
 _COMMANDS = {
-    "network": LazyCommand("meshnode.cli.network", "network", "Found a network."),
+    "network": LazyCommand(
+        "meshnode.cli.network", "network", "Found a network, or list them."
+    ),
     "invite": LazyCommand("meshnode.cli.invite", "invite", "Let somebody in."),
     "join": LazyCommand("meshnode.cli.join", "join", "Join a network."),
     "up": LazyCommand("meshnode.cli.up", "up", "Start a node."),
     "down": LazyCommand("meshnode.cli.up", "down", "Stop a node."),
-    "restart": LazyCommand("meshnode.cli.up", "restart", "Stop and start a node."),
+    "restart": LazyCommand("meshnode.cli.up", "restart", "Stop a node and start it."),
     "reload": LazyCommand(
         "meshnode.cli.up", "reload", "Let a node read its configuration again."
     ),
     "status": LazyCommand("meshnode.cli.show", "status", "Show how a node is."),
     "peers": LazyCommand("meshnode.cli.show", "peers", "List the members."),
-    "routes": LazyCommand("meshnode.cli.show", "routes", "List the routes."),
-    "ping": LazyCommand("meshnode.cli.ping", "ping", "Ask a member if it is there."),
+    "routes": LazyCommand(
+        "meshnode.cli.show", "routes", "List the prefixes behind members."
+    ),
+    "ping": LazyCommand(
+        "meshnode.cli.ping", "ping", "Ask a member through the tunnel."
+    ),
     "wait": LazyCommand("meshnode.cli.wait", "wait", "Wait until something is so."),
     "watch": LazyCommand("meshnode.cli.wait", "watch", "Print what happens."),
+    "trace": LazyCommand(
+        "meshnode.cli.trace", "trace", "Tell what becomes of a packet."
+    ),
+    "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
+    "cert": LazyCommand(
+        "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
+    ),
+    "issuer": LazyCommand(
+        "meshnode.cli.issuer", "issuer", "Let other nodes issue certificates."
+    ),
+    "policy": LazyCommand("meshnode.cli.policy", "policy", "Say who may talk to whom."),
+    "peer": LazyCommand(
+        "meshnode.cli.peer", "peer", "Let in devices that run no meshnode."
+    ),
+    "import": LazyCommand(
+        "meshnode.cli.import_wg", "import_wg", "Take over peers of a wg-quick file."
+    ),
+    "metrics": LazyCommand(
+        "meshnode.cli.metrics", "metrics", "Print the metrics for Prometheus."
+    ),
+    "service": LazyCommand(
+        "meshnode.cli.service", "service", "Print the unit for systemd."
+    ),
     "wg": LazyCommand("meshnode.cli.wg", "wg", "Run one WireGuard interface."),
     "key": LazyCommand("meshnode.cli.key", "key", "Make and keep keys."),
     "genkey": LazyCommand(

@@ -5,21 +5,15 @@ from typing import Any
 
 import click
 
+from meshnode.cli.ask import ask
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_argument
 from meshnode.cli.output import print_json
 from meshnode.cli.tables import size, span, table
 from meshnode.manage import paths
-from meshnode.manage.networks import choose_network
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 _NOT_WELL = 1
-
-
-def _ask(verb: str, network: str | None, directories: paths.Directories) -> Any:
-    from meshnode.manage.api_client import call
-
-    return call(directories, choose_network(network, directories.config), verb)
 
 
 @click.command(
@@ -42,7 +36,7 @@ def status(
     as_json: bool,
 ) -> int:
     """Show how the node of NET is."""
-    result = _ask("status", network, directories)
+    result = ask(network, directories, "status")
     if check is not None:
         return _NOT_WELL if check == "ready" and result["health"] else 0
     if as_json:
@@ -61,7 +55,8 @@ def status(
         "roles": ", ".join(result["roles"]) or "none",
         "members": f"{result['members']} known, {result['sessions']} with a session",
         "policy": f"version {result['policy']}" if result["policy"] else "open",
-        "traffic": f"{size(result['receivedBytes'])} in, {size(result['sentBytes'])} out",
+        "traffic": f"{size(result['receivedBytes'])} in, "
+        f"{size(result['sentBytes'])} out",
     }
     width = max(map(len, lines))
     for label, text in lines.items():
@@ -90,7 +85,7 @@ def peers(
     network: str | None, active: bool, directories: paths.Directories, as_json: bool
 ) -> None:
     """List the members of NET, and how we reach each."""
-    result = _ask("peers", network, directories)
+    result = ask(network, directories, "peers")
     found = [one for one in result["peers"] if one["hasSession"] or not active]
     if as_json:
         print_json({**result, "peers": found})
@@ -132,7 +127,7 @@ def _state(peer: dict[str, Any]) -> str:
 @json_option
 def routes(network: str | None, directories: paths.Directories, as_json: bool) -> None:
     """List the prefixes behind members: who owns them, and which way is taken."""
-    result = _ask("routes", network, directories)
+    result = ask(network, directories, "routes")
     if as_json:
         print_json(result)
         return

@@ -85,12 +85,14 @@ def wg(
     name = paths.check_interface_name(interface)
     # Sockets, netlink and the rest take long to import; --help does without.
     from meshnode.node import supervisor
+    from meshnode.node.launch import Settings
+    from meshnode.node.resources import Opening
 
     return supervisor.run_interface(
         name,
         foreground=foreground,
-        settings=supervisor.Settings(engine, log_level, directories),
-        opening=supervisor.Opening(),
+        settings=Settings(engine, log_level, directories),
+        opening=Opening(),
     )
 
 

@@ -83,7 +83,7 @@ def parse_wg_config(text: str) -> WgConfig:
 
 def serialise_device(
     *,
-    private_key: str,
+    private_key: PrivateKey | None,
     addresses: tuple[str, ...],
     peer_key: str,
     endpoint: str,
@@ -92,12 +92,14 @@ def serialise_device(
 ) -> str:
     """Return the file of a device that reaches the network through one member.
 
-    *private_key* is in base64, or a line that tells where it is to be put;
-    *endpoint* is "" if nobody knows where the member is.
+    *private_key* is None if the device keeps it to itself; *endpoint* is "" if nobody
+    knows where the member is.
     """
     lines = [
         "[Interface]",
-        f"PrivateKey = {private_key}",
+        "# PrivateKey = (the device's own)"
+        if private_key is None
+        else f"PrivateKey = {private_key.to_base64()}",
         f"Address = {', '.join(addresses)}",
         "",
         "[Peer]",

@@ -59,7 +59,7 @@ def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
 
 
 def describe_peers(
-    node: MeshNode, wireguard: dict[bytes, PeerStatus], *, now: float
+    node: MeshNode, wireguard: dict[bytes, PeerStatus]
 ) -> list[dict[str, Any]]:
     """Return the members but ourselves; *wireguard* has the tunnels' side by key."""
     silent = frozenset(node.neighbours.silent)

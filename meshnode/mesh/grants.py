@@ -95,6 +95,9 @@ def require_sound_certificate(
     """Check what holds for a certificate whoever signed it; *ula* is the network's."""
     if certificate.not_before >= certificate.not_after:
         raise RecordRefused(Refusal.BAD_VALIDITY)
+    if ANY_GROUP in certificate.groups:
+        # It stands for all groups in a grant; nobody is a member of it.
+        raise RecordRefused(Refusal.GROUP_NOT_GRANTED)
     _require_keys(certificate)
     _require_host_address(certificate.ipv4, charter.cidr)
     for subnet in certificate.subnets:

@@ -46,8 +46,6 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, ConfigError, DropReason
 from meshnode.hostplan import HostPlan
-from meshnode.mesh.clock import WallMark
-from meshnode.mesh.directory import Directory
 from meshnode.mesh.events import (
     HealthChanged,
     MemberChanged,
@@ -58,27 +56,18 @@ from meshnode.mesh.events import (
     PolicyChanged,
     RoutesChanged,
 )
-from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.introduction import (
     JoinerIntroduction,
     MemberIntroduction,
     open_introduction,
 )
-from meshnode.mesh.membership import MemberChange, Membership, Standing
-from meshnode.mesh.neighbours import Neighbours
-from meshnode.mesh.office import Office
-from meshnode.mesh.outbox import Outbox
-from meshnode.mesh.own_record import OwnRecord
-from meshnode.mesh.pings import Pings
+from meshnode.mesh.membership import MemberChange, Standing
+from meshnode.mesh.parts import NodeParts
 from meshnode.mesh.ports import StoredState, TunnelPeer, Tunnels
-from meshnode.mesh.reach import Reach
-from meshnode.mesh.record_set import Merge, RecordSet
+from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
-from meshnode.mesh.renewal import Renewal
-from meshnode.mesh.roads import Roads, RoadSettings
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
-from meshnode.mesh.sync import News, Sync
-from meshnode.mesh.trust import Trust, ula_prefix
+from meshnode.mesh.sync import News
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
 
@@ -89,8 +78,8 @@ MAX_CONTACTS: Final = 16
 MAX_CONFLICTS: Final = 8
 
 
-class MeshNode:
-    """Everything of one node in one network; see the module for how it is driven.
+class MeshNode(NodeParts):
+    """The parts of a node and the flow between them; see the module for its use.
 
     Args:
         identity: who we are.
@@ -117,77 +106,13 @@ class MeshNode:
         now: float,
         wall: float,
     ) -> None:
-        self.identity = identity
-        self.key = identity.private_key.public_key().raw
-        self.outbox = Outbox()
-        self.trust = Trust(identity.network_id)
-        self.records = RecordSet()
-        self.membership = Membership(self.records)
+        super().__init__(
+            identity, settings, stored, tunnels=tunnels, entropy=entropy, now=now
+        )
         self.health: dict[str, str] = {}
-        self._tunnels = tunnels
         self._stored = stored
-        self._clock = WallMark(stored.wall_mark, self.outbox, now=now)
-        self._wall = self._clock.believe(wall, now=now)
-        self._load_charters(stored)
-        self.directory = Directory(
-            self.membership,
-            self.records,
-            self.trust,
-            issuing_key=b""
-            if identity.issuing is None
-            else identity.issuing.key.public,
-        )
-        charter = self.trust.charter
-        overlay = (charter.cidr, ula_prefix(identity.network_id))
-        self.office = self._open_office(stored, entropy)
-        self.neighbours = Neighbours(self.key, entropy)
-        self.sync = Sync(
-            self.key,
-            trust=self.trust,
-            records=self.records,
-            neighbours=self.neighbours,
-            tunnels=tunnels,
-            outbox=self.outbox,
-            clock=self._clock,
-            entropy=entropy,
-        )
-        self.own = OwnRecord(
-            identity, trust=self.trust, stored=stored, outbox=self.outbox
-        )
-        self.reach = Reach(
-            key=self.key,
-            signing_key=identity.signing_key,
-            trust=self.trust,
-            directory=self.directory,
-            overlay=overlay,
-            tunnels=tunnels,
-            outbox=self.outbox,
-            neighbours=lambda: (*self.neighbours.chosen, *self._contacts),
-            entropy=entropy,
-            stored=stored,
-        )
-        self.renewal = Renewal(
-            key=self.key,
-            trust=self.trust,
-            tunnels=tunnels,
-            issuer_keys=lambda: self.directory.keys_with_role(Role.ISSUER),
-            outbox=self.outbox,
-            entropy=entropy,
-            issuing=None if self.office is None else self.office.issuing,
-        )
-        self.owners = OwnerHealth(tunnels, entropy)
-        self.roads = Roads(
-            key=self.key,
-            network=charter.name,
-            overlay=overlay,
-            membership=self.membership,
-            tunnels=tunnels,
-            health=self.owners,
-            settings=_road_settings(settings),
-        )
-        self.pings = Pings(tunnels, entropy)
         self._settings = settings
-        self._contacts: dict[bytes, None] = {}
+        self._wall = self.clock.believe(wall, now=now)
         self._sessions: set[bytes] = set()
         self._are_routes_stale = True
         self._is_plan_stale = True
@@ -207,7 +132,7 @@ class MeshNode:
         """Follow another configuration; equal ones change nothing."""
         believed = self._believe(wall, now)
         self._settings = settings
-        self.roads.settings = _road_settings(settings)
+        self.roads.settings = settings
         self._are_routes_stale = self._is_plan_stale = True
         self._announce(now, believed)
         self._end_step(now)
@@ -228,30 +153,30 @@ class MeshNode:
         One whose record is not known yet is a peer without addresses until it is.
         """
         known = dict(list(contacts.items())[:MAX_CONTACTS])
-        for key in self._contacts:
+        for key in self.contacts:
             if key not in known:
                 self.reach.dialler.set_static(key, (), now=now)
         for key, endpoints in known.items():
             if key == self.key:
                 continue
-            if key not in self._contacts and self.membership.by_key(key) is None:
-                self._tunnels.set_peer(TunnelPeer(key), now=now)
+            if key not in self.contacts and self.membership.by_key(key) is None:
+                self.tunnels.set_peer(TunnelPeer(key), now=now)
             self.reach.dialler.set_static(key, endpoints, now=now)
             if self.membership.by_key(key) is None:
                 # It may be the only one we know: greet it, and repair from there.
                 hello = Hello(bytes(8), 0, 0, 0, wants_answer=True)
-                self._tunnels.send(key, hello, now=now)
-        self._contacts = dict.fromkeys(key for key in known if key != self.key)
+                self.tunnels.send(key, hello, now=now)
+        self.contacts = dict.fromkeys(key for key in known if key != self.key)
         self._end_step(now)
 
     def peer_keys(self) -> list[bytes]:
         """Return the keys of all who are peers of the tunnels by our will."""
         members = [m.key for m in self.membership if m.key != self.key]
-        return [*members, *self._contacts]
+        return [*members, *self.contacts]
 
     def has_session(self, key: bytes) -> bool:
         """Whether a session with the peer is usable now."""
-        return self._tunnels.has_session(key)
+        return self.tunnels.has_session(key)
 
     # --- inputs ---
 
@@ -391,7 +316,7 @@ class MeshNode:
     def offer_certificate(self, key: bytes, papers: JoinReply, *, now: float) -> None:
         """Send a member a certificate that it did not ask for; it takes a later one."""
         renewed = Renewed(papers.certificate, papers.issuer)
-        self._tunnels.send(key, renewed, now=now)
+        self.tunnels.send(key, renewed, now=now)
 
     def renew_now(self, *, now: float, wall: float) -> None:
         """Ask the issuers for a later certificate, whatever is left of ours."""
@@ -409,32 +334,11 @@ class MeshNode:
     # --- the steps ---
 
     def _believe(self, wall: float, now: float) -> float:
-        self._wall = self._clock.believe(wall, now=now)
+        self._wall = self.clock.believe(wall, now=now)
         return self._wall
 
-    def _load_charters(self, stored: StoredState) -> None:
-        try:
-            for envelope in (*self.identity.charters, *stored.charters):
-                self.trust.add_charter(envelope)
-        except RecordRefused as refusal:
-            raise ConfigError(f"the network's charter is no good: {refusal}") from None
-
-    def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
-        if self.identity.issuing is None:
-            return None
-        return Office(
-            self.identity.issuing,
-            trust=self.trust,
-            directory=self.directory,
-            private_key=self.identity.private_key,
-            tunnels=self._tunnels,
-            outbox=self.outbox,
-            entropy=entropy,
-            stored=stored,
-        )
-
     def _may_say(self, key: bytes, message: Message) -> bool:
-        if self.membership.by_key(key) is not None or key in self._contacts:
+        if self.membership.by_key(key) is not None or key in self.contacts:
             return True
         is_joiner = self.office is not None and self.office.is_admitted(key)
         return is_joiner and isinstance(message, _JOINER_MAY)
@@ -448,8 +352,8 @@ class MeshNode:
                 news = self.sync.receive(key, message, now=now, wall=believed)
                 self._follow(news, now, believed)
             case Ping(nonce):
-                pong = Pong(nonce, self._tunnels.path_of(key))
-                self._tunnels.send(key, pong, now=now)
+                pong = Pong(nonce, self.tunnels.path_of(key))
+                self.tunnels.send(key, pong, now=now)
             case Pong(nonce):
                 self.pings.receive(key, message, now=now)
                 self.reach.receive(key, message, now=now, wall=wall)
@@ -469,10 +373,10 @@ class MeshNode:
         if self.office is None:
             return
         answer = self.office.answer(key, request, now=now, wall=wall)
-        self._tunnels.send(key, answer, now=now)
+        self.tunnels.send(key, answer, now=now)
         if isinstance(answer, JoinReply):
             # Whom to talk to first, once it is a member.
-            self._tunnels.send(key, Push((self.own.data,)), now=now)
+            self.tunnels.send(key, Push((self.own.data,)), now=now)
 
     def _renew(self, renewed: Renewed | None, now: float, believed: float) -> None:
         if renewed is None:
@@ -596,15 +500,3 @@ class MeshNode:
                 continue
             if self.own.raise_above(known.version, now=now):
                 self._announce(now, self._wall)
-
-
-def _road_settings(settings: NodeSettings) -> RoadSettings:
-    return RoadSettings(
-        interface=settings.interface,
-        table=settings.table,
-        fwmark=settings.fwmark,
-        mtu=settings.mtu,
-        accept=settings.accept,
-        routes=settings.routes,
-        announced=settings.announced,
-    )

@@ -8,11 +8,10 @@ touched below.
 """
 
 import ipaddress
-from dataclasses import dataclass
 
-from meshnode.codec.records import Policy, Role, Route
+from meshnode.codec.records import Policy, Role
 from meshnode.errors import ConfigError
-from meshnode.hostplan import Announced, HostPlan
+from meshnode.hostplan import HostPlan
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership
 from meshnode.mesh.policy import (
@@ -23,27 +22,13 @@ from meshnode.mesh.policy import (
 )
 from meshnode.mesh.policy_text import OPEN, AccessPolicy, parse_policy
 from meshnode.mesh.ports import TunnelPeer, Tunnels
+from meshnode.mesh.prefixes import contains
 from meshnode.mesh.routes import MemberRoutes, RoutingTable, build_table
+from meshnode.mesh.settings import NodeSettings
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.types import Prefix
 
 _EMPTY = RoutingTable({}, (), (), (), ())
-
-
-@dataclass(frozen=True, slots=True)
-class RoadSettings:
-    """What the administrator of this host decided about routes.
-
-    `routes` are announced to the mesh, `announced` says how each is carried out here.
-    """
-
-    interface: str
-    table: int
-    fwmark: int
-    mtu: int
-    accept: tuple[Prefix, ...] = ()
-    routes: tuple[Route, ...] = ()
-    announced: tuple[Announced, ...] = ()
 
 
 class Roads:
@@ -68,7 +53,7 @@ class Roads:
         membership: Membership,
         tunnels: Tunnels,
         health: OwnerHealth,
-        settings: RoadSettings,
+        settings: NodeSettings,
     ) -> None:
         self.settings = settings
         self.routing = _EMPTY
@@ -147,14 +132,22 @@ class Roads:
                 f"{ipaddress.IPv4Address(v4.network)}/{self.overlay[0].length}",
                 f"{ipaddress.IPv6Address(v6.network)}/{self.overlay[1].length}",
             ),
-            routes=self.routing.accepted,
+            routes=tuple(dict.fromkeys((*self.routing.accepted, *self._imported()))),
             announced=self.settings.announced,
-            forwards=bool(self.settings.announced or behind),
+            forwards=bool(self.settings.announced or behind or self.settings.imported),
             filter=compile_filter(
                 self.policy,
                 self.directory(),
                 (v4, v6, *behind, *[one.prefix for one in self.settings.announced]),
             ),
+        )
+
+    def _imported(self) -> tuple[Prefix, ...]:
+        """Return what leads to imported peers and is not inside the overlay."""
+        return tuple(
+            prefix
+            for prefix in self.settings.imported
+            if not any(contains(ours, prefix) for ours in self.overlay)
         )
 
     def _behind_us(self) -> tuple[Prefix, ...]:

@@ -41,7 +41,8 @@ class NodeSettings:
     `routes` are announced to the mesh, `announced` says how each is carried out here;
     `accept` are the prefixes inside which others' routes are used. `advertised` are
     endpoints others reach us by, beside the host's own addresses; `listen_port` is
-    the real UDP port.
+    the real UDP port. `imported` are the prefixes of WireGuard peers that were
+    configured by hand.
     """
 
     interface: str
@@ -53,3 +54,4 @@ class NodeSettings:
     routes: tuple[Route, ...] = ()
     announced: tuple[Announced, ...] = ()
     advertised: tuple[Endpoint, ...] = ()
+    imported: tuple[Prefix, ...] = ()

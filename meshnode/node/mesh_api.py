@@ -13,9 +13,9 @@ from typing import Any, Final
 import trio
 
 from meshnode.errors import MeshnodeError
-from meshnode.host.clock import boottime
 from meshnode.manage.api_protocol import Request
 from meshnode.manage.api_server import EventStream
+from meshnode.manage.metrics import node_metrics
 from meshnode.manage.toml_reader import Table, text
 from meshnode.mesh.describe import (
     describe_event,
@@ -70,6 +70,7 @@ class MeshApi:
             "routes": self._routes,
             "ping": self._ping,
             "watch": self._watch,
+            "metrics": self._metrics,
             "reload": self._read_again,
             "stop": self._stop,
             **admin.verbs(),
@@ -110,8 +111,12 @@ class MeshApi:
 
     async def _peers(self, args: Table) -> Answered:
         args.finish()
+        return {"peers": self.peers()}
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return everything `meshnode peers` shows."""
         wireguard = {peer.public_key.raw: peer for peer in self._device().peers}
-        return {"peers": describe_peers(self._shell.node, wireguard, now=boottime())}
+        return describe_peers(self._shell.node, wireguard)
 
     async def _routes(self, args: Table) -> Answered:
         args.finish()
@@ -144,6 +149,10 @@ class MeshApi:
             "seconds": answer.seconds,
             "endpoint": None if answer.endpoint is None else str(answer.endpoint),
         }
+
+    async def _metrics(self, args: Table) -> Answered:
+        args.finish()
+        return {"text": node_metrics(self.status(), self.peers())}
 
     async def _watch(self, args: Table) -> Answered:
         args.finish()

@@ -10,11 +10,14 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from meshnode.codec.records import Role, Route
+from meshnode.crypto.keys import PresharedKey
+from meshnode.errors import ConfigError
 from meshnode.host.clock import boottime
 from meshnode.host.journal import Journal
 from meshnode.hostplan import Announced
@@ -22,6 +25,8 @@ from meshnode.manage.api_server import serve_api
 from meshnode.manage.config_values import HostPort, NetworkConfig
 from meshnode.manage.contacts import load_contacts
 from meshnode.manage.identity import Identity, load_identity
+from meshnode.manage.metrics import node_metrics
+from meshnode.manage.metrics_server import serve_metrics
 from meshnode.manage.network_config import load_config
 from meshnode.manage.paths import Directories
 from meshnode.manage.state import StateStore
@@ -37,6 +42,7 @@ from meshnode.node.network import fwmark_of, table_of
 from meshnode.node.shared import drop_counts
 from meshnode.node.tasks import ControlTask
 from meshnode.types import Endpoint, Prefix
+from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.engine import Engine
 
 _RESOLVE_AGAIN: Final = 30.0
@@ -93,6 +99,7 @@ class MeshControl:
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
         self.shell.start(driver)
+        self._tell_wireguard()
         self._tell_contacts()
 
     def close(self) -> None:
@@ -125,6 +132,20 @@ class MeshControl:
             nursery.start_soon(self.shell.watch_addresses)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
+            if config.metrics is not None:
+                nursery.start_soon(self._serve_metrics, config.metrics, api)
+
+    async def _serve_metrics(self, place: HostPort, api: MeshApi) -> None:
+        try:
+            await serve_metrics(
+                place.host,
+                place.port,
+                metrics=lambda: node_metrics(api.status(), api.peers()),
+                complaints=lambda: list(self.shell.node.health.values()),
+            )
+        except OSError as error:
+            text = f"metrics cannot be served at {place}: {error.strerror}"
+            self.shell.complain("metrics", text)
 
     # --- configuration ---
 
@@ -138,6 +159,7 @@ class MeshControl:
         node.configure(self._settings(config), now=now, wall=wall)
         self.shell.follow_addresses()
         self._tell_contacts()
+        self._tell_wireguard()
         self.shell.drain()
         return [
             name
@@ -162,7 +184,26 @@ class MeshControl:
                 for one in config.announced
             ),
             advertised=tuple(advertised),
+            imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
         )
+
+    def _tell_wireguard(self) -> None:
+        """Give the engine the peers that were configured by hand."""
+        changes = []
+        for peer in self._config.wireguard:
+            endpoints = self._endpoints(peer.endpoint) if peer.endpoint else ()
+            changes.append(
+                PeerChange(
+                    peer.public_key,
+                    preshared_key=_preshared_key(peer.preshared_key_file),
+                    endpoint=endpoints[0] if endpoints else None,
+                    persistent_keepalive=peer.keepalive,
+                    is_sought=False,
+                    replace_allowed_ips=True,
+                    allowed_ips=[(True, prefix) for prefix in peer.allowed_ips],
+                )
+            )
+        self.shell.set_wireguard_peers(changes)
 
     def _places(self) -> tuple[str, ...]:
         """Return where others reach us, the configured names first."""
@@ -189,7 +230,8 @@ class MeshControl:
 
     def _all_places(self, config: NetworkConfig) -> list[HostPort]:
         contacts = [place for contact in self._contacts for place in contact.places]
-        return [*config.advertise, *config.bootstrap, *contacts]
+        peers = [peer.endpoint for peer in config.wireguard if peer.endpoint]
+        return [*config.advertise, *config.bootstrap, *contacts, *peers]
 
     def _resolve_numeric(self, config: NetworkConfig) -> None:
         self._contacts = load_contacts(self._directories.state_dir(self._network))
@@ -222,6 +264,7 @@ class MeshControl:
                     node.configure(self._settings(self._config), now=now, wall=wall)
                     self.shell.follow_addresses()
                     self._tell_contacts()
+                    self._tell_wireguard()
                     self.shell.drain()
                 await trio.sleep(_RESOLVE_AGAIN)
             else:
@@ -242,6 +285,15 @@ async def _look_up(place: HostPort) -> tuple[Endpoint, ...]:
             for *_, address in answers
         )
     )
+
+
+def _preshared_key(file: Path | None) -> PresharedKey:
+    if file is None:
+        return PresharedKey.none()
+    try:
+        return PresharedKey.from_base64(file.read_text("ascii").strip())
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{file}: no preshared key: {error}") from None
 
 
 def _port_of(descriptor: int) -> int:

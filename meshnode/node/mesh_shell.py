@@ -8,14 +8,14 @@ host. Only the last takes time, and is done in a thread, one plan after the othe
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
 
 from meshnode.codec.message_bytes import decode_message
 from meshnode.crypto.keys import PublicKey
-from meshnode.errors import BadPacket, CodecError, HostError
+from meshnode.errors import BadPacket, CodecError, ConfigError, HostError
 from meshnode.host.addresses import AddressWatch, local_addresses
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.host.journal import Journal
@@ -32,7 +32,7 @@ from meshnode.node.driver import Driver
 from meshnode.node.peer_tasks import PeerTasks
 from meshnode.types import Datagram, Endpoint, Path
 from meshnode.wireguard import events
-from meshnode.wireguard.config import DeviceChange
+from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
 
 _LEDGER: Final = (KeepIssued, KeepInvite, DropInvite)
@@ -89,6 +89,7 @@ class MeshShell:
         self._peers = PeerTasks(self._handle_frame)
         self._answers: dict[int, Callable[[Answer], None]] = {}
         self._port = 0
+        self._wireguard_peers: list[PublicKey] = []
 
     # --- the driver's callbacks ---
 
@@ -164,7 +165,8 @@ class MeshShell:
             )
         )
         self.node.start(now=now, wall=wall)
-        self._tunnels.adopt(self.node.peer_keys(), now=now)
+        ours = [key.raw for key in self._wireguard_peers]
+        self._tunnels.adopt([*self.node.peer_keys(), *ours], now=now)
         self.follow_addresses()
         driver.drain()
 
@@ -222,6 +224,25 @@ class MeshShell:
 
     # --- for the API ---
 
+    def set_wireguard_peers(self, peers: Iterable[PeerChange]) -> None:
+        """Let exactly these be the peers that were configured by hand.
+
+        Raises:
+            ConfigError: if one of them is a member of the mesh.
+        """
+        changes = {change.public_key: change for change in peers}
+        for key in changes:
+            if self.node.membership.by_key(key.raw) is not None:
+                raise ConfigError(f"the WireGuard peer {key} is a member of the mesh")
+        gone = [
+            PeerChange(key, remove=True)
+            for key in self._wireguard_peers
+            if key not in changes
+        ]
+        self._wireguard_peers = list(changes)
+        if self._driver is not None and (gone or changes):
+            self._driver.configure(DeviceChange(peers=[*gone, *changes.values()]))
+
     def drain(self) -> None:
         """Carry out everything; every change from outside ends with it.
 
@@ -271,16 +292,17 @@ class MeshShell:
             )
         except HostError as error:
             _log.error("%s", error)
-            self._complain("host", str(error))
+            self.complain("host", str(error))
             return
         text = "; ".join(conflict.text for conflict in conflicts)
-        self._complain("host", text)
+        self.complain("host", text)
 
     def _underlay(self) -> frozenset[str]:
         peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]
         return frozenset(path.host for path in peers if path is not None)
 
-    def _complain(self, subject: str, text: str) -> None:
+    def complain(self, subject: str, text: str) -> None:
+        """Let *text* be what is wrong with *subject*; "" for nothing."""
         self.node.tell_health(subject, text, now=boottime())
         self.drain()
 

@@ -24,7 +24,6 @@ _MARK: Final = 0x6D6E
 """One for all networks: no outer packet of any shall take a route into another."""
 
 
-
 def table_of(network: str, config: NetworkConfig) -> int:
     """Return the routing table of *network*: configured, or drawn from its name."""
     if config.table is not None:

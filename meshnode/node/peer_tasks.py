@@ -88,9 +88,7 @@ class PeerTasks:
             self._inboxes.pop(key, None)
             inbox.close()
 
-    async def _serve(
-        self, key: bytes, inbox: trio.MemoryReceiveChannel[bytes]
-    ) -> None:
+    async def _serve(self, key: bytes, inbox: trio.MemoryReceiveChannel[bytes]) -> None:
         while True:
             with trio.move_on_after(QUIET) as quiet:
                 frame = await inbox.receive()

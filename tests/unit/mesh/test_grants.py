@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from meshnode.codec.records import Charter, Member, Role, Route
+from meshnode.codec.records import ANY_GROUP, Charter, Member, Role, Route
 from meshnode.mesh.grants import (
     contains,
     overlaps,
@@ -166,6 +166,7 @@ WHOLE_FD = Prefix.parse("fd00::/8")
     ("changes", "reason"),
     [
         ({"not_after": CERTIFICATE.not_before}, Refusal.BAD_VALIDITY),
+        ({"groups": ("staff", ANY_GROUP)}, Refusal.GROUP_NOT_GRANTED),
         ({"wireguard_key": bytes(32)}, Refusal.BAD_KEY),
         ({"signing_key": bytes(32)}, Refusal.BAD_KEY),
         ({"gateways": (wireguard_key(9),)}, Refusal.BAD_STOCK),
@@ -235,6 +236,7 @@ def test_an_unsound_stock_certificate_is_refused(
     [
         ({}, {}),
         ({"groups": ("guest", "staff")}, {}),
+        ({"groups": ("admin", "other")}, {"groups": (ANY_GROUP,)}),
         ({"groups": (), "subnets": ()}, {"groups": (), "subnets": ()}),
         ({"ipv4": bytes((10, 20, 9, 9))}, {"pools": prefixes("10.20.9.9/32")}),
         ({"subnets": prefixes("8.0.0.0/8")}, {"subnets": prefixes("0.0.0.0/0")}),
@@ -257,6 +259,11 @@ def test_what_was_granted_can_be_given(
         ({"groups": ("admin",)}, {}, Refusal.GROUP_NOT_GRANTED),
         ({"groups": ("staff", "admin")}, {}, Refusal.GROUP_NOT_GRANTED),
         ({}, {"groups": ()}, Refusal.GROUP_NOT_GRANTED),
+        (
+            {"groups": (ANY_GROUP,)},
+            {"groups": (ANY_GROUP, "staff")},
+            Refusal.GROUP_NOT_GRANTED,
+        ),
         ({"subnets": prefixes("172.16.0.0/16")}, {}, Refusal.SUBNET_NOT_GRANTED),
         ({"subnets": prefixes("192.168.0.0/15")}, {}, Refusal.SUBNET_NOT_GRANTED),
         ({}, {"subnets": ()}, Refusal.SUBNET_NOT_GRANTED),

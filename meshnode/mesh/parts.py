@@ -1,0 +1,142 @@
+"""The parts of a mesh node, made and connected with each other.
+
+What flows between them is `meshnode.mesh.node`'s to say.
+"""
+
+from meshnode.codec.records import Role
+from meshnode.errors import ConfigError
+from meshnode.mesh.clock import WallMark
+from meshnode.mesh.directory import Directory
+from meshnode.mesh.health import OwnerHealth
+from meshnode.mesh.membership import Membership
+from meshnode.mesh.neighbours import Neighbours
+from meshnode.mesh.office import Office
+from meshnode.mesh.outbox import Outbox
+from meshnode.mesh.own_record import OwnRecord
+from meshnode.mesh.pings import Pings
+from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.reach import Reach
+from meshnode.mesh.record_set import RecordSet
+from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.renewal import Renewal
+from meshnode.mesh.roads import Roads
+from meshnode.mesh.settings import NodeIdentity, NodeSettings
+from meshnode.mesh.sync import Sync
+from meshnode.mesh.trust import Trust, ula_prefix
+from meshnode.ports import Entropy
+
+
+class NodeParts:
+    """One of each part; `contacts` are the keys of whom to talk to first.
+
+    Args:
+        identity: who we are.
+        settings: what the administrator decided.
+        stored: what an earlier run kept.
+        tunnels: the sessions below.
+        entropy: random bytes.
+        now: boottime seconds.
+
+    Raises:
+        ConfigError: if the identity is not of this network, or what was kept of an
+            issuer is damaged.
+    """
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        settings: NodeSettings,
+        stored: StoredState,
+        *,
+        tunnels: Tunnels,
+        entropy: Entropy,
+        now: float,
+    ) -> None:
+        self.identity = identity
+        self.key = identity.private_key.public_key().raw
+        self.tunnels = tunnels
+        self.contacts: dict[bytes, None] = {}
+        self.outbox = Outbox()
+        self.clock = WallMark(stored.wall_mark, self.outbox, now=now)
+        self.trust = _open_trust(identity, stored)
+        self.records = RecordSet()
+        self.membership = Membership(self.records)
+        self.directory = Directory(
+            self.membership,
+            self.records,
+            self.trust,
+            issuing_key=identity.issuing.key.public if identity.issuing else b"",
+        )
+        self.office = self._open_office(stored, entropy)
+        self.own = OwnRecord(
+            identity, trust=self.trust, stored=stored, outbox=self.outbox
+        )
+        self.neighbours = Neighbours(self.key, entropy)
+        self.sync = Sync(
+            self.key,
+            trust=self.trust,
+            records=self.records,
+            neighbours=self.neighbours,
+            tunnels=tunnels,
+            outbox=self.outbox,
+            clock=self.clock,
+            entropy=entropy,
+        )
+        charter = self.trust.charter
+        overlay = (charter.cidr, ula_prefix(identity.network_id))
+        self.reach = Reach(
+            key=self.key,
+            signing_key=identity.signing_key,
+            trust=self.trust,
+            directory=self.directory,
+            overlay=overlay,
+            tunnels=tunnels,
+            outbox=self.outbox,
+            neighbours=lambda: (*self.neighbours.chosen, *self.contacts),
+            entropy=entropy,
+            stored=stored,
+        )
+        self.renewal = Renewal(
+            key=self.key,
+            trust=self.trust,
+            tunnels=tunnels,
+            issuer_keys=lambda: self.directory.keys_with_role(Role.ISSUER),
+            outbox=self.outbox,
+            entropy=entropy,
+            issuing=self.office.issuing if self.office else None,
+        )
+        self.owners = OwnerHealth(tunnels, entropy)
+        self.roads = Roads(
+            key=self.key,
+            network=charter.name,
+            overlay=overlay,
+            membership=self.membership,
+            tunnels=tunnels,
+            health=self.owners,
+            settings=settings,
+        )
+        self.pings = Pings(tunnels, entropy)
+
+    def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
+        if self.identity.issuing is None:
+            return None
+        return Office(
+            self.identity.issuing,
+            trust=self.trust,
+            directory=self.directory,
+            private_key=self.identity.private_key,
+            tunnels=self.tunnels,
+            outbox=self.outbox,
+            entropy=entropy,
+            stored=stored,
+        )
+
+
+def _open_trust(identity: NodeIdentity, stored: StoredState) -> Trust:
+    trust = Trust(identity.network_id)
+    try:
+        for envelope in (*identity.charters, *stored.charters):
+            trust.add_charter(envelope)
+    except RecordRefused as refusal:
+        raise ConfigError(f"the network's charter is no good: {refusal}") from None
+    return trust
