@@ -48,6 +48,7 @@ MAX_TOKEN_BYTES = 8192
     "--name",
     default=default_name,
     envvar="MESHNODE_NAME",
+    show_envvar=True,
     show_default="the host's name",
     help="This node's name.",
 )
@@ -56,6 +57,7 @@ MAX_TOKEN_BYTES = 8192
     type=click.IntRange(0, 65535),
     default=51820,
     envvar="MESHNODE_LISTEN_PORT",
+    show_envvar=True,
     show_default=True,
     help="UDP port, 0 for a random one.",
 )

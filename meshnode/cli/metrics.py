@@ -26,11 +26,7 @@ def metrics(network: str | None, directories: paths.Directories, as_json: bool) 
     With --json they are one string in an object. To have them served, set listen
     under [metrics] in the configuration.
     """
-    from meshnode.manage.metrics import node_metrics
-
-    status = ask(network, directories, "status")
-    peers = ask(network, directories, "peers")["peers"]
-    text = node_metrics(status, peers)
+    text = ask(network, directories, "metrics")["text"]
     if as_json:
         print_json({"text": text})
     else:

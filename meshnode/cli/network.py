@@ -1,21 +1,23 @@
-"""`meshnode network`: found a network, and list those of this host."""
+"""`meshnode network`: found a network, show it, and list those of this host."""
 
 import socket
 
 import click
 
+from meshnode.cli.authority import authority
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import (
     PassphraseSource,
     directory_options,
     json_option,
+    network_option,
     passphrase_options,
 )
 from meshnode.cli.output import print_json
 from meshnode.cli.tables import span, table
 from meshnode.errors import UsageError
 from meshnode.manage import paths
-from meshnode.manage.networks import known_networks
+from meshnode.manage.networks import choose_network, known_networks
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -25,9 +27,17 @@ def default_name() -> str:
     return socket.gethostname().partition(".")[0].lower()
 
 
-@click.group(context_settings=_SETTINGS)
+@click.group(
+    context_settings=_SETTINGS,
+    epilog=examples(
+        "meshnode network create home --cidr 10.77.0.0/16", "meshnode network show"
+    ),
+)
 def network() -> None:
-    """Found a network, and list those of this host."""
+    """Found a network, show it, and list those of this host."""
+
+
+network.add_command(authority)
 
 
 @network.command(
@@ -44,6 +54,7 @@ def network() -> None:
     "--cidr",
     required=True,
     envvar="MESHNODE_CIDR",
+    show_envvar=True,
     help="The network's IPv4 prefix; IPv6 addresses follow from its key.",
 )
 @click.option(
@@ -51,6 +62,7 @@ def network() -> None:
     "node_name",
     default=default_name,
     envvar="MESHNODE_NAME",
+    show_envvar=True,
     show_default="the host's name",
     help="This node's name.",
 )
@@ -59,6 +71,7 @@ def network() -> None:
     type=click.IntRange(0, 65535),
     default=51820,
     envvar="MESHNODE_LISTEN_PORT",
+    show_envvar=True,
     show_default=True,
     help="UDP port, 0 for a random one.",
 )
@@ -158,3 +171,32 @@ def list_networks(directories: paths.Directories, as_json: bool) -> None:
         return
     for line in table(("NETWORK", "STATE"), rows):
         click.echo(line)
+
+
+@network.command(
+    context_settings=_SETTINGS,
+    epilog=examples("meshnode network show") + f"\n\n{EXIT_CODES}",
+)
+@network_option
+@directory_options
+@json_option
+def show(network: str | None, directories: paths.Directories, as_json: bool) -> None:
+    """Show the network's charter: its id, addresses and authorities."""
+    from meshnode.node.authority import show_charter
+
+    name = choose_network(network, directories.config)
+    result = show_charter(name, directories)
+    result.pop("chain")
+    if as_json:
+        print_json(result)
+        return
+    lines = [
+        ("network", result["network"]),
+        ("network id", result["networkId"]),
+        ("addresses", result["cidr"]),
+        ("charter", f"version {result['version']}"),
+        *(("authority", one["key"]) for one in result["authorities"]),
+    ]
+    width = max(len(label) for label, _ in lines)
+    for label, text in lines:
+        click.echo(f"{label:{width}}  {text}")

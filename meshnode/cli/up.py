@@ -2,9 +2,11 @@
 
 import click
 
+from meshnode.cli.ask import say
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_argument
 from meshnode.cli.output import print_json
+from meshnode.errors import MeshnodeError
 from meshnode.manage import paths
 from meshnode.manage.networks import choose_network, known_networks
 
@@ -49,7 +51,15 @@ def up(network: str | None, foreground: bool, directories: paths.Directories) ->
         if is_up(name, directories):
             click.echo(f"{name} is up already", err=True)
             continue
-        code = start_network(name, directories, foreground=foreground) or code
+        say(f"starting {name}")
+        try:
+            code = start_network(name, directories, foreground=foreground) or code
+        except MeshnodeError as error:
+            if len(names) == 1:
+                raise
+            # The trouble of one network does not keep the others down.
+            click.echo(f"{name}: {error}", err=True)
+            code = error.exit_code
     return code
 
 
@@ -64,6 +74,7 @@ def down(network: str | None, directories: paths.Directories, as_json: bool) -> 
     from meshnode.node.network import stop_network
 
     name = choose_network(network, directories.config)
+    say(f"stopping {name}")
     was_up = stop_network(name, directories)
     if as_json:
         print_json({"network": name, "wasUp": was_up})
@@ -79,6 +90,7 @@ def restart(network: str | None, directories: paths.Directories) -> int:
     from meshnode.node.network import start_network, stop_network
 
     name = choose_network(network, directories.config)
+    say(f"restarting {name}")
     stop_network(name, directories)
     return start_network(name, directories, foreground=False)
 

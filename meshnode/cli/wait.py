@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from meshnode.cli.ask import say
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import (
     directory_options,
@@ -18,6 +19,7 @@ from meshnode.errors import UsageError
 from meshnode.manage import paths
 from meshnode.manage.networks import choose_network
 
+_UNKNOWN = 3
 _TIMED_OUT = 4
 _POLL = 0.2
 
@@ -60,6 +62,7 @@ def wait(
     if (peer is None) != (what == "ip"):
         raise UsageError("give a PEER with --for peer and --for direct, and only then")
     name = choose_network(network, directories.config)
+    say(f"waiting for {peer or name}")
     began = time.monotonic()
     while True:
         left = began + timeout - time.monotonic()
@@ -81,7 +84,12 @@ def _is_so(
     peer: str | None,
     left: float,
 ) -> bool:
-    from meshnode.manage.api_client import NotRunningError, call
+    from meshnode.manage.api_client import (
+        NoReplyError,
+        NotRunningError,
+        RemoteError,
+        call,
+    )
 
     try:
         if what == "ip":
@@ -95,8 +103,12 @@ def _is_so(
             peer=peer,
             timeout=seconds,
         )
-    except NotRunningError:
+    except (NotRunningError, NoReplyError):
         return False
+    except RemoteError as error:
+        if error.exit_code != _UNKNOWN:
+            raise
+        return False  # who has just joined is not known everywhere yet
     return answer["seconds"] is not None
 
 

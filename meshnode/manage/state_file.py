@@ -174,7 +174,9 @@ class StateFile:
         if self._execute("PRAGMA journal_mode=WAL") != [("wal",)]:
             raise DamagedError("it cannot be written")
         self._execute("PRAGMA journal_size_limit=1048576")
+        # A bit of the header can forbid writing, which nothing but a write shows.
         self._execute("BEGIN IMMEDIATE")
+        self._write_sum()
         self._execute("ROLLBACK")
 
     def _check_version(self) -> None:

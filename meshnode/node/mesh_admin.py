@@ -259,13 +259,24 @@ class MeshAdmin:
         self._shell.drain()
         member = self._member(name)
         v4, v6 = member.addresses
+        roads, gateway = node.roads, subject.gateways[0]
+        own = [one.prefix for one in roads.settings.announced]
+        behind = dict.fromkeys((*roads.overlay, *roads.routing.accepted, *own))
         return {
             "name": name,
             "addresses": [str(v4), str(v6)],
-            "allowedIps": [str(prefix) for prefix in node.roads.overlay],
-            "peerKey": str(PublicKey(subject.gateways[0])),
-            "endpoints": list(self._places()),
+            "allowedIps": [str(prefix) for prefix in behind],
+            "peerKey": str(PublicKey(gateway)),
+            "endpoints": list(self._places_of(gateway)),
         }
+
+    def _places_of(self, key: bytes) -> tuple[str, ...]:
+        """Return where a member listens, as far as we know."""
+        node = self._shell.node
+        if key == node.key:
+            return self._places()
+        found = node.reach.dialler.candidates_of(key, now=boottime())
+        return tuple(str(endpoint) for endpoint in found)
 
     # --- the steps ---
 

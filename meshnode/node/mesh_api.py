@@ -27,7 +27,9 @@ from meshnode.mesh.describe import (
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
+from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.mesh_trace import MeshTrace
 from meshnode.wireguard.config import DeviceStatus
 
 _MAX_PING: Final = 60.0
@@ -74,6 +76,8 @@ class MeshApi:
             "reload": self._read_again,
             "stop": self._stop,
             **admin.verbs(),
+            **MeshTrace(shell, device).verbs(),
+            **MeshPapers(shell).verbs(),
         }
 
     async def handle(self, request: Request) -> Answered:

@@ -116,10 +116,21 @@ class Application:
 
         *claim* is the host whose source address it bears, by default our own.
         """
-        packet = InnerPacket(Kind.REQUEST, self.index, self._number())
         source = inner_address(self.index if claim is None else claim, version)
+        return self.request_between(
+            source, inner_address(to, version), now=now, size=size
+        )
+
+    def request_between(
+        self, source: bytes, destination: bytes, *, now: float, size: int = 100
+    ) -> int:
+        """Send a request of *size* bytes between packed addresses; return its number.
+
+        Whoever has the destination answers, so it may be a host behind a node.
+        """
+        packet = InnerPacket(Kind.REQUEST, self.index, self._number())
         self.sent[packet.number] = now
-        self._send(packet.serialise(source, inner_address(to, version), size=size))
+        self._send(packet.serialise(source, destination, size=size))
         return packet.number
 
     def receive(self, data: bytes, *, now: float) -> None:

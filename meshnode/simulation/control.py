@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from meshnode.codec.forwarding import decode_report
 from meshnode.codec.wireguard import message_type
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
-from meshnode.deadlines import Deadline
+from meshnode.deadlines import Deadline, earliest
 from meshnode.forwarding import Command, SessionsHeld
 from meshnode.ports import TrafficView
 from meshnode.simulation.trace import Flight
@@ -44,7 +44,8 @@ class Control:
         random: the entropy of this life.
 
     A mesh, or a test, takes part by the callbacks `introductions`, `on_event` and
-    `before_sending`, which are those of `node.driver.Driver`.
+    `before_sending`, which are those of `node.driver.Driver`, and by its own timer:
+    `timer_above` says when it is due, `on_timer_above` is called then.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class Control:
         self.introductions: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.before_sending: Callable[[], list[Datagram]] = list
+        self.timer_above: Callable[[], Deadline | None] = lambda: None
+        self.on_timer_above: Callable[[], None] = lambda: None
         self._host = host
         self._forward = forward
         self._serving = False
@@ -130,8 +133,16 @@ class Control:
         return moved
 
     def next_deadline(self) -> Deadline | None:
-        """Return when the engine wants to be woken."""
-        return self.engine.next_deadline()
+        """Return when the engine, or what is above it, wants to be woken."""
+        return earliest(self.engine.next_deadline(), self.timer_above())
+
+    def handle_deadline(self) -> None:
+        """Wake whoever is due."""
+        now = self._host.now
+        self.engine.handle_deadline(now=now)
+        above = self.timer_above()
+        if above is not None and above.at <= now:
+            self.on_timer_above()
 
     def _send(self, datagram: Datagram) -> None:
         self._host.send(datagram.data, datagram.path)

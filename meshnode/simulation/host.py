@@ -5,7 +5,7 @@ gives rise to is passed on until nothing is left (`settle`). Messages between th
 processes may take time, datagrams always do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +33,9 @@ class SimulatedHost:
 
     `handshake_cost` is how many seconds control takes for one handshake message;
     `pretended_queue` is added to the length of its queue. `frozen_until` is the world
-    time at which a suspended or stalled host runs again.
+    time at which a suspended or stalled host runs again. `visitors` are programs beside
+    the node, by their UDP port. Of a host that `is_mute` nothing gets out any more: its
+    power fails at this very moment.
     """
 
     def __init__(
@@ -58,6 +60,8 @@ class SimulatedHost:
         self.pretended_queue = 0
         self.frozen_until = 0.0
         self.prefers_ipv6 = False
+        self.visitors: dict[int, Callable[[Flight], None]] = {}
+        self.is_mute = False
         self.addresses: dict[int, str] = {}
         self.supervisor = Supervisor(self, slowness=slowness)
         self._now = 0.0
@@ -124,6 +128,8 @@ class SimulatedHost:
 
     def is_listening(self, endpoint: Endpoint) -> bool:
         """Whether the UDP port at *endpoint* is open and the machine awake."""
+        if endpoint.port in self.visitors:
+            return not self.is_frozen
         is_asleep = self.is_frozen and self._is_deaf
         return self.workers is not None and endpoint.port == PORT and not is_asleep
 
@@ -192,6 +198,10 @@ class SimulatedHost:
 
     def receive(self, flight: Flight) -> None:
         """Take a datagram from the network."""
+        visitor = self.visitors.get(flight.destination.port)
+        if visitor is not None:
+            visitor(flight)
+            return
         if self.workers is None:
             return
         if self.is_frozen:
@@ -214,11 +224,13 @@ class SimulatedHost:
             rounding = 1e-6
             if 0.0 < deadline.at - self.now < rounding:
                 self._now = deadline.at
-            self.engine.handle_deadline(now=self.now)
+            self.control.handle_deadline()
         self.settle()
 
     def send(self, data: bytes, path: Path) -> None:
         """Send a datagram by *path*, without its source if we lost that address."""
+        if self.is_mute:
+            return
         source = self.addresses[path.remote.version]
         if path.source is not None and path.source.host in self.addresses.values():
             source = path.source.host

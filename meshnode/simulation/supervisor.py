@@ -4,6 +4,7 @@ It stands for the supervisor of production, and for the operator who switches th
 machine on: who is started with what, and what a crash leaves behind.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ class Supervisor:
     """Starts and kills the processes of one host.
 
     `control` and `workers` are None while they do not run; `configured` is what the
-    node's configuration file would hold.
+    node's configuration file would hold. `on_restored` is called with each new control
+    process, when its engine knows what it knew before: a mesh begins then.
     """
 
     def __init__(self, host: "SimulatedHost", *, slowness: float) -> None:
@@ -44,6 +46,7 @@ class Supervisor:
         self.configured = DeviceState()
         self.control: Control | None = None
         self.workers: Workers | None = None
+        self.on_restored: Callable[[Control], None] = lambda control: None
         self._host = host
         self._slowness = slowness
         self._random = Random(f"{host.world.seed}/{host.name}")
@@ -81,6 +84,7 @@ class Supervisor:
     def crash(self) -> None:
         """Kill the whole node; only disk and configuration remain."""
         self._host.note("node crashes")
+        self._host.is_mute = False
         self.control = None
         self.workers = None
         self._host.forget_held()
@@ -105,6 +109,7 @@ class Supervisor:
             host, traffic=workers.view, forward=self._forward, random=self._random
         )
         self.control.engine.restore(self.vault.state, now=host.now)
+        self.on_restored(self.control)
         running = workers.running()
         self._untold = len(running)
         workers.reports.open()

@@ -72,7 +72,15 @@ class World:
     def add_host(
         self, name: str, *, clock: Clock | None = None, slowness: float = 0.0
     ) -> SimulatedHost:
-        """Add a host with a fresh key, up and without peers.
+        """Add a host with a fresh key, up and without peers; see `build_host`."""
+        host = self.build_host(name, clock=clock, slowness=slowness)
+        host.supervisor.switch_on()
+        return host
+
+    def build_host(
+        self, name: str, *, clock: Clock | None = None, slowness: float = 0.0
+    ) -> SimulatedHost:
+        """Add a host with a fresh key, whose node is off.
 
         *slowness* is the greatest delay, in seconds, of a message between its
         control process and its workers.
@@ -81,7 +89,6 @@ class World:
             self, name, len(self.hosts), clock or Clock(), slowness=slowness
         )
         self.hosts[name] = host
-        host.supervisor.switch_on()
         return host
 
     def introduce(

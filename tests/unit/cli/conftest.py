@@ -4,15 +4,18 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshnode.cli.main import cli
 from meshnode.cli.run import run
 from meshnode.crypto import passphrase
+from meshnode.manage import api_client
+from meshnode.manage.paths import Directories
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,69 @@ def passphrase_file(tmp_path: Path, cheap_passphrase: None) -> str:
     path = tmp_path / "passphrase"
     path.write_text("correct horse\n")
     return str(path)
+
+
+class FakeNode:
+    """Answers in the place of a running node; an exception is raised.
+
+    `asked` has the network, verb and arguments of every call, in order.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def call(
+        self, directories: Any, network: str, verb: str, /, **args: Any
+    ) -> dict[str, Any]:
+        """Stand for `manage.api_client.call`."""
+        args.pop("reply_timeout", None)
+        self.asked.append((network, verb, args))
+        answer = self.answers.get(verb)
+        if isinstance(answer, list):
+            answer = answer.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            raise api_client.NotRunningError(f"network {network} is not up")
+        return dict(answer)
+
+    def stream(
+        self, directories: Any, network: str, verb: str, /, **args: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Stand for `manage.api_client.stream`."""
+        self.asked.append((network, verb, args))
+        yield from self.answers[verb]
+
+    def of(self, verb: str) -> dict[str, Any]:
+        """Return the arguments of the only call with this verb."""
+        (args,) = [args for _, asked, args in self.asked if asked == verb]
+        return args
+
+
+@pytest.fixture
+def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directories:
+    """The directories of every command in the test."""
+    for kind in ("config", "state", "run", "uapi"):
+        path = tmp_path / kind
+        path.mkdir(mode=0o700)
+        monkeypatch.setenv(f"MESHNODE_{kind.upper()}_DIR", str(path))
+    return Directories.from_environment(os.environ)
+
+
+@pytest.fixture
+def home(directories: Directories) -> Path:
+    """The configuration of the network `home`, the only one of this host."""
+    path = directories.config_file("home")
+    path.write_text('[node]\ninterface = "home"\nlisten_port = 51820\n')
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def node(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    """The node of `home`, which is down until it has answers."""
+    fake = FakeNode()
+    monkeypatch.setattr(api_client, "call", fake.call)
+    monkeypatch.setattr(api_client, "stream", fake.stream)
+    return fake

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from meshnode import __version__
-from meshnode.cli.lazy import LazyGroup
 from meshnode.cli.main import cli
 
 HEAVY = {
@@ -20,15 +19,24 @@ HEAVY = {
     "meshnode.codec",
     "meshnode.dataplane",
     "meshnode.host",
+    "meshnode.mesh",
     "meshnode.node",
     "msgpack",
     "pyroute2",
+    "segno",
     "trio",
 }
 
 
+MESH = (
+    *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
+    *("peers", "routes", "ping", "wait", "watch", "trace", "route", "cert", "issuer"),
+    *("policy", "peer", "import", "metrics", "service"),
+)
+
+
 def commands(
-    group: LazyGroup = cli,  # type: ignore[assignment]
+    group: click.Group = cli,
     path: tuple[str, ...] = (),
 ) -> list[tuple[tuple[str, ...], click.Command]]:
     """All commands with their paths, the group itself first."""
@@ -36,7 +44,7 @@ def commands(
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         assert command is not None
-        if isinstance(command, LazyGroup):
+        if isinstance(command, click.Group):
             found += commands(command, (*path, name))
         else:
             found.append(((*path, name), command))
@@ -53,6 +61,30 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
     if path:
         example = long.output.partition("\n  Example")[2]
         assert f"meshnode {' '.join(path)}" in example
+
+
+def test_every_command_of_the_mesh_is_there() -> None:
+    """Each can be called by its name, and in the order they are told."""
+    assert tuple(cli.list_commands(click.Context(cli)))[: len(MESH)] == MESH  # type: ignore[attr-defined]
+
+
+def test_help_of_the_mesh_needs_no_cryptography() -> None:
+    """libsodium takes long to load; who only asks for help does without."""
+    script = (
+        "import sys\n"
+        "from meshnode.cli.main import cli\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n"
+        "        cli.main([*path.split(), '--help'], prog_name='meshnode')\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *MESH], capture_output=True, check=True
+    )
+    imported = set(done.stderr.decode().split())
+    assert not imported & {*HEAVY, "nacl"}
 
 
 def test_the_table_of_exit_codes_is_in_the_help() -> None:
@@ -86,6 +118,8 @@ def test_every_option_with_a_default_names_its_variable() -> None:
         ["pubkey"],
         ["wg", "--help"],
         ["cleanup", "--help"],
+        *[[name, "--help"] for name in MESH],
+        *[["cert", "request", "--help"], ["network", "authority", "add", "--help"]],
     ],
     ids=" ".join,
 )

@@ -261,6 +261,9 @@ def bad_papers() -> dict[str, Papers]:
             ELSEWHERE.issuer_of(HOME.issuer_key),
             good.charters,
         ),
+        "its issuer's, for another network": Papers(
+            ELSEWHERE.certify(KEYS, HOME.issuer_key), good.issuer, good.charters
+        ),
         "another signing key": Papers(
             HOME.certify(KEYS, HOME.issuer_key, signing_key=stranger.public),
             good.issuer,
@@ -494,16 +497,16 @@ def test_killed_at_any_step_of_joining_it_goes_on(path: Path) -> None:
 
 
 def test_killed_at_any_step_of_becoming_an_issuer(member: Path) -> None:
-    """The identity is good, an issuer or not."""
-    envelope = HOME.issuer_of(SigningKey(ISSUING))
+    """The identity is good: the issuer it was, none, or the one it is to be."""
+    before, after = SigningKey(b"\x07" * 32), SigningKey(ISSUING)
     seen = set()
     for steps in range(200):
-        for name in ("issuing.key", "issuer"):
-            (member / name).unlink(missing_ok=True)
+        save_issuing(member, b"\x07" * 32, HOME.issuer_of(before))
         was_killed = run_until_killed(
-            steps, lambda: save_issuing(member, ISSUING, envelope)
+            steps, lambda: save_issuing(member, ISSUING, HOME.issuer_of(after))
         )
-        seen.add(load_identity(member).issuing is not None)
+        issuing = load_identity(member).issuing
+        seen.add(None if issuing is None else issuing.key.public)
         if not was_killed:
             break
-    assert seen == {True, False}
+    assert seen == {before.public, None, after.public}

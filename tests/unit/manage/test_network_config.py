@@ -109,12 +109,15 @@ def test_an_edit_of_what_looks_like_a_header_is_still_right(path: Path) -> None:
         "public_key = 'AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE='\n"
         "[routes]\nannounce = [{prefix = '10.1.0.0/24'}]\n"
     )
+    hidden = "[metrics]\nlisten = '[::1]:1'\n['node']\nmtu = 1400\n"
     path.parent.mkdir()
     path.touch(0o600)
-    path.write_text(text)
-    before = load_config(path)
-    after = edit_config(path, lambda config: with_announced(config, AnnouncedRoute(B)))
-    assert load_config(path) == after == with_announced(before, AnnouncedRoute(B))
+    for each in (text, hidden, "node.mtu = 1400\nnode.table = 7\n"):
+        path.write_text(each)
+        before = load_config(path)
+        expected = with_announced(before, AnnouncedRoute(B))
+        edit_config(path, lambda config: with_announced(config, AnnouncedRoute(B)))
+        assert load_config(path) == expected
 
 
 def test_an_edit_that_fails_changes_nothing(path: Path) -> None:

@@ -265,10 +265,16 @@ def test_without_a_good_copy_damage_is_refused(path: Path) -> None:
 
 
 def test_removing_both_files_begins_anew(path: Path) -> None:
-    """As the refusal says."""
+    """As the refusal says; the log of the old file is nothing to the new one."""
     fill(path)
+    log = path.with_name(f"{FILE_NAME}-wal")
+    with closing(StateStore.open(path)) as store:
+        store.apply([KeepRecord(b"z" * 8, 4, b"late" * 500)])
+        late = log.read_bytes()
     path.unlink()
     path.with_name(f"{FILE_NAME}.good").unlink()
+    log.touch(0o600)
+    log.write_bytes(late)
     assert opened(path) == (StoredState(), "")
 
 
@@ -323,6 +329,26 @@ def test_a_file_of_another_user_is_refused(
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(ConfigError, match="another user"):
         StateStore.open(path)
+
+
+def test_a_copy_that_does_not_prove_itself_is_not_kept(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before stays."""
+    before = fill(path)
+    good = path.with_name(f"{FILE_NAME}.good")
+    copy_to = StateFile.copy_to
+
+    def spoil(self: StateFile, new: Path) -> None:
+        copy_to(self, new)
+        new.write_bytes(new.read_bytes()[:-4096])
+
+    monkeypatch.setattr(StateFile, "copy_to", spoil)
+    found, notice = opened(path)
+    assert found == before
+    assert "no good copy" in notice
+    with closing(StateFile.open(good)) as copy:
+        assert copy.load() == before
 
 
 class Clock:

@@ -107,6 +107,7 @@ def test_an_error_in_a_change_changes_nothing(path: Path, file: StateFile) -> No
     too_large = Row(RowKind.RECORD, b"x", 2**63, b"")
     with pytest.raises(struct.error):
         file.change([row(1, b"new"), too_large], [], synchronous="FULL")
+    file.change([], [], synchronous="FULL")
     assert file.load() == before
     file.change([row(1, b"new")], [], synchronous="FULL")
     file.close()
@@ -142,7 +143,7 @@ def test_an_open_file_is_locked(path: Path, file: StateFile) -> None:
 
 
 def test_every_bit_of_the_header_is_guarded(path: Path, state: StoredState) -> None:
-    """A flip is found, or means nothing."""
+    """A flip is found, or means nothing: neither for reading nor for writing."""
     original = path.read_bytes()
     found = 0
     for bit in range(800):
@@ -150,10 +151,25 @@ def test_every_bit_of_the_header_is_guarded(path: Path, state: StoredState) -> N
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         try:
-            assert load(path) == state, f"bit {bit}"
+            file = StateFile.open(path)
         except DamagedError:
             found += 1
+        else:
+            with closing(file):
+                assert file.load() == state, f"bit {bit}"
+                file.change([row(99, b"x" * 9000)], [], synchronous="NORMAL")
+        for side in side_files(path):
+            side.unlink(missing_ok=True)
     assert found > 200
+
+
+def test_a_page_in_use_that_counts_as_free_is_found(path: Path) -> None:
+    """All rows can be read, but the next change would overwrite some."""
+    damaged = bytearray(path.read_bytes())
+    damaged[32:40] = struct.pack(">II", 5, 1)  # the first free page, how many there are
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedError):
+        load(path)
 
 
 def test_bits_of_every_page_are_guarded(

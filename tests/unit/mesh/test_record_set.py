@@ -142,6 +142,9 @@ def test_what_ended_a_week_ago_is_no_part_of_the_set() -> None:
     ended = member(1, ends=WALL)
     offered(records, ended)
     assert records.collect(wall=WALL + KEPT_AFTER_END).dropped == ()
+    other = member(2, ends=WALL)
+    assert records.offer(other, wall=WALL + KEPT_AFTER_END).outcome is Outcome.NEW
+    records.discard(other)
     later = WALL + KEPT_AFTER_END + 1
     assert records.collect(wall=later).dropped == (ended,)
     assert records.offer(ended, wall=later).outcome is Outcome.EXPIRED

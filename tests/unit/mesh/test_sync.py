@@ -108,6 +108,18 @@ def test_who_is_greeted_begins_the_walk(site: Site) -> None:
     assert site.mailbox.taken() == []
 
 
+def test_a_walk_that_brought_something_goes_on_soon(site: Site) -> None:
+    """Who sent it is greeted again within a second."""
+    site.pass_time(3.0)
+    for key in FRIENDS:
+        site.receive(key, greeting(wants_answer=False))
+    site.receive(ONE, greeting(b"\1" * 8))
+    site.receive(ONE, Push((site.population.word(site.population.add()),)))
+    site.mailbox.taken()
+    site.pass_time(1.0)
+    assert [key for key, m in site.mailbox.taken() if isinstance(m, Hello)] == [ONE]
+
+
 def test_greetings_tell_what_we_have(site: Site) -> None:
     """Digest, count and versions."""
     site.publish(site.population.word(site.me))
