@@ -136,11 +136,22 @@ class Roads:
             announced=self.settings.announced,
             forwards=bool(self.settings.announced or behind or self.settings.imported),
             filter=compile_filter(
-                self.policy,
-                self.directory(),
-                (v4, v6, *behind, *[one.prefix for one in self.settings.announced]),
+                self.policy, self.directory(), self._received((v4, v6), behind)
             ),
         )
+
+    def _received(
+        self, own: tuple[Prefix, ...], behind: tuple[Prefix, ...]
+    ) -> tuple[Prefix, ...]:
+        """Return all that packets come in for by the overlay interface.
+
+        Stock members that we carry reach everything through us, so that what passes
+        on its way to others is under the policy here, too.
+        """
+        announced = tuple(one.prefix for one in self.settings.announced)
+        if behind:
+            return (*self.overlay, *self.routing.accepted, *announced)
+        return (*own, *announced)
 
     def _imported(self) -> tuple[Prefix, ...]:
         """Return what leads to imported peers and is not inside the overlay."""

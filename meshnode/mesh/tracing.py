@@ -104,7 +104,8 @@ def trace(flow: Flow, known: Knowledge) -> Trace:
     if not verdict.allowed:
         where = " or ".join(one.name for one in owners if one.weight)
         obstacles.append(f"the policy denies it{where and f' at {where}'}: no rule")
-    return Trace(flow, prefix, prefix == ours, owners, verdict, tuple(obstacles))
+    ends_here = prefix is not None and prefix == ours
+    return Trace(flow, prefix, ends_here, owners, verdict, tuple(obstacles))
 
 
 def _our_prefix(address: Prefix, known: Knowledge) -> Prefix | None:

@@ -1,6 +1,7 @@
 """Tell what happened in a world, for whoever must understand a failure.
 
-The packets are a sequence diagram: a column for each host, time running down.
+The packets are a sequence diagram: a column for each host, time running down. Where
+hosts are many, each line says who sent what to whom instead.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMN: Final = 26
 _TIME: Final = 12
+_MOST_COLUMNS: Final = 8
 
 
 def tell(world: "World", *, last: int = 60) -> str:
@@ -29,10 +31,21 @@ def tell(world: "World", *, last: int = 60) -> str:
 
 def diagram(hosts: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Return the rows as a sequence diagram with a column for each of *hosts*."""
+    if len(hosts) > _MOST_COLUMNS:
+        return ["time (s)", *map(_sentence, rows)]
     senders = {row.sender for row in rows if row.receiver}
     columns = ["*", *hosts] if "*" in senders else list(hosts)
     heading = "".join(name.ljust(_COLUMN) for name in columns).rstrip()
     return ["time (s)".ljust(_TIME) + heading, *(_line(columns, row) for row in rows)]
+
+
+def _sentence(row: Row) -> str:
+    time = f"{row.at:.4f}".ljust(_TIME)
+    remark = f"  ({row.mark.value})" if row.mark is not Mark.NONE else ""
+    if not row.receiver:
+        return f"{time}{row.sender}: * {row.label}"
+    delay = f"  +{(row.at - row.sent_at) * 1000:.0f} ms"
+    return f"{time}{row.sender} -> {row.receiver}: {row.label}{remark}{delay}"
 
 
 def _line(columns: list[str], row: Row) -> str:

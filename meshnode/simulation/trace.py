@@ -20,12 +20,14 @@ from meshnode.codec.wireguard import (
     message_type,
 )
 from meshnode.crypto.primitives import blake2s
+from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.types import Endpoint
 
 _NAMES: Final = {
     INITIATION_TYPE: "initiation",
     RESPONSE_TYPE: "response",
     COOKIE_REPLY_TYPE: "cookie",
+    INTRODUCTION_TYPE: "introduction",
 }
 
 

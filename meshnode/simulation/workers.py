@@ -5,6 +5,7 @@ in production; only descriptors are missing.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Final
@@ -39,6 +40,43 @@ ROLES: Final = ("egress", "ingress")
 _SLOTS: Final = 1024
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many packets were authenticated since the node was started."""
+
+    accepted: int = 0
+
+
+class _CountingView(ControlView):
+    """Counts the handshake messages that control accepts."""
+
+    def __init__(self, table: TrafficTable, tally: Tally) -> None:
+        super().__init__(table)
+        self._tally = tally
+
+    def count_handshake(
+        self, slot: int, *, sent: int = 0, received: int = 0, now: float
+    ) -> None:
+        super().count_handshake(slot, sent=sent, received=received, now=now)
+        self._tally.accepted += bool(received)
+
+
+class _CountingRecorder(IngressRecorder):
+    """Counts the data messages that ingress accepts."""
+
+    def __init__(self, table: TrafficTable, tally: Tally) -> None:
+        super().__init__(table)
+        self._tally = tally
+
+    def received_data(self, slot: int, packets: int, octets: int, now: float) -> bool:
+        self._tally.accepted += packets
+        return super().received_data(slot, packets, octets, now)
+
+    def received_keepalive(self, slot: int, octets: int, now: float) -> bool:
+        self._tally.accepted += 1
+        return super().received_keepalive(slot, octets, now)
+
+
 class Workers:
     """Egress and ingress, their channels to control and the memory they share.
 
@@ -58,7 +96,8 @@ class Workers:
         slowness: float,
     ) -> None:
         self.table = TrafficTable(bytearray(_SLOTS * RECORD_BYTES))
-        self.view = ControlView(self.table)
+        self.tally = Tally()
+        self.view = _CountingView(self.table, self.tally)
         self.generation = dict.fromkeys(ROLES, 0)
         self._now = now
         make_channel = partial(
@@ -84,7 +123,7 @@ class Workers:
             self._to_egress.open()
             self._roaming.open()
         else:
-            self.open = OpenHalf(generation, IngressRecorder(self.table))
+            self.open = OpenHalf(generation, _CountingRecorder(self.table, self.tally))
             self._to_ingress.open()
 
     def kill(self, role: str) -> None:

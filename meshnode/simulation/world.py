@@ -170,13 +170,14 @@ class World:
     def transmit(
         self, sender: SimulatedHost, data: bytes, source: Endpoint, to: Endpoint
     ) -> None:
-        """Carry a datagram that *sender* made."""
+        """Carry a datagram that *sender* made: its node, or a program beside it."""
         receiver = self.network.owner(to)
         flight = Flight(
             sender.name, receiver or "?", data, source, to, self.now, sender.name
         )
         self.trace.sent(flight)
-        self.watch.emitted(sender, flight)
+        if source.port not in sender.visitors:
+            self.watch.emitted(sender, flight)
         if receiver is None:
             self.trace.landed(flight, self.now, Mark.NO_SUCH_ADDRESS)
         else:

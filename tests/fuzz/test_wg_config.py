@@ -23,8 +23,10 @@ def read(text: str) -> WgConfig | None:
     try:
         return parse_wg_config(text)
     except ConfigError as error:
-        assert "\n" not in str(error)
-        return None
+        problem = str(error)
+    assert problem
+    assert "\n" not in problem
+    return None
 
 
 @given(st.text())
