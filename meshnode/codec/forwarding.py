@@ -19,7 +19,7 @@ import msgpack
 
 from meshnode import forwarding
 from meshnode.codec.messages import CONTROL_FIRST_BYTE
-from meshnode.errors import CodecError as CodecError
+from meshnode.errors import CodecError
 from meshnode.forwarding import (
     MAX_CONTROL_FRAME,
     MAX_OWNERS,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgpack
 
-from meshnode.codec.forwarding import CodecError
+from meshnode.errors import CodecError
 
 MAX_MESSAGE_BYTES: Final = 256
 """The longest message is far shorter."""

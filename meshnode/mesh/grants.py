@@ -14,6 +14,7 @@ from meshnode.codec.records import (
     Member,
     Role,
 )
+from meshnode.mesh.prefixes import contains, host_prefix, overlaps
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.types import Prefix
 
@@ -26,7 +27,6 @@ MAX_CIDR_LENGTH: Final = 30
 
 _NO_KEY = bytes(32)
 _IPV4_BITS = 32
-_IPV6_BITS = 128
 
 # No member owns these, whoever certified it: they mean the host itself, its link, or
 # nobody (RFC 6890). A default route may still contain them.
@@ -44,19 +44,6 @@ _NEVER_ROUTED = tuple(
     )
 )
 _STOCK_ROLES = Role.STOCK | Role.EXIT
-
-
-def contains(outer: Prefix, inner: Prefix) -> bool:
-    """Whether every address of *inner* is one of *outer*."""
-    if outer.version != inner.version or outer.length > inner.length:
-        return False
-    bits = _IPV4_BITS if outer.version == 4 else _IPV6_BITS
-    return (inner.network ^ outer.network) >> (bits - outer.length) == 0
-
-
-def overlaps(one: Prefix, other: Prefix) -> bool:
-    """Whether the two prefixes have an address in common."""
-    return contains(one, other) or contains(other, one)
 
 
 def require_in_time(not_before: int, not_after: int, *, wall: int | None) -> None:
@@ -106,7 +93,7 @@ def require_sound_certificate(
 
 def require_granted(certificate: Certificate, issuer: Issuer) -> None:
     """Check that *certificate* gives nothing that *issuer* may not give."""
-    address = _host_prefix(certificate.ipv4)
+    address = host_prefix(certificate.ipv4)
     if not any(contains(pool, address) for pool in issuer.pools):
         raise RecordRefused(Refusal.ADDRESS_NOT_GRANTED)
     if not may_grant_groups(certificate.groups, issuer):
@@ -160,12 +147,8 @@ def _require_keys(certificate: Certificate) -> None:
         raise RecordRefused(Refusal.BAD_STOCK)
 
 
-def _host_prefix(ipv4: bytes) -> Prefix:
-    return Prefix(4, int.from_bytes(ipv4, "big"), _IPV4_BITS)
-
-
 def _require_host_address(ipv4: bytes, cidr: Prefix) -> None:
-    address = _host_prefix(ipv4)
+    address = host_prefix(ipv4)
     last = cidr.network + (1 << _IPV4_BITS - cidr.length) - 1
     if not contains(cidr, address) or address.network in (cidr.network, last):
         raise RecordRefused(Refusal.BAD_ADDRESS)

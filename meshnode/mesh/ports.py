@@ -56,9 +56,7 @@ class Tunnels(Protocol):
     def remove_peer(self, key: bytes, *, now: float) -> None:
         """Forget the peer and cut its sessions; unknown ones are ignored."""
 
-    def share_prefixes(
-        self, shared: tuple[SharedPrefix, ...], *, now: float
-    ) -> None:
+    def share_prefixes(self, shared: tuple[SharedPrefix, ...], *, now: float) -> None:
         """Let exactly these prefixes have several owners."""
 
     def set_candidates(

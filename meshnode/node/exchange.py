@@ -95,6 +95,7 @@ class _Exchange:
         self._joining = joining
         self._token = token
         self._own_key = private_key.public_key().raw
+        self._endpoints = endpoints
         self._pair = pair
         self._poller = select.poll()
         for one in pair.sockets():
@@ -134,7 +135,7 @@ class _Exchange:
         return (
             "no answer from the issuer: the invite may be of another network, revoked "
             "or long expired, or UDP does not get through to "
-            f"{', '.join(self._token.endpoints)}"
+            f"{', '.join(map(str, self._endpoints))}"
         )
 
     def _take(self, message: Message) -> None:

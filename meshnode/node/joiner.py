@@ -29,6 +29,7 @@ from meshnode.manage.identity import (
     PendingJoin,
     load_identity,
     load_joining,
+    remove_joining,
     save_identity,
     save_joining,
 )
@@ -47,6 +48,11 @@ from meshnode.node.founding import default_interface
 
 STATE_FILE: Final = "state.db"
 _CLOCK_SKEW: Final = 300
+_FINAL_REFUSALS: Final = frozenset(
+    "used expired revoked name-taken key-taken no-address not-granted".split()
+)
+"""With these the issuer says that it has given our keys no certificate."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +104,19 @@ def join_by_token(
     )
     trust = Trust(token.network_id)
     joining = Joining(trust, request, key=own_key, issuer_key=token.issuer_key)
-    result = exchange(
-        joining,
-        token=token,
-        private_key=keys.private_key,
-        endpoints=resolve(places),
-        timeout=options.timeout,
-        on_progress=_progress,
-    )
+    try:
+        result = exchange(
+            joining,
+            token=token,
+            private_key=keys.private_key,
+            endpoints=resolve(places),
+            timeout=options.timeout,
+            on_progress=_progress,
+        )
+    except JoinRefusedError as refusal:
+        if refusal.code in _FINAL_REFUSALS:
+            remove_joining(state_dir)
+        raise
     issuer = trust.verify_member(result.issuer_record, wall=None)
     store = StateStore.open(state_dir / STATE_FILE)
     try:
@@ -224,10 +235,11 @@ def _pending(state_dir: Path, token: str, name: str) -> PendingJoin:
     """Return the keys we ask with: the same ones for the same token, always."""
     word = "".join(token.split())
     known = load_joining(state_dir)
-    if known is not None and known.token == word:
-        return known
-    pending = PendingJoin(NodeKeys.new(), name, word)
-    save_joining(state_dir, pending)
+    is_same = known is not None and known.token == word
+    keys = known.keys if known is not None and is_same else NodeKeys.new()
+    pending = PendingJoin(keys, name, word)
+    if pending != known:
+        save_joining(state_dir, pending)
     return pending
 
 

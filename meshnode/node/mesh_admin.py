@@ -234,6 +234,7 @@ class MeshAdmin:
         )
         node.publish_policy(envelope, now=boottime(), wall=time.time())
         self._shell.drain()
+        await self._shell.await_plans()
         return {"version": version, "warnings": found}
 
     def _check(self, content: str) -> list[str]:
@@ -257,6 +258,7 @@ class MeshAdmin:
         record = create_stock_record(certificate=reply.certificate, issuer=reply.issuer)
         node.publish(record, now=now, wall=wall)
         self._shell.drain()
+        await self._shell.await_plans()
         member = self._member(name)
         v4, v6 = member.addresses
         roads, gateway = node.roads, subject.gateways[0]

@@ -161,6 +161,7 @@ class MeshControl:
         self._tell_contacts()
         self._tell_wireguard()
         self.shell.drain()
+        await self.shell.await_plans()
         return [
             name
             for name in ("interface", "listen_port", "mtu", "table", "fwmark", "engine")

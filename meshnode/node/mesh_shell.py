@@ -41,6 +41,9 @@ _LEDGER: Final = (KeepIssued, KeepInvite, DropInvite)
 _SETTLE: Final = 0.2
 """Seconds to let addresses and routes of the host come to rest."""
 
+PLAN_TIMEOUT: Final = 10.0
+"""Seconds a command waits for the host to become what it asked for."""
+
 _log = logging.getLogger("meshnode.node")
 
 Watcher = Callable[[MeshEvent], None]
@@ -84,6 +87,8 @@ class MeshShell:
         self._unsaved: list[StateChange] = []
         self._plan: HostPlan | None = None
         self._plan_waits = trio.Event()
+        self._plans_done = trio.Event()
+        self._plans_done.set()
         self._watchers: dict[int, Watcher] = {}
         self._watcher_number = 0
         self._peers = PeerTasks(self._handle_frame)
@@ -148,7 +153,7 @@ class MeshShell:
         plan = self.node.plan_to_apply()
         if plan is not None:
             self._plan = plan
-            self._plan_waits.set()
+            self._ask_for_plan()
         self._arm(now)
         return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
 
@@ -199,9 +204,10 @@ class MeshShell:
             await self._plan_waits.wait()
             self._plan_waits = trio.Event()
             plan = self._plan
-            if plan is None:
-                continue
-            await self._apply(plan)
+            if plan is not None:
+                await self._apply(plan)
+            if not self._plan_waits.is_set():
+                self._plans_done.set()
             if not self.is_ready:
                 self.is_ready = True
                 on_ready()
@@ -218,7 +224,7 @@ class MeshShell:
                 self.drain()
                 if self._plan is not None:
                     # Another route of the host may stand in the way, or no longer.
-                    self._plan_waits.set()
+                    self._ask_for_plan()
         finally:
             watch.close()
 
@@ -254,6 +260,13 @@ class MeshShell:
             if problem is not None:
                 raise problem
 
+    async def await_plans(self) -> None:
+        """Wait until the host is what the node wants, at most `PLAN_TIMEOUT`."""
+        with trio.move_on_after(PLAN_TIMEOUT):
+            while self._plan_waits.is_set() or not self._plans_done.is_set():
+                await self._plans_done.wait()
+                await trio.lowlevel.checkpoint()
+
     def watch(self, watcher: Watcher) -> int:
         """Call *watcher* with every event from now on; return its number."""
         self._watcher_number += 1
@@ -283,6 +296,10 @@ class MeshShell:
             return
         local = tuple(Endpoint(host, self._port) for host in hosts)
         self.node.set_addresses(local, now=boottime(), wall=time.time())
+
+    def _ask_for_plan(self) -> None:
+        self._plan_waits.set()
+        self._plans_done = trio.Event()
 
     async def _apply(self, plan: HostPlan) -> None:
         endpoints = self._underlay()

@@ -82,7 +82,7 @@ def stop_network(network: str, directories: Directories) -> bool:
         return False
     process = Path(f"/proc/{told['pid']}")
     give_up_at = time.monotonic() + STOP_TIMEOUT
-    while process.exists():
+    while _runs(process):
         if time.monotonic() > give_up_at:
             raise HostError(
                 f"the node of {network} was told to stop and is still there after "
@@ -90,3 +90,12 @@ def stop_network(network: str, directories: Directories) -> bool:
             )
         time.sleep(_POLL)
     return True
+
+
+def _runs(process: Path) -> bool:
+    """Whether a process has not ended; one nobody has collected yet has."""
+    try:
+        state = (process / "stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != b"Z"

@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from signal import SIGKILL
 from typing import Final
 
-from meshnode.codec.forwarding import CodecError
 from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
@@ -31,7 +30,7 @@ from meshnode.codec.lifeline import (
     encode,
 )
 from meshnode.dataplane.engines import check_engine
-from meshnode.errors import HostError
+from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.clock import boottime
 from meshnode.host.filewatch import FileWatch

@@ -75,11 +75,6 @@ def held_sessions(workers: "Workers") -> int:
     return max((len(half._table.sessions) for half in halves), default=0)
 
 
-def slots_at_ingress(workers: "Workers") -> set[int]:
-    """Return the slots whose packets ingress takes."""
-    return set() if workers.open is None else set(workers.open._table.peers)
-
-
 def may_wait(workers: "Workers", slot: int) -> bool:
     """Whether egress keeps packets for *slot*: it has an endpoint, or is sought."""
     if workers.seal is None:

@@ -31,13 +31,14 @@ from meshnode.mesh.record_set import identity_of
 from meshnode.mesh.routes import ACCEPT_ALL
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.mesh.token import Token
-from meshnode.mesh.trust import Trust, overlay_ipv6
+from meshnode.mesh.trust import Trust, overlay_ipv6, ula_prefix
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.control import MTU
 from meshnode.simulation.host import PORT, SimulatedHost
-from meshnode.simulation.invariants import Invariant, standard_invariants
+from meshnode.simulation.invariants import Invariant
 from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_host import MeshHome
+from meshnode.simulation.mesh_invariants import mesh_invariants
 from meshnode.simulation.mesh_joiner import JoinAttempt
 from meshnode.simulation.world import World
 from meshnode.types import Endpoint, Prefix
@@ -73,7 +74,7 @@ class MeshWorld(World):
         *,
         link: Link | None = None,
         keep: int | None = None,
-        rules: Callable[[World], list[Invariant]] = standard_invariants,
+        rules: Callable[[World], list[Invariant]] = mesh_invariants,
     ) -> None:
         super().__init__(seed, link=link, keep=keep, rules=rules)
         self.homes: dict[str, MeshHome] = {}
@@ -82,6 +83,22 @@ class MeshWorld(World):
         self.trust: Trust | None = None
         self._candidates: dict[str, Candidate] = {}
         self._policies = 0
+
+    @property
+    def network_id(self) -> bytes:
+        """The network's id; it is founded."""
+        assert self.trust is not None
+        return self.trust.network_id
+
+    @property
+    def overlay(self) -> tuple[Prefix, ...]:
+        """The network's own prefixes, none before it is founded."""
+        return () if self.trust is None else (CIDR, ula_prefix(self.network_id))
+
+    def charters(self) -> tuple[bytes, ...]:
+        """Return the chain of all charters that were ever signed."""
+        assert self.trust is not None
+        return self.trust.chain()
 
     # --- members ---
 

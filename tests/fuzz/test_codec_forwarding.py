@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from meshnode import forwarding as f
 from meshnode.codec.forwarding import (
-    CodecError,
     decode_command,
     decode_report,
     encode_command,
     encode_report,
 )
+from meshnode.errors import CodecError
 from meshnode.types import Endpoint, Path, Prefix, Source
 
 PATH = Path(Endpoint("2001:db8::1", 9, 2), Source("192.0.2.1", 3))

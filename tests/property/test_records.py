@@ -26,7 +26,7 @@ from meshnode.codec.records import (
     Role,
     Route,
 )
-from meshnode.mesh.grants import contains, overlaps
+from meshnode.mesh.prefixes import contains, overlaps
 from meshnode.types import Endpoint, Prefix
 
 KEYS = st.binary(min_size=32, max_size=32)

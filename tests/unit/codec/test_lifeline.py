@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshnode.codec.forwarding import CodecError
 from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
@@ -23,6 +22,7 @@ from meshnode.codec.lifeline import (
     decode_from_supervisor,
     encode,
 )
+from meshnode.errors import CodecError
 
 _U16 = st.integers(0, 2**16 - 1)
 _U32 = st.integers(0, 2**32 - 1)

@@ -79,3 +79,26 @@ def test_part_of(prefix: str, expected: list[str]) -> None:
     some = prefixes("10.2.0.0/16", "10.4.0.0/16", "12.0.0.1/32", "fd00::/8")
     found = part_of(some, Prefix.parse(prefix))
     assert [str(one) for one in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_outer", "is_inner"),
+    [
+        ("10.0.0.0/8", "10.1.0.0/16", True, False),
+        ("10.0.0.0/8", "10.0.0.0/8", True, True),
+        ("10.0.0.0/8", "11.0.0.0/8", False, False),
+        ("0.0.0.0/0", "192.0.2.1/32", True, False),
+        ("0.0.0.0/0", "::/0", False, False),
+        ("::/0", "2001:db8::/32", True, False),
+        ("2001:db8::/33", "2001:db8:8000::/33", False, False),
+        ("0.0.0.0/0", "0.0.0.0/0", True, True),
+    ],
+)
+def test_prefixes_contain_and_overlap(
+    one: str, other: str, is_outer: bool, is_inner: bool
+) -> None:
+    """Containment is one-sided, overlap is not; families never meet."""
+    a, b = Prefix.parse(one), Prefix.parse(other)
+    assert contains(a, b) is is_outer
+    assert contains(b, a) is is_inner
+    assert overlaps(a, b) is overlaps(b, a) is (is_outer or is_inner)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from meshnode.codec.forwarding import CodecError
 from meshnode.codec.lifeline import (
     LinkChanged,
     Ready,
@@ -18,7 +17,7 @@ from meshnode.codec.lifeline import (
     decode_from_control,
     encode,
 )
-from meshnode.errors import HostError
+from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.node import control_lifeline
 from meshnode.node.control_lifeline import ControlLifeline, SupervisorGoneError

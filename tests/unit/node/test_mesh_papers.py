@@ -1,6 +1,7 @@
 """Verbs about papers over a node that is alone."""
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,14 @@ def test_our_certificate_is_shown_when_we_are_no_member(
 ) -> None:
     """That is when one wants to look."""
     before = node.call(None, "home", "cert show")
+    wall = int(time.time())
     envelope = revoke_by_authority(
-        trust_of(node), authority_of(host), node.node.key, reason="", until=0, wall=1
+        trust_of(node),
+        authority_of(host),
+        node.node.key,
+        reason="",
+        until=before["notAfter"],
+        wall=wall,
     )
     data = base64.b64encode(envelope).decode()
     assert node.call(None, "home", "revocation publish", revocation=data) == {}

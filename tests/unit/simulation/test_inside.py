@@ -24,7 +24,6 @@ def test_what_is_inside_a_waiting_host():
     assert inside.limited_sources(host.control) == 0
     assert inside.heap_size(host.control) >= 1
     assert list(inside.peers(host.control)) == [0]
-    assert inside.slots_at_ingress(host.workers) == {0}
 
 
 def test_a_dead_worker_holds_nothing():
@@ -33,6 +32,5 @@ def test_a_dead_worker_holds_nothing():
     host = world.add_host("a")
     host.workers.kill("egress")
     host.workers.kill("ingress")
-    assert inside.slots_at_ingress(host.workers) == set()
     assert inside.staged(host.workers) == {}
     assert not inside.may_wait(host.workers, 0)
