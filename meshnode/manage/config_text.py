@@ -75,7 +75,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
 def serialise_config(config: NetworkConfig) -> str:
     """Return the text of a file; what is as by default is left out."""
     sections = [_node_section(config)]
-    if config.accept_routes is not True:
+    if config.accept_routes is not False:
         sections.append(_routes_section(config.accept_routes))
     sections += map(_announced_section, config.announced)
     sections += map(_wireguard_section, config.wireguard)
@@ -152,7 +152,7 @@ def _accepted(routes: Table) -> bool | tuple[Prefix, ...]:
 
     if routes.get("accept", is_list, False):
         return routes.items("accept", _prefix)
-    return routes.get("accept", read, True)
+    return routes.get("accept", read, False)
 
 
 def _announced(table: Table) -> AnnouncedRoute:

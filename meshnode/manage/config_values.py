@@ -120,7 +120,7 @@ class NetworkConfig:
     engine: str = "reference"
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
-    accept_routes: bool | tuple[Prefix, ...] = True
+    accept_routes: bool | tuple[Prefix, ...] = False
     announced: tuple[AnnouncedRoute, ...] = ()
     wireguard: tuple[WireguardPeer, ...] = ()
     metrics: HostPort | None = None

@@ -107,7 +107,7 @@ def test_an_empty_file_is_all_defaults() -> None:
     config = parse("")
     assert config == NetworkConfig("home")
     assert (config.listen_port, config.mtu, config.table) == (51820, 1420, None)
-    assert config.accept_routes is True
+    assert config.accept_routes is False
 
 
 def test_auto_is_the_default() -> None:
