@@ -170,7 +170,7 @@ class MonotoneMembership(MeshInvariant):
             lambda: self._trust.verify_revocation(data),
         ):
             try:
-                return cast(Record, verify())
+                return verify()
             except RecordRefused:
                 continue
         return None
