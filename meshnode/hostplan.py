@@ -66,8 +66,8 @@ class HostPlan:
     """Everything at once.
 
     `addresses` are ours, as `ADDRESS/LENGTH` with the length of the network's own
-    prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says that packets pass
-    from the overlay to somewhere else (LAN or stock members).
+    prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says
+    that packets pass from the overlay to somewhere else (LAN or stock members).
     """
 
     network: str

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from meshnode.errors import MeshnodeError
-from meshnode.manage.api_client import RemoteError
+from meshnode.manage.api_client import NotRunningError, RemoteError
 from meshnode.manage.api_protocol import parse_request, serialise_request
 from meshnode.manage.identity import load_identity
 from meshnode.manage.paths import Directories
@@ -54,6 +54,7 @@ class RunningNode:
     """The node of `home`, as far as verbs about papers go; stands for its shell."""
 
     def __init__(self, directories: Directories) -> None:
+        self.directories = directories
         state_dir = directories.state_dir("home")
         kept = load_identity(state_dir)
         issuing = kept.issuing
@@ -66,7 +67,9 @@ class RunningNode:
                 kept.certificate,
                 kept.issuer,
                 kept.charters,
-                issuing and IssuerIdentity(issuing.key, issuing.envelope),
+                None
+                if issuing is None
+                else IssuerIdentity(issuing.key, issuing.envelope),
             ),
             NodeSettings("home", 10900, 1, 1420, 51820),
             self._store.load(),
@@ -91,6 +94,9 @@ class RunningNode:
         self._store.apply(self.node.outbox.changes)
         self.node.outbox.changes = []
 
+    async def await_plans(self) -> None:
+        """Nothing is done to the host, so it is done."""
+
     def close(self) -> None:
         """End it."""
         self._store.close()
@@ -98,7 +104,9 @@ class RunningNode:
     def call(
         self, directories: Any, network: str, verb: str, /, **args: Any
     ) -> dict[str, Any]:
-        """Stand for `manage.api_client.call`."""
+        """Stand for `manage.api_client.call`; a verb not asked here is not known."""
+        if verb not in self._verbs:
+            raise NotRunningError(f"network {network} is not up, for {verb}")
         request = parse_request(serialise_request(verb, args)[:-1])
         answer = self._verbs[request.verb](Table(request.args, request.verb))
         try:

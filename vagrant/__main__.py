@@ -5,9 +5,10 @@
     tools/vagrant-test --validate                 only check the Vagrantfile, no machine
 
 Checked are, each by itself: a tunnel between meshnode in one machine and the kernel's
-own WireGuard in another, and the mesh of the description with all its steps. The
-machines are emulated, whatever the processor can do, and have no way to the Internet.
-Nothing stays behind but the box and the wheels in the user's cache.
+own WireGuard in another; the mesh of the description with all its steps; and two of its
+nodes as services of systemd. The machines are emulated, whatever the processor can do,
+and have no way to the Internet. Nothing stays behind but the box and the wheels in the
+user's cache.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from topology.interrupts import signals_end_the_block
 from topology.parsing import load
 from topology.processes import LabError
 from topology.reading import DescriptionError
-from vagrant import kernel
+from vagrant import kernel, service
 from vagrant.hypervisor import Hypervisor
 from vagrant.journal import Journal
 from vagrant.machines import Machines
@@ -85,9 +86,11 @@ def _test(description: Description, file: Path, journal: Journal) -> list[str]:
                 journal.seconds(f"  {timing.machine}: set up", timing.provision)
             (kind,) = machines.domain_types()
             details.append(f"run by {kind}")
+        mesh = MachineMesh(cables(machines, hypervisor, description))
         failed = [
             *_part("kernel", lambda: _kernel(machines, description, journal)),
-            *_part("mesh", lambda: _mesh(machines, hypervisor, description, journal)),
+            *_part("mesh", lambda: _mesh(mesh, journal)),
+            *_part("service", lambda: _service(mesh, journal)),
         ]
         with journal.timed("vagrant destroy"):
             machines.destroy()
@@ -112,18 +115,19 @@ def _kernel(
     return []
 
 
-def _mesh(
-    machines: Machines,
-    hypervisor: Hypervisor,
-    description: Description,
-    journal: Journal,
-) -> list[str]:
-    mesh = MachineMesh(cables(machines, hypervisor, description))
+def _mesh(mesh: MachineMesh, journal: Journal) -> list[str]:
     with journal.timed("mesh: all steps"):
-        checks.start(mesh, journal)
-        failed = checks.play(mesh, journal)
-        mesh.stop_all()
-    return failed
+        try:
+            checks.start(mesh, journal)
+            return checks.play(mesh, journal)
+        finally:
+            mesh.stop_all()
+
+
+def _service(mesh: MachineMesh, journal: Journal) -> list[str]:
+    with journal.timed("systemd service: all checks"):
+        service.check(mesh, journal)
+    return []
 
 
 if __name__ == "__main__":

@@ -119,8 +119,12 @@ class MachineMesh(Mesh):
         return self.machine(node).run(["meshnode", *words], timeout=timeout)
 
     def kill(self, node: str) -> None:
-        """Kill all processes of a node at once, as a power cut would."""
-        self._running.remove(node)
+        """Kill all processes of a node at once, as a power cut would.
+
+        Raises:
+            LabError: if it does not run.
+        """
+        self._note_end(node)
         machine = self.machine(node)
 
         def all_killed() -> bool:

@@ -19,8 +19,5 @@ for program in "$target"/bin/meshnode*; do
   ln -sf "$program" /usr/local/bin/
 done
 
-# The package's units, if it brings any.
-find "$target" -name '*.service' -exec install -m 644 -t /etc/systemd/system {} +
+meshnode service >/etc/systemd/system/meshnode@.service
 systemctl daemon-reload
-
-meshnode --version

@@ -52,8 +52,8 @@ def check(mesh: MachineMesh, journal: Journal) -> None:
 
 
 def _state(machine: Machine, unit: str) -> tuple[str, str]:
-    """Return whether a unit is active and how often it was started again."""
-    command = ["systemctl", "show", "--value", "-p", "ActiveState", "-p", "NRestarts"]
-    words = machine.run([*command, unit]).stdout.split()
-    values = dict.fromkeys(words)
-    return ("active" if "active" in values else "", next(iter(words), ""))
+    """Return a unit's state and how often it was started again."""
+    command = ["systemctl", "show", "--property=ActiveState,NRestarts", unit]
+    lines = machine.run(command).stdout.splitlines()
+    values = dict(line.split("=", 1) for line in lines)
+    return values["ActiveState"], values["NRestarts"]

@@ -149,6 +149,6 @@ def _read_token(source: str) -> str:
 
 def _hide_arguments() -> None:
     """Overwrite our command line, which every user of the host can read."""
-    from meshnode.host.title import hide_arguments
+    from meshnode.cli.title import hide_arguments
 
     hide_arguments()

@@ -21,9 +21,10 @@ MAX_PASSPHRASE = 4096
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+# Directories may be unreadable: what needs one says so, with the right exit code.
 key_dir_option = click.option(
     "--key-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=paths.KEY_DIR,
     envvar="MESHNODE_KEY_DIR",
     show_default=True,
@@ -33,7 +34,7 @@ key_dir_option = click.option(
 
 run_dir_option = click.option(
     "--run-dir",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=paths.RUN_DIR,
     envvar="MESHNODE_RUN_DIR",
     show_default=True,
@@ -45,7 +46,7 @@ run_dir_option = click.option(
 def _directory(kind: str, default: Path, text: str) -> Callable[[Function], Function]:
     return click.option(
         f"--{kind}-dir",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         default=default,
         envvar=f"MESHNODE_{kind.upper()}_DIR",
         show_default=True,

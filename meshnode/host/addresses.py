@@ -35,6 +35,8 @@ def local_addresses(*, without: Collection[str]) -> list[str]:
             text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
             if names.get(message["index"]) in without or flags & _UNUSABLE:
                 continue
+            if text is None:
+                continue
             address = ipaddress.ip_address(text)
             if not (address.is_loopback or address.is_link_local):
                 found.append(address)

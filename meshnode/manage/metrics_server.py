@@ -42,9 +42,15 @@ async def serve_metrics(
     slots = trio.Semaphore(MAX_CLIENTS)
 
     async def handle(stream: trio.SocketStream) -> None:
-        async with slots:
+        try:
+            slots.acquire_nowait()
+        except trio.WouldBlock:
+            return  # who waits would hold a descriptor, of which we need some
+        try:
             with trio.move_on_after(CLIENT_TIMEOUT):
                 await _serve_client(stream, metrics, complaints)
+        finally:
+            slots.release()
 
     await trio.serve_listeners(handle, listeners)
 

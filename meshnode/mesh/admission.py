@@ -80,11 +80,11 @@ class Admissions:
             raise BadPacket(DropReason.QUEUE_FULL)
         if not is_stranger and len(others) - strangers >= MAX_ADMITTED:
             raise BadPacket(DropReason.QUEUE_FULL)
-        was_admitted = self._admitted.pop(key, None) is not None
+        self._admitted.pop(key, None)
         self._admitted[key] = _Admission(
             introduction.invite_key, is_stranger, now + ADMITTED_FOR
         )
-        if not was_admitted and not self._is_member(key):
+        if not self._is_member(key):
             self._tunnels.set_peer(TunnelPeer(key, is_sought=False), now=now)
 
     def invite_of(self, joiner_key: bytes) -> bytes | None:

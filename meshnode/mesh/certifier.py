@@ -151,7 +151,11 @@ class Certifier:
         return Issued(certificate, data)
 
     def require_unrevoked(self, subject: Subject) -> None:
-        """Refuse a subject one of whose keys was revoked; `revoked`."""
+        """Refuse a subject one of whose keys was revoked, or ours; `revoked`."""
+        if self._directory.is_revoked(self.signing_key.public):
+            raise CertificateRefusedError(
+                "revoked", "this issuer was revoked; ask another one"
+            )
         for key in (subject.wireguard_key, subject.signing_key):
             if self._directory.is_revoked(key):
                 raise CertificateRefusedError(

@@ -10,6 +10,7 @@ from typing import Any
 
 from meshnode.codec.records import Role
 from meshnode.crypto.keys import PublicKey
+from meshnode.errors import ConfigError
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.trust import VerifiedMember, overlay_ipv6, ula_prefix
@@ -54,8 +55,13 @@ def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
         "policy": 0 if policy is None else policy.version,
         "recordsDigest": node.records.tree.root[0].hex(),
         "endpoints": [str(one) for one in node.reach.own_candidates()],
-        "health": [*node.health.values(), *_expiries(node, wall)],
+        "health": complaints(node, wall=wall),
     }
+
+
+def complaints(node: MeshNode, *, wall: float) -> list[str]:
+    """Return everything that is wrong with the node, and what soon will be."""
+    return [*node.health.values(), *_expiries(node, wall)]
 
 
 def describe_peers(
@@ -63,11 +69,15 @@ def describe_peers(
 ) -> list[dict[str, Any]]:
     """Return the members but ourselves; *wireguard* has the tunnels' side by key."""
     silent = frozenset(node.neighbours.silent)
+    neighbours = frozenset(node.neighbours.chosen)
     found = []
     for member in sorted(node.membership, key=lambda m: m.certificate.name):
         if member.key == node.key:
             continue
-        found.append(_peer(node, member, wireguard.get(member.key), silent))
+        facts = _peer(node, member, wireguard.get(member.key))
+        facts["isNeighbour"] = member.key in neighbours
+        facts["isSilent"] = member.key in silent
+        found.append(facts)
     return found
 
 
@@ -150,9 +160,16 @@ def find_member(node: MeshNode, text: str) -> VerifiedMember | None:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        return next((m for m in node.membership if str(PublicKey(m.key)) == text), None)
+        return _find_key(node, text)
     bits = 32 if address.version == 4 else 128
     return node.membership.by_address(Prefix(address.version, int(address), bits))
+
+
+def _find_key(node: MeshNode, text: str) -> VerifiedMember | None:
+    try:
+        return node.membership.by_key(PublicKey.from_base64(text).raw)
+    except ConfigError:
+        return None
 
 
 def _camel(key: str) -> str:
@@ -161,10 +178,7 @@ def _camel(key: str) -> str:
 
 
 def _peer(
-    node: MeshNode,
-    member: VerifiedMember,
-    status: PeerStatus | None,
-    silent: frozenset[bytes],
+    node: MeshNode, member: VerifiedMember, status: PeerStatus | None
 ) -> dict[str, Any]:
     certificate = member.certificate
     v4, v6 = (str(address).partition("/")[0] for address in member.addresses)
@@ -180,8 +194,6 @@ def _peer(
         "routes": [str(route.prefix) for route in routes],
         "notAfter": certificate.not_after,
         "memberSince": certificate.member_since,
-        "isNeighbour": member.key in node.neighbours.chosen,
-        "isSilent": member.key in silent,
         "hasSession": node.has_session(member.key),
         "endpoint": None if endpoint is None else str(endpoint),
         "lastHandshake": 0 if status is None else status.last_handshake[0],
@@ -193,22 +205,18 @@ def _peer(
 
 def _expiries(node: MeshNode, wall: float) -> list[str]:
     """Say which papers end soon."""
-    ends = {"our certificate": node.own.certificate.not_after}
+    ours = node.own.certificate
+    # A certificate for an hour is no concern while two thirds of it have not passed.
+    third = (ours.not_after - ours.not_before) / 3
+    ends = [("our certificate", ours.not_after, min(_WARN_BEFORE, third))]
     if node.office is not None:
-        ends["our permission to issue"] = node.office.issuer.not_after
+        until = node.office.issuer.not_after
+        ends.append(("our permission to issue", until, _WARN_BEFORE))
     texts = []
-    for what, at in ends.items():
+    for what, at, warn_before in ends:
         left = at - wall
         if left < 0:
             texts.append(f"{what} has ended")
-        elif left < min(_WARN_BEFORE, _third_of(node, what)):
+        elif left < warn_before:
             texts.append(f"{what} ends in {int(left // _DAY)} days")
     return texts
-
-
-def _third_of(node: MeshNode, what: str) -> float:
-    """A certificate for an hour is no concern while less than a third has passed."""
-    paper = node.own.certificate if what == "our certificate" else None
-    if paper is None:
-        return _WARN_BEFORE
-    return (paper.not_after - paper.not_before) / 3

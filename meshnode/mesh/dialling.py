@@ -112,6 +112,14 @@ class Dialler:
             self._deadlines.set(key, _introduction_at(now + INTRODUCE_EVERY))
         self._offer(key, now)
 
+    def handshake_begun(self, key: bytes, *, now: float) -> None:
+        """Introduce ourselves before an initiation, if need be.
+
+        Who knew us may have forgotten: only an answer shows that it still does.
+        """
+        self.introduce(key, now=now)
+        self._knows_us.discard(key)
+
     def introduce(self, key: bytes, *, now: float) -> None:
         """Send our record to every candidate of a member that may not know it."""
         if not self._record or key in self._knows_us:

@@ -30,18 +30,28 @@ class Directory:
         self._records = records
         self._trust = trust
         self._issuing_key = issuing_key
+        self._issuers: dict[Issuer, int] = {}  # with how many members each has
         self._by_role: dict[Role, dict[bytes, None]] = {role: {} for role in Role}
 
     def follow(self, changes: Iterable[MemberChange]) -> None:
         """Note who has which role after these steps of the membership."""
         for change in changes:
             key = change.member.key
+            self._count(change.before, -1)
+            self._count(change.after, +1)
             now = change.after.certificate.roles if change.after else Role.NONE
             for role, keys in self._by_role.items():
                 if role in now:
                     keys[key] = None
                 else:
                     keys.pop(key, None)
+
+    def _count(self, member: VerifiedMember | None, step: int) -> None:
+        if member is not None and member.issuer is not None:
+            count = self._issuers.get(member.issuer, 0) + step
+            self._issuers[member.issuer] = count
+            if count == 0:
+                del self._issuers[member.issuer]
 
     def member(self, key: bytes) -> VerifiedMember | None:
         """Return the member with this key if it counts."""
@@ -63,8 +73,7 @@ class Directory:
 
     def issuers(self) -> Iterable[Issuer]:
         """Return the issuers of all members, each once."""
-        issuers = [member.issuer for member in self._membership]
-        return tuple(dict.fromkeys(issuer for issuer in issuers if issuer))
+        return tuple(self._issuers)
 
     def is_revoked(self, subject: bytes) -> bool:
         """Whether an authority or our own issuing key revoked this key."""

@@ -126,11 +126,16 @@ def require_certified_routes(member: Member, certificate: Certificate) -> None:
     announces that route itself, and no part of it.
     """
     for route in member.routes:
-        if not any(
-            contains(subnet, route.prefix) if subnet.length else subnet == route.prefix
-            for subnet in certificate.subnets
-        ):
+        if not may_announce(route.prefix, certificate):
             raise RecordRefused(Refusal.ROUTE_NOT_GRANTED)
+
+
+def may_announce(prefix: Prefix, certificate: Certificate) -> bool:
+    """Whether *certificate*, a sound one, lets its member announce *prefix*."""
+    return any(
+        contains(subnet, prefix) if subnet.length else subnet == prefix
+        for subnet in certificate.subnets
+    )
 
 
 def _require_keys(certificate: Certificate) -> None:

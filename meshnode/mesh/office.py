@@ -1,5 +1,6 @@
 """What an issuer does for others: admit joiners, certify, renew, revoke."""
 
+from collections.abc import Callable
 from typing import Final
 
 from meshnode.codec.messages import JoinRequest, Message, Refused, RenewRequest
@@ -29,6 +30,7 @@ class Office:
         identity: the issuing key and the permission to use it.
         trust: of the network.
         directory: the members that count.
+        is_contact: whether a WireGuard key is a contact's: its peer stays.
         private_key: our WireGuard key, which introductions are sealed to.
         tunnels: where joiners become temporary peers.
         outbox: takes what is to be kept and told.
@@ -45,6 +47,7 @@ class Office:
         *,
         trust: Trust,
         directory: Directory,
+        is_contact: Callable[[bytes], bool],
         private_key: PrivateKey,
         tunnels: Tunnels,
         outbox: Outbox,
@@ -65,7 +68,7 @@ class Office:
             private_key=private_key,
             network_id=trust.network_id,
             invites=self.invites,
-            is_member=lambda key: directory.member(key) is not None,
+            is_member=lambda key: directory.member(key) is not None or is_contact(key),
         )
         self.issuing = Issuing(
             self.certifier,

@@ -5,25 +5,31 @@ falls behind what others hold of us. Should they know a later one nevertheless, 
 a state that we lost, ours is raised above it.
 """
 
+from dataclasses import replace
+
 from meshnode.codec.record_bytes import (
+    MAX_VERSION,
     parse_envelope,
     parse_member_record,
     serialise_envelope,
 )
-from meshnode.codec.records import Certificate, Member, Role, Route
+from meshnode.codec.records import Certificate, Member, Route
 from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.documents import create_member_record
+from meshnode.mesh.grants import may_announce
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import KeepOwn, StoredState
-from meshnode.mesh.prefixes import contains
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.settings import NodeIdentity
-from meshnode.mesh.trust import Trust
+from meshnode.mesh.trust import Trust, VerifiedCertificate
 from meshnode.types import Prefix
 
 
 class OwnRecord:
     """Holds and renews our member record; `data` is its bytes, b"" before the first.
+
+    `version` is that of `data`, or a greater one to go beyond. `has_left` says that
+    the record is a goodbye. A change takes effect with the next `announce`.
 
     Args:
         identity: who we are, and the certificate we began with.
@@ -48,10 +54,9 @@ class OwnRecord:
         self._identity = identity
         self._trust = trust
         self._outbox = outbox
-        self._envelopes = identity.certificate, identity.issuer
-        self._certificate = self._verify(*self._envelopes)
-        self._routes: tuple[Route, ...] = ()
-        self._has_left = False
+        self.has_left = False
+        papers = identity.certificate, identity.issuer
+        self._stand_on(*papers, self._verify(*papers))
         if stored.own:
             self._take_renewal(stored.own)
 
@@ -70,71 +75,87 @@ class OwnRecord:
         own = self._certificate
         return (key, signing_key) == (own.wireguard_key, own.signing_key)
 
+    @property
+    def subjects(self) -> tuple[bytes, bytes, bytes]:
+        """What a revocation must name to hit us: our two keys, and our issuer's."""
+        own = self._certificate
+        return own.wireguard_key, own.signing_key, self._signer
+
     def may_announce(self, prefix: Prefix) -> bool:
         """Whether our certificate lets us announce *prefix*."""
-        if prefix.length == 0:
-            return Role.EXIT in self._certificate.roles
-        return any(contains(one, prefix) for one in self._certificate.subnets)
+        return may_announce(prefix, self._certificate)
 
     def announce(self, routes: tuple[Route, ...], *, now: float) -> bool:
-        """Announce exactly *routes*; return whether the record is another now."""
-        self._routes = routes
-        return self._renew(now)
+        """Announce exactly *routes*; return whether the record is another now.
 
-    def use_certificate(self, certificate: bytes, issuer: bytes, *, now: float) -> bool:
+        Raises:
+            CodecError: if they do not fit into a record; it is the one before then.
+        """
+        member = Member(max(self.version, 1), routes, self.has_left)
+        if self.data and self.data == self._signed(member):
+            return False
+        member = replace(member, version=self.version + 1)
+        self.data = self._signed(member)
+        self.version = member.version
+        self._outbox.keep(KeepOwn(self.version, self.data), now=now)
+        return True
+
+    def use_certificate(self, certificate: bytes, issuer: bytes) -> bool:
         """Stand on another certificate of ours; return whether that is news.
+
+        If it is, what we announce is to be announced anew.
 
         Raises:
             ConfigError: if it is not of this network, or not for our keys.
         """
         if (certificate, issuer) == self._envelopes:
             return False
-        self._certificate = self._verify(certificate, issuer)
-        self._envelopes = certificate, issuer
-        self._routes = tuple(r for r in self._routes if self.may_announce(r.prefix))
-        return self._renew(now)
+        self._stand_on(certificate, issuer, self._verify(certificate, issuer))
+        return True
 
-    def leave(self, *, now: float) -> bool:
-        """Say goodbye; return whether that is news."""
-        self._has_left = True
-        return self._renew(now)
+    def leave(self) -> bool:
+        """Say goodbye in the next announcement; return whether that is news."""
+        was_there, self.has_left = not self.has_left, True
+        return was_there
 
-    def raise_above(self, version: int, *, now: float) -> bool:
-        """Go beyond *version*, which others hold of us; return whether it was news."""
-        if version < self.version:
+    def raise_above(self, version: int) -> bool:
+        """Let the next announcement go beyond *version*, which others hold of us.
+
+        Return whether ours was not beyond it yet.
+        """
+        if version < self.version or version >= MAX_VERSION:
             return False
         self.version = version
         self.data = b""
-        return self._renew(now)
-
-    def _renew(self, now: float) -> bool:
-        if self.data and self.data == self._signed(self.version):
-            return False
-        self.version += 1
-        self.data = self._signed(self.version)
-        self._outbox.keep(KeepOwn(self.version, self.data), now=now)
         return True
 
-    def _signed(self, version: int) -> bytes:
+    def _signed(self, member: Member) -> bytes:
         certificate, issuer = self._envelopes
         return create_member_record(
             self._identity.signing_key,
             self._trust.network_id,
             certificate=certificate,
             issuer=issuer,
-            member=Member(version, self._routes, self._has_left),
+            member=member,
         )
 
-    def _verify(self, certificate: bytes, issuer: bytes) -> Certificate:
+    def _stand_on(
+        self, certificate: bytes, issuer: bytes, verified: VerifiedCertificate
+    ) -> None:
+        self._envelopes = certificate, issuer
+        self._certificate, self._signer = verified.certificate, verified.signer
+
+    def _verify(self, certificate: bytes, issuer: bytes) -> VerifiedCertificate:
         try:
             verified = self._trust.verify_certificate(
                 parse_envelope(certificate),
                 parse_envelope(issuer) if issuer else None,
                 wall=None,
-            ).certificate
+            )
         except (RecordRefused, CodecError) as error:
             raise ConfigError(f"our certificate is no good: {error}") from None
-        keys = (verified.wireguard_key, verified.signing_key)
+        ours = verified.certificate
+        keys = (ours.wireguard_key, ours.signing_key)
         identity = self._identity
         if keys != (
             identity.private_key.public_key().raw,
@@ -152,5 +173,5 @@ class OwnRecord:
             kept = self._verify(certificate, issuer)
         except (CodecError, ConfigError):
             return
-        if kept.not_before > self._certificate.not_before:
-            self._certificate, self._envelopes = kept, (certificate, issuer)
+        if kept.certificate.not_before > self._certificate.not_before:
+            self._stand_on(certificate, issuer, kept)

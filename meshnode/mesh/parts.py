@@ -6,9 +6,10 @@ What flows between them is `meshnode.mesh.node`'s to say.
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.clock import WallMark
+from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
-from meshnode.mesh.membership import Membership
+from meshnode.mesh.membership import Membership, Standing
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
@@ -27,7 +28,7 @@ from meshnode.ports import Entropy
 
 
 class NodeParts:
-    """One of each part; `contacts` are the keys of whom to talk to first.
+    """One of each part.
 
     Args:
         identity: who we are.
@@ -55,7 +56,6 @@ class NodeParts:
         self.identity = identity
         self.key = identity.private_key.public_key().raw
         self.tunnels = tunnels
-        self.contacts: dict[bytes, None] = {}
         self.outbox = Outbox()
         self.clock = WallMark(stored.wall_mark, self.outbox, now=now)
         self.trust = _open_trust(identity, stored)
@@ -92,9 +92,20 @@ class NodeParts:
             overlay=overlay,
             tunnels=tunnels,
             outbox=self.outbox,
-            neighbours=lambda: (*self.neighbours.chosen, *self.contacts),
+            neighbours=lambda: (*self.neighbours.chosen, *self.contacts.keys),
             entropy=entropy,
             stored=stored,
+        )
+        self.contacts = Contacts(
+            self.key,
+            tunnels=tunnels,
+            set_static=lambda key, endpoints, now: self.reach.dialler.set_static(
+                key, endpoints, now=now
+            ),
+            greet=lambda key, now: self.sync.greet(key, now=now),
+            is_member=lambda key: self.membership.by_key(key) is not None,
+            is_revoked=self.is_revoked,
+            entropy=entropy,
         )
         self.renewal = Renewal(
             key=self.key,
@@ -117,6 +128,12 @@ class NodeParts:
         )
         self.pings = Pings(tunnels, entropy)
 
+    def is_revoked(self, key: bytes) -> bool:
+        """Whether a revocation that counts names this WireGuard key or its records."""
+        if self.membership.standing(key) is Standing.REVOKED:
+            return True
+        return self.directory.is_revoked(key)
+
     def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
         if self.identity.issuing is None:
             return None
@@ -124,6 +141,7 @@ class NodeParts:
             self.identity.issuing,
             trust=self.trust,
             directory=self.directory,
+            is_contact=lambda key: key in self.contacts.keys,
             private_key=self.identity.private_key,
             tunnels=self.tunnels,
             outbox=self.outbox,

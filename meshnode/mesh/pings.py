@@ -60,12 +60,14 @@ class Pings:
         self._send(question, now)
         return self._number
 
-    def receive(self, key: bytes, pong: Pong, *, now: float) -> None:
-        """Take an answer; one that nobody waits for is ignored."""
+    def receive(self, key: bytes, pong: Pong, *, now: float) -> bool:
+        """Take an answer; return whether somebody waited for it."""
         for question in list(self._questions.values()):
             sent_at = question.sent.get(pong.nonce)
             if question.key == key and sent_at is not None:
                 self._end(question, now - sent_at)
+                return True
+        return False
 
     def answers(self) -> list[Answer]:
         """Return and forget what was decided."""

@@ -8,6 +8,7 @@ else is a rendezvous, our own `Rendezvous` keeps the record.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from meshnode.codec.messages import Publish, Published
@@ -16,6 +17,7 @@ from meshnode.deadlines import Deadline
 from meshnode.mesh.jitter import spread
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.ranking import rank_by_hash
+from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
@@ -84,10 +86,14 @@ class Publishing:
         self._record = self._sign(Endpoints(self._key, self._version, candidates))
         self._round_at = now
 
-    def receive_published(self, peer: bytes, message: Published) -> None:
-        """Note that *peer* answered; that it keeps another version does not matter."""
+    def receive_published(self, peer: bytes, message: Published) -> bool:
+        """Note that *peer* answered; that it keeps another version does not matter.
+
+        Return whether it was asked in this round.
+        """
         self._unanswered.pop(peer, None)
         self._passed_over.pop(peer, None)
+        return peer in self._asked
 
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Publish when it is time, and ask again who did not answer."""
@@ -114,13 +120,18 @@ class Publishing:
         ranked = rank_by_hash(self._key, self._rendezvous_keys())
         chosen = [key for key in ranked if key not in self._passed_over][:SERVERS]
         if self._key in chosen or not any(key != self._key for key in ranked):
-            self._own.keep_own(self._key, self._record, now=now)
+            self._keep_own(now)
         self._asked = set(chosen)
         self._unanswered = {}
         for key in chosen:
             if key != self._key:
                 self._ask(key, now)
         self._retry_at = now + ANSWER_WITHIN
+
+    def _keep_own(self, now: float) -> None:
+        # Refused while we are no member that counts; then nobody asks for us.
+        with suppress(RecordRefused):
+            self._own.keep_own(self._key, self._record, now=now)
 
     def _ask(self, key: bytes, now: float) -> None:
         self._unanswered[key] = self._unanswered.get(key, 0) + 1
@@ -141,7 +152,7 @@ class Publishing:
             if key not in self._asked and key not in self._passed_over:
                 self._asked.add(key)
                 if key == self._key:
-                    self._own.keep_own(self._key, self._record, now=now)
+                    self._keep_own(now)
                 else:
                     self._ask(key, now)
                 return

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Message, Pong, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Message, Publish, Published
 from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
 from meshnode.crypto.signing import SigningKey
 from meshnode.deadlines import Deadline, earliest
@@ -123,7 +123,7 @@ class Reach:
         return tuple(dict.fromkeys(everything))[:MAX_CANDIDATES]
 
     def note_seen(self, seen: Endpoint | None, *, now: float, wall: int) -> None:
-        """Take it that a member sees us at this endpoint."""
+        """Take it that a member sees us at this endpoint, in an answer to us."""
         if seen is None or seen.scope_id or seen in self._seen:
             return
         if not CandidateFilter(self._overlay).usable((seen,)):
@@ -145,14 +145,13 @@ class Reach:
             case Publish():
                 self._rendezvous.receive_publish(key, message, now=now)
             case Published():
-                self._publishing.receive_published(key, message)
-                self.note_seen(message.seen, now=now, wall=wall)
+                # What nobody asked for could make us tell others anything.
+                if self._publishing.receive_published(key, message):
+                    self.note_seen(message.seen, now=now, wall=wall)
             case Lookup():
                 self._rendezvous.receive_lookup(key, message, now=now)
             case Found():
                 self.dialler.receive_found(key, message, now=now)
-            case Pong():
-                self.note_seen(message.seen, now=now, wall=wall)
 
     def forget(self, key: bytes) -> None:
         """Drop everything about who is no member any more."""

@@ -58,7 +58,7 @@ class Rendezvous:
         """Keep our own record, as if *key*, ours, had published it to us.
 
         Raises:
-            RecordRefused: if it is unsound, which is a mistake of ours.
+            RecordRefused: if it is unsound, or we are no member that counts.
         """
         if self._book.receive(key, record, now=now):
             self._tell_subscribers(key, now)

@@ -73,6 +73,11 @@ class Renewal:
         self._obstacle = _NO_ISSUER
         self._health = ""
 
+    @property
+    def complaint(self) -> str:
+        """What is wrong with our certificate, as told last; "" for nothing."""
+        return self._health
+
     def set_certificate(self, certificate: Certificate, *, now: float) -> None:
         """Care for this certificate, ours, from now on."""
         self._certificate = certificate

@@ -29,6 +29,7 @@ from meshnode.mesh.trust import VerifiedMember
 from meshnode.types import Prefix
 
 _EMPTY = RoutingTable({}, (), (), (), ())
+_CLOSED = AccessPolicy(is_open=False)
 
 
 class Roads:
@@ -72,9 +73,16 @@ class Roads:
         """Let this signed policy be in force; None is open.
 
         Raises:
-            ConfigError: if its text is no policy; the one before stays in force.
+            ConfigError: if its text is no policy; the one before stays in force, or
+                nothing is let in if there was none.
         """
-        self.policy = OPEN if policy is None else parse_policy(policy.text)
+        try:
+            self.policy = OPEN if policy is None else parse_policy(policy.text)
+        except ConfigError:
+            if self.policy is OPEN:
+                # A node that cannot read the rules must not let everybody in.
+                self.policy = _CLOSED
+            raise
 
     def directory(self) -> Directory:
         """Return the members as policies select them."""
@@ -114,6 +122,24 @@ class Roads:
         has_changed = table != self.routing
         self.routing = table
         return has_changed
+
+    @property
+    def peers(self) -> frozenset[bytes]:
+        """The keys of the members that are peers of the tunnels."""
+        return frozenset(self._peers)
+
+    def meet(self, member: VerifiedMember, *, now: float) -> None:
+        """Let a new member shake hands before the routes are computed."""
+        is_stock = Role.STOCK in member.certificate.roles
+        if member.key not in self._peers and member.key != self._key and not is_stock:
+            self._peers.add(member.key)
+            self._tunnels.set_peer(TunnelPeer(member.key), now=now)
+
+    def part(self, key: bytes, *, now: float) -> None:
+        """Cut off at once who is no member any more."""
+        if key in self._peers:
+            self._peers.remove(key)
+            self._tunnels.remove_peer(key, now=now)
 
     def plan(self) -> HostPlan | None:
         """Return what the host is to look like; None while we are no member."""
@@ -181,7 +207,7 @@ class Roads:
                 member.key, prefixes, is_sought=not is_stock
             )
         for key in sorted(self._peers - wanted.keys()):
-            self._tunnels.remove_peer(key, now=now)
+            self.part(key, now=now)
         for peer in wanted.values():
             self._tunnels.set_peer(peer, now=now)
         self._peers = set(wanted)

@@ -20,7 +20,7 @@ from meshnode.codec.messages import (
     Push,
     Want,
 )
-from meshnode.codec.records import Charter, Policy
+from meshnode.codec.records import Charter, Kind, Policy
 from meshnode.deadlines import Deadline, earliest
 from meshnode.mesh.answers import REFUSED_COST, USELESS_COST, Answers
 from meshnode.mesh.clock import WallMark
@@ -171,6 +171,23 @@ class Sync:
                     self._greet(key, now)
                 return self._follow(adopted, now)
         return ()
+
+    def greet(self, key: bytes, *, now: float) -> None:
+        """Say hello to a peer; where our sets differ, it begins to mend them."""
+        self._greet(key, now)
+
+    def serve_joiner(self, key: bytes, message: Message, *, now: float) -> None:
+        """Answer who is no member yet: with our charters, which are public.
+
+        What it says of itself is no reason to fetch or to compare anything.
+        """
+        if not self.answers.admit(key, message, now=now):
+            return
+        match message:
+            case Hello(wants_answer=True):
+                self.answers.send(key, self._hello(wants_answer=False), now=now)
+            case Fetch(kind=Kind.CHARTER):
+                self.library.take_fetch(key, message, now=now)
 
     def forget(self, key: bytes) -> None:
         """Forget a peer that is no member any more."""

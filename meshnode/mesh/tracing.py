@@ -8,6 +8,7 @@ every node has the same policy and members, so it can be told here.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from meshnode.codec.records import Role
 from meshnode.hostplan import Service
 from meshnode.mesh.policy import Directory, Verdict, explain
 from meshnode.mesh.policy_text import AccessPolicy
@@ -96,16 +97,24 @@ def trace(flow: Flow, known: Knowledge) -> Trace:
     owners = tuple(
         _owner(key, weight, prefix, known) for key, weight in shares.items() if prefix
     )
-    obstacles = [
-        *_missing_route(flow.destination, prefix, known),
-        *_silence(owners),
-        *_hosts_complaints(prefix, known),
-    ]
-    if not verdict.allowed:
-        where = " or ".join(one.name for one in owners if one.weight)
-        obstacles.append(f"the policy denies it{where and f' at {where}'}: no rule")
     ends_here = prefix is not None and prefix == ours
-    return Trace(flow, prefix, ends_here, owners, verdict, tuple(obstacles))
+    obstacles = (
+        *_missing_route(flow.destination, prefix, known),
+        *_silence(owners, known),
+        *_hosts_complaints(prefix, known),
+    )
+    if not verdict.allowed and not (ends_here and _is_ours(flow.source, known)):
+        carriers = [one.name for one in owners if one.weight]
+        names = [_name(known.key, known)] if ends_here else carriers
+        where = f" at {' or '.join(names)}" if names else ""
+        obstacles = (*obstacles, f"the policy denies it{where}: no rule")
+    return Trace(flow, prefix, ends_here, owners, verdict, obstacles)
+
+
+def _is_ours(address: Prefix, known: Knowledge) -> bool:
+    """Whether it is our own address: what we send to ourselves is not filtered."""
+    ours = known.members.get(known.key)
+    return ours is not None and address in ours.addresses
 
 
 def _our_prefix(address: Prefix, known: Knowledge) -> Prefix | None:
@@ -186,11 +195,15 @@ def _stranded_stock(address: Prefix, known: Knowledge) -> Iterator[str]:
     yield f"no member has the address {_bare(address)}"
 
 
-def _silence(owners: tuple[TracedOwner, ...]) -> Iterator[str]:
+def _silence(owners: tuple[TracedOwner, ...], known: Knowledge) -> Iterator[str]:
     carriers = [one for one in owners if one.weight]
     if carriers and not any(one.answers for one in carriers):
         names = ", ".join(one.name for one in carriers)
         yield f"{names} {'does' if len(carriers) == 1 else 'do'} not answer"
+    for one in carriers:
+        is_stock = Role.STOCK in known.members[one.key].certificate.roles
+        if is_stock and one.endpoint is None:
+            yield f"{one.name} was not heard of yet: it runs no meshnode, so it begins"
 
 
 def _hosts_complaints(prefix: Prefix | None, known: Knowledge) -> Iterator[str]:

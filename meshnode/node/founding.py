@@ -1,15 +1,20 @@
 """Found a network: keys, papers and configuration of its first node."""
 
+import errno
 import ipaddress
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from meshnode.codec.names import check_label
 from meshnode.codec.record_bytes import decode_certificate, parse_envelope
 from meshnode.crypto.signing import SigningKey
-from meshnode.errors import ConfigError
+from meshnode.errors import ConfigError, HostError
 from meshnode.manage.config_values import HostPort, NetworkConfig
 from meshnode.manage.identity import (
     NodeKeys,
@@ -19,7 +24,7 @@ from meshnode.manage.identity import (
     save_issuing,
 )
 from meshnode.manage.identity_files import SealedSigningKey
-from meshnode.manage.network_config import save_config
+from meshnode.manage.network_config import load_config, save_config
 from meshnode.manage.paths import Directories
 from meshnode.mesh.founding import (
     ISSUER_LIFETIME,
@@ -63,14 +68,14 @@ def found(
     cidr = parse_network_cidr(request.cidr)
     subnets = tuple(Prefix.parse(subnet) for subnet in request.subnets)
     file = directories.config_file(request.network)
-    if file.exists():
-        raise ConfigError(f"{file} is there already: choose another name")
+    state_dir = directories.state_dir(request.network)
     config = NetworkConfig(
         interface=request.interface or default_interface(request.network),
         listen_port=request.listen_port,
         advertise=tuple(HostPort.parse(place) for place in request.advertise),
         accept_routes=request.accept_routes,
     )
+    _require_new(file, config, state_dir)
     keys = NodeKeys.new()
     authority_seed, issuing_seed = os.urandom(32), os.urandom(32)
     authority = SigningKey(authority_seed)
@@ -88,18 +93,17 @@ def found(
         serial=os.urandom(SERIAL_BYTES),
         wall=int(time.time()),
     )
-    state_dir = directories.state_dir(request.network)
     kept = (
         authority_seed
         if passphrase is None
         else SealedSigningKey.seal(authority_seed, passphrase, entropy=os.urandom)
     )
-    save_authority(state_dir, kept)
-    papers = Papers(founding.certificate, founding.issuer, (founding.charter,))
-    save_identity(state_dir, keys, papers)
-    save_issuing(state_dir, issuing_seed, founding.issuer)
-    # Last, for with it the network is one of this host.
     save_config(file, config)
+    with _whole_or_not(state_dir) as draft:
+        save_authority(draft, kept)
+        papers = Papers(founding.certificate, founding.issuer, (founding.charter,))
+        save_identity(draft, keys, papers)
+        save_issuing(draft, issuing_seed, founding.issuer)
     certificate = decode_certificate(parse_envelope(founding.certificate).body)
     v6 = overlay_ipv6(founding.network_id, certificate.wireguard_key)
     return {
@@ -115,6 +119,41 @@ def found(
         "issuerSeconds": ISSUER_LIFETIME,
         "certificateSeconds": DEFAULT_LIFETIME,
     }
+
+
+def _require_new(file: Path, config: NetworkConfig, state_dir: Path) -> None:
+    """Refuse a network that is there; one that a crash left half-made is not."""
+    is_there = state_dir.exists() and any(state_dir.iterdir())
+    if not is_there and file.exists():
+        is_there = load_config(file) != config
+    if is_there:
+        raise ConfigError(
+            f"{file if file.exists() else state_dir} is there already: choose another "
+            "name"
+        )
+
+
+@contextmanager
+def _whole_or_not(state_dir: Path) -> Iterator[Path]:
+    """Give a directory to fill, which becomes *state_dir* at once at the end.
+
+    A network whose founder has only some of its keys could never be repaired.
+    """
+    # No network can be called so.
+    draft = state_dir.with_name(f".{state_dir.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    yield draft
+    try:
+        os.rename(draft, state_dir)
+        descriptor = os.open(state_dir.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HostError(
+            f"{state_dir}: {error.strerror}", errno=error.errno or errno.EIO
+        ) from error
 
 
 def default_interface(network: str) -> str:

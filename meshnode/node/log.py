@@ -29,6 +29,8 @@ def configure_logging(name: str, level: str) -> None:
     handler.setFormatter(_OneLine(f"{name}: %(levelname)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(LEVELS[level])
+    # Libraries tell every netlink message at "debug", which costs more than the work.
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+    logging.getLogger("meshnode").setLevel(LEVELS[level])
     # A log that cannot be written must not become an error of its own.
     logging.raiseExceptions = False

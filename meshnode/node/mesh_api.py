@@ -100,6 +100,7 @@ class MeshApi:
 
     def status(self) -> dict[str, Any]:
         """Return everything `meshnode status` shows."""
+        self._shell.judge_sessions()
         device = self._device()
         node = self._shell.node
         return {
@@ -119,6 +120,7 @@ class MeshApi:
 
     def peers(self) -> list[dict[str, Any]]:
         """Return everything `meshnode peers` shows."""
+        self._shell.judge_sessions()
         wireguard = {peer.public_key.raw: peer for peer in self._device().peers}
         return describe_peers(self._shell.node, wireguard)
 
@@ -179,13 +181,15 @@ class MeshApi:
     async def _stop(self, args: Table) -> Answered:
         args.finish()
         # The supervisor ends everything, ourselves included, after the reply left.
-        trio.lowlevel.spawn_system_task(_stop_soon)
+        trio.lowlevel.spawn_system_task(_stop_soon, os.getppid())
         return dict(self._facts)
 
 
-async def _stop_soon() -> None:
+async def _stop_soon(supervisor: int) -> None:
     await trio.sleep(0.05)
-    os.kill(os.getppid(), signal.SIGTERM)
+    # Were it dead, our parent would be somebody else's.
+    if os.getppid() == supervisor:
+        os.kill(supervisor, signal.SIGTERM)
 
 
 def _seconds(value: object) -> float:

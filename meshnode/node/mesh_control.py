@@ -30,6 +30,7 @@ from meshnode.manage.metrics_server import serve_metrics
 from meshnode.manage.network_config import load_config
 from meshnode.manage.paths import Directories
 from meshnode.manage.state import StateStore
+from meshnode.mesh.describe import complaints
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
@@ -68,6 +69,7 @@ class MeshControl:
         )
         self._network = task.network
         self._config = load_config(self._directories.config_file(task.network))
+        self._started_with = self._config
         self._counters = counters
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
@@ -98,6 +100,8 @@ class MeshControl:
 
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
+        # Noted first: else those that an earlier control process had would be parted.
+        self.shell.set_wireguard_peers(self._wireguard_peers(self._config)[0])
         self.shell.start(driver)
         self._tell_wireguard()
         self._tell_contacts()
@@ -141,10 +145,10 @@ class MeshControl:
                 place.host,
                 place.port,
                 metrics=lambda: node_metrics(api.status(), api.peers()),
-                complaints=lambda: list(self.shell.node.health.values()),
+                complaints=lambda: complaints(self.shell.node, wall=time.time()),
             )
         except OSError as error:
-            text = f"metrics cannot be served at {place}: {error.strerror}"
+            text = f"metrics cannot be served at {place}: {error.strerror or error}"
             self.shell.complain("metrics", text)
 
     # --- configuration ---
@@ -152,29 +156,37 @@ class MeshControl:
     async def _reload(self) -> list[str]:
         """Read the configuration again; return what takes effect at a restart only."""
         config = load_config(self._directories.config_file(self._network))
-        before, self._config = self._config, config
         await self._resolve(config)
-        now, wall = boottime(), time.time()
-        node = self.shell.node
-        node.configure(self._settings(config), now=now, wall=wall)
-        self.shell.follow_addresses()
-        self._tell_contacts()
-        self._tell_wireguard()
+        problems = self._wireguard_peers(config)[1]
+        if problems:
+            raise ConfigError("; ".join(problems))
+        self._config = config
+        self._follow_config()
         self.shell.drain()
         await self.shell.await_plans()
         return [
             name
             for name in ("interface", "listen_port", "mtu", "table", "fwmark", "engine")
-            if getattr(config, name) != getattr(before, name)
+            if getattr(config, name) != getattr(self._started_with, name)
         ]
+
+    def _follow_config(self) -> None:
+        """Tell everybody what the configuration says now, and its names mean."""
+        now, wall = boottime(), time.time()
+        settings = self._settings(self._config)
+        self.shell.node.configure(settings, now=now, wall=wall)
+        self.shell.follow_addresses()
+        self._tell_contacts()
+        self._tell_wireguard()
 
     def _settings(self, config: NetworkConfig) -> NodeSettings:
         advertised = [e for place in config.advertise for e in self._endpoints(place)]
         return NodeSettings(
             interface=self._task.interface,
-            table=table_of(self._network, config),
-            fwmark=fwmark_of(config),
-            mtu=config.mtu,
+            # The sockets have their mark, the rules must not get another.
+            table=table_of(self._network, self._started_with),
+            fwmark=fwmark_of(self._started_with),
+            mtu=self._started_with.mtu,
             listen_port=self._port,
             accept=accepted_prefixes(config.accept_routes),
             routes=tuple(
@@ -190,13 +202,30 @@ class MeshControl:
 
     def _tell_wireguard(self) -> None:
         """Give the engine the peers that were configured by hand."""
-        changes = []
-        for peer in self._config.wireguard:
+        changes, problems = self._wireguard_peers(self._config)
+        self.shell.set_wireguard_peers(changes)
+        self.shell.complain("WireGuard peers", "; ".join(problems))
+
+    def _wireguard_peers(
+        self, config: NetworkConfig
+    ) -> tuple[list[PeerChange], list[str]]:
+        """Return the peers that were configured by hand, and why others are not."""
+        changes, problems = [], []
+        for peer in config.wireguard:
+            key = peer.public_key
+            if self.shell.node.membership.by_key(key.raw) is not None:
+                problems.append(f"the WireGuard peer {key} is a member of the mesh")
+                continue
+            try:
+                preshared_key = _preshared_key(peer.preshared_key_file)
+            except ConfigError as error:
+                problems.append(f"the WireGuard peer {key} is left out: {error}")
+                continue
             endpoints = self._endpoints(peer.endpoint) if peer.endpoint else ()
             changes.append(
                 PeerChange(
-                    peer.public_key,
-                    preshared_key=_preshared_key(peer.preshared_key_file),
+                    key,
+                    preshared_key=preshared_key,
                     endpoint=endpoints[0] if endpoints else None,
                     persistent_keepalive=peer.keepalive,
                     is_sought=False,
@@ -204,7 +233,7 @@ class MeshControl:
                     allowed_ips=[(True, prefix) for prefix in peer.allowed_ips],
                 )
             )
-        self.shell.set_wireguard_peers(changes)
+        return changes, problems
 
     def _places(self) -> tuple[str, ...]:
         """Return where others reach us, the configured names first."""
@@ -261,12 +290,7 @@ class MeshControl:
                 keys = [contact.key.raw for contact in self._contacts]
                 is_silent = not any(node.has_session(key) for key in keys)
                 if (is_silent or not keys) and await self._resolve(self._config):
-                    now, wall = boottime(), time.time()
-                    node.configure(self._settings(self._config), now=now, wall=wall)
-                    self.shell.follow_addresses()
-                    self._tell_contacts()
-                    self._tell_wireguard()
-                    self.shell.drain()
+                    self._follow_config()
                 await trio.sleep(_RESOLVE_AGAIN)
             else:
                 await trio.sleep_forever()
@@ -277,7 +301,7 @@ async def _look_up(place: HostPort) -> tuple[Endpoint, ...]:
         answers = await trio.socket.getaddrinfo(
             place.host, place.port, type=socket.SOCK_DGRAM
         )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         _log.warning("cannot resolve %s: %s", place.host, error)
         return ()
     return tuple(

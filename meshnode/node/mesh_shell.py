@@ -15,7 +15,7 @@ import trio
 
 from meshnode.codec.message_bytes import decode_message
 from meshnode.crypto.keys import PublicKey
-from meshnode.errors import BadPacket, CodecError, ConfigError, HostError
+from meshnode.errors import BadPacket, CodecError, HostError
 from meshnode.host.addresses import AddressWatch, local_addresses
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.host.journal import Journal
@@ -27,7 +27,13 @@ from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.events import HealthChanged, MeshEvent
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.pings import Answer
-from meshnode.mesh.ports import DropInvite, KeepInvite, KeepIssued, StateChange
+from meshnode.mesh.ports import (
+    DropInvite,
+    KeepInvite,
+    KeepIssued,
+    StateChange,
+    subject_of,
+)
 from meshnode.node.driver import Driver
 from meshnode.node.peer_tasks import PeerTasks
 from meshnode.types import Datagram, Endpoint, Path
@@ -84,7 +90,8 @@ class MeshShell:
         self._timer = BootTimer()
         self._armed: float | None = None
         self._driver: Driver | None = None
-        self._unsaved: list[StateChange] = []
+        self._unsaved: dict[tuple[str, object], StateChange] = {}
+        self._unkept: HostError | None = None
         self._plan: HostPlan | None = None
         self._plan_waits = trio.Event()
         self._plans_done = trio.Event()
@@ -123,8 +130,10 @@ class MeshShell:
         except CodecError as error:
             _log.debug("a control frame of %s: %s", PublicKey(key), error)
             return
-        self.node.receive_message(key, message, now=boottime(), wall=time.time())
-        self.drain()
+        now = boottime()
+        self._tunnels.flush(now=now)
+        self.node.receive_message(key, message, now=now, wall=time.time())
+        self._settle()
 
     def receive_introduction(self, data: bytes, path: Path) -> None:
         """Take a type 7 datagram."""
@@ -141,8 +150,8 @@ class MeshShell:
         now = boottime()
         outbox = self.node.outbox
         self._tunnels.flush(now=now)
-        self._keep(outbox.changes)
-        outbox.changes = []
+        changes, outbox.changes = outbox.changes, []
+        self._keep(changes)
         datagrams, outbox.datagrams = outbox.datagrams, []
         while outbox.events:
             self._tell(outbox.events.popleft())
@@ -173,7 +182,7 @@ class MeshShell:
         ours = [key.raw for key in self._wireguard_peers]
         self._tunnels.adopt([*self.node.peer_keys(), *ours], now=now)
         self.follow_addresses()
-        driver.drain()
+        self._settle()
 
     def close(self) -> None:
         """Close what is ours."""
@@ -192,8 +201,10 @@ class MeshShell:
             await trio.lowlevel.wait_readable(self._timer)
             self._timer.clear()
             self._armed = None
-            self.node.handle_deadline(now=boottime(), wall=time.time())
-            self.drain()
+            now = boottime()
+            self._tunnels.flush(now=now)
+            self.node.handle_deadline(now=now, wall=time.time())
+            self._settle()
 
     async def pump_plans(self, on_ready: Callable[[], None]) -> None:
         """Make the host what the node wants; call *on_ready* after the first plan."""
@@ -221,7 +232,7 @@ class MeshShell:
                 await trio.sleep(_SETTLE)
                 watch.clear()
                 self.follow_addresses()
-                self.drain()
+                self._settle()
                 if self._plan is not None:
                     # Another route of the host may stand in the way, or no longer.
                     self._ask_for_plan()
@@ -233,32 +244,34 @@ class MeshShell:
     def set_wireguard_peers(self, peers: Iterable[PeerChange]) -> None:
         """Let exactly these be the peers that were configured by hand.
 
-        Raises:
-            ConfigError: if one of them is a member of the mesh.
+        Before `start` they are only noted, lest it parts with those of an earlier
+        control process. A peer that is a member by now is the mesh's.
         """
         changes = {change.public_key: change for change in peers}
-        for key in changes:
-            if self.node.membership.by_key(key.raw) is not None:
-                raise ConfigError(f"the WireGuard peer {key} is a member of the mesh")
+        ours = frozenset(self.node.peer_keys())
         gone = [
             PeerChange(key, remove=True)
             for key in self._wireguard_peers
-            if key not in changes
+            if key not in changes and key.raw not in ours
         ]
         self._wireguard_peers = list(changes)
-        if self._driver is not None and (gone or changes):
-            self._driver.configure(DeviceChange(peers=[*gone, *changes.values()]))
+        wanted = [one for key, one in changes.items() if key.raw not in ours]
+        if self._driver is not None and (gone or wanted):
+            self._driver.configure(DeviceChange(peers=[*gone, *wanted]))
 
     def drain(self) -> None:
-        """Carry out everything; every change from outside ends with it.
+        """Carry out everything; every change that a user asked for ends with it.
 
         Raises:
-            HostError: if something could not be kept.
+            HostError: if something could not be kept, now or before.
         """
-        if self._driver is not None:
-            problem = self._driver.drain()
-            if problem is not None:
-                raise problem
+        problem = self._settle() or self._unkept
+        if problem is not None:
+            raise problem
+
+    def judge_sessions(self) -> None:
+        """Let it be known what time it is: which sessions are over depends on it."""
+        self._tunnels.flush(now=boottime())
 
     async def await_plans(self) -> None:
         """Wait until the host is what the node wants, at most `PLAN_TIMEOUT`."""
@@ -283,7 +296,7 @@ class MeshShell:
         """Ask the member with *key*; *on_answer* is called once."""
         number = self.node.pings.ask(key, timeout=timeout, now=boottime())
         self._answers[number] = on_answer
-        self.drain()
+        self._settle()
 
     # --- the steps ---
 
@@ -321,24 +334,35 @@ class MeshShell:
     def complain(self, subject: str, text: str) -> None:
         """Let *text* be what is wrong with *subject*; "" for nothing."""
         self.node.tell_health(subject, text, now=boottime())
-        self.drain()
+        self._settle()
+
+    def _settle(self) -> HostError | None:
+        """Carry out everything; what cannot be kept is said, and no reason to end."""
+        return None if self._driver is None else self._driver.drain()
 
     def _keep(self, changes: list[StateChange]) -> None:
-        self._unsaved += changes
+        for change in changes:
+            # What was said before of the same thing is of no interest any more.
+            about = subject_of(change)
+            self._unsaved.pop(about, None)
+            self._unsaved[about] = change
         if not self._unsaved:
             return
         try:
-            self._store.apply(self._unsaved)
+            self._store.apply(list(self._unsaved.values()))
         except HostError as error:
-            if any(isinstance(change, _LEDGER) for change in self._unsaved):
+            self._unkept = error
+            if any(isinstance(change, _LEDGER) for change in self._unsaved.values()):
                 raise  # nobody may be told what could be forgotten
             self.node.tell_health("state", str(error), now=boottime())
             return
-        self._unsaved = []
+        self._unkept = None
+        self._unsaved = {}
         self.node.tell_health("state", self._store.notice, now=boottime())
 
     def _tell(self, event: MeshEvent) -> None:
-        level = logging.WARNING if isinstance(event, HealthChanged) else logging.INFO
+        is_bad = isinstance(event, HealthChanged) and event.text
+        level = logging.WARNING if is_bad else logging.INFO
         name, *facts = describe_event(event).values()
         _log.log(level, "%s %s", name, " ".join(map(str, facts)))
         for watcher in list(self._watchers.values()):

@@ -5,10 +5,11 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from meshnode.errors import HostError
+from meshnode.errors import ConfigError, HostError
 from meshnode.manage.api_client import NotRunningError, call
 from meshnode.manage.identity import load_identity
 from meshnode.manage.network_config import NetworkConfig, load_config
+from meshnode.manage.networks import known_networks
 from meshnode.manage.paths import Directories
 from meshnode.node.launch import Settings
 from meshnode.node.resources import Opening
@@ -49,6 +50,7 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
     """
     config = load_config(directories.config_file(network))
     load_identity(directories.state_dir(network))
+    _require_own_table(network, config, directories)
     settings = Settings(config.engine, config.log_level, directories, network=network)
     opening = Opening(
         port=config.listen_port,
@@ -59,6 +61,25 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
     return run_interface(
         config.interface, foreground=foreground, settings=settings, opening=opening
     )
+
+
+def _require_own_table(
+    network: str, config: NetworkConfig, directories: Directories
+) -> None:
+    """Check that no other network of this host uses our routing table."""
+    table = table_of(network, config)
+    for other in known_networks(directories.config):
+        if other == network:
+            continue
+        try:
+            theirs = table_of(other, load_config(directories.config_file(other)))
+        except ConfigError:
+            continue  # it cannot be started
+        if theirs == table:
+            raise ConfigError(
+                f"routing table {table} is that of the network {other}, too: set "
+                f"another `table` in {directories.config_file(network)}"
+            )
 
 
 def is_up(network: str, directories: Directories) -> bool:

@@ -92,9 +92,10 @@ class PeerTasks:
         while True:
             with trio.move_on_after(QUIET) as quiet:
                 frame = await inbox.receive()
-            if quiet.cancelled_caught:
+            if not quiet.cancelled_caught:
+                self._handle(key, frame)
+            elif not inbox.statistics().current_buffer_used:
                 return
-            self._handle(key, frame)
 
 
 def _empty(inbox: trio.MemoryReceiveChannel[bytes]) -> int:

@@ -15,13 +15,12 @@ import trio
 
 from meshnode.codec.forwarding import (
     MAX_MESSAGE_BYTES,
-    CodecError,
     decode_report,
     encode_command,
     split_allowed_ips,
 )
 from meshnode.dataplane.worker import SOCKETS
-from meshnode.errors import HostError
+from meshnode.errors import CodecError, HostError
 from meshnode.forwarding import (
     AddAllowedIps,
     Command,

@@ -7,15 +7,17 @@ are moments in between at which the power may fail (`Boundary`).
 
 import enum
 from collections import Counter, deque
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.message_bytes import decode_message
 from meshnode.codec.messages import Message
 from meshnode.codec.record_bytes import decode_certificate, parse_envelope
+from meshnode.codec.records import Route
 from meshnode.deadlines import Deadline
 from meshnode.errors import BadPacket, CodecError
-from meshnode.hostplan import HostPlan
+from meshnode.hostplan import Announced, HostPlan
 from meshnode.mesh.describe import describe_event
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.events import MeshEvent
@@ -232,6 +234,16 @@ class MeshHome:
         if self.node is not None:
             self.node.configure(settings, now=self.host.now, wall=self.wall)
             self.host.settle()
+
+    def announce(self, routes: tuple[Route, ...]) -> None:
+        """Announce exactly these routes, as `meshnode route` does."""
+        announced = tuple(Announced(route.prefix) for route in routes)
+        self.configure(replace(self.settings, routes=routes, announced=announced))
+
+    def restore(self, backup: MeshDisk) -> None:
+        """Put an older state in the place of ours; the node is down."""
+        self.restored_backups += 1
+        self.disk.restore(backup)
 
     # --- for the life of a process ---
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from meshnode.mesh.admission import MAX_ADMITTED, MAX_STRANGERS
+from meshnode.mesh.contacts import MAX_CONTACTS
 from meshnode.mesh.dialling import MAX_DIALS
 from meshnode.mesh.endpoint_book import MAX_RECORDS as MAX_ENDPOINTS
 from meshnode.mesh.intake import MAX_SEEN
 from meshnode.mesh.lookups import MAX_INTERESTS, MAX_SEARCHES
-from meshnode.mesh.node import MAX_CONTACTS, MeshNode
+from meshnode.mesh.node import MeshNode
 from meshnode.mesh.pings import MAX_OPEN
 from meshnode.mesh.reach import MAX_SEEN as MAX_SEEN_AT
 from meshnode.mesh.record_set import MAX_RECORDS, MAX_WAITING

@@ -50,11 +50,10 @@ _REMEMBERED: Final = 300
 _FLOOD: Final = 150
 _BAD_PLACES: Final = (
     Endpoint("127.0.0.1", 51820),
-    Endpoint("224.0.0.1", 51820),
-    Endpoint("255.255.255.255", 51820),
     Endpoint("10.77.0.1", 51820),
+    Endpoint("169.254.1.1", 51820),
     Endpoint("::1", 51820),
-    Endpoint("ff02::1", 51820),
+    Endpoint("fe80::1", 51820),
 )
 _WANTED: Final = (
     "0.0.0.0/0",

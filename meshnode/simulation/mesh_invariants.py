@@ -283,7 +283,7 @@ class MeshBounds(MeshInvariant):
 
 
 class HarmlessEndpoints(Invariant):
-    """Nobody can make a node send to itself, into its tunnel or to everybody."""
+    """Nobody can make a node send to loopback, into its tunnel or to everybody."""
 
     rule = "F34: no datagram goes where no other host can be"
 
@@ -294,8 +294,6 @@ class HarmlessEndpoints(Invariant):
         overlay = cast("MeshWorld", self._world).overlay
         if any(contains(bad, address) for bad in (*_NOWHERE, *overlay)) or not to.port:
             self.fail(host, f"a datagram goes to {to}")
-        if to.host in host.addresses.values():
-            self.fail(host, f"a datagram goes to ourselves, {to}")
 
 
 class NoAmplificationByStrangers(NoAmplification):

@@ -23,8 +23,8 @@ from meshnode.mesh.delegation import revoke_by_authority, succeed_charter
 from meshnode.mesh.documents import create_policy
 from meshnode.mesh.founding import FounderKeys, found_network
 from meshnode.mesh.invites import Grant
-from meshnode.mesh.node import MeshNode
 from meshnode.mesh.joining import JoinResult
+from meshnode.mesh.node import MeshNode
 from meshnode.mesh.ports import KeepRecord
 from meshnode.mesh.prefixes import host_prefix
 from meshnode.mesh.record_set import identity_of

@@ -143,9 +143,15 @@ class World:
         self.now = end
 
     def run_until(
-        self, condition: Callable[[], bool], *, within: float, what: str = ""
+        self,
+        condition: Callable[[], bool],
+        *,
+        within: float,
+        what: str | Callable[[], str] = "",
     ) -> None:
         """Let time pass until *condition* holds; it is asked after every step.
+
+        *what* is what was to be, or says in the end what is missing.
 
         Raises:
             Unreached: if it does not hold *within* that many seconds.
@@ -156,8 +162,9 @@ class World:
                 self.now = end
                 if condition():
                     return
+                text = what if isinstance(what, str) else what()
                 raise Unreached(
-                    f"not within {within} s: {what or 'the condition'}\n" + tell(self)
+                    f"not within {within} s: {text or 'the condition'}\n" + tell(self)
                 )
 
     def touched(self, host: SimulatedHost) -> None:

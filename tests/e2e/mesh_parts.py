@@ -226,17 +226,19 @@ class MeshHost:
     def roles(self) -> dict[str, int]:
         """Return the ids of this network's processes by role, of those that live.
 
-        The supervisor is known by its children; where there are nodes of several
-        networks, use it for none of them.
+        The supervisor is known by its children. Not for hosts with several networks.
         """
-        found: dict[str, int] = {}
+        children: dict[int, tuple[str, int]] = {}
         for pid in self.host.processes():
             words = _words_of(pid)
             if "meshnode.node.child" in words:
                 role = words[words.index("meshnode.node.child") + 1]
-                found[role] = pid
-                found["supervisor"] = _parent_of(pid)
-        found.pop("supervisor", None) if found.get("supervisor", 1) <= 1 else None
+                children[pid] = role, _parent_of(pid)
+        found: dict[str, int] = {}
+        for pid, (role, parent) in children.items():
+            # A child of a child is about to become another program.
+            if parent > 1 and parent not in children:
+                found |= {role: pid, "supervisor": parent}
         return found
 
     # --- what it knows and does ---

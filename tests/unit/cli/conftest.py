@@ -16,6 +16,8 @@ from meshnode.cli.run import run
 from meshnode.crypto import passphrase
 from meshnode.manage import api_client
 from meshnode.manage.paths import Directories
+from meshnode.node import authority, network
+from tests.founded_node import RunningNode, found_home
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,15 @@ class FakeNode:
         return args
 
 
+def _replace_call(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[..., dict[str, Any]]
+) -> None:
+    # Everywhere at once: a module first imported while the name is another's would
+    # keep that for all tests to come.
+    for module in (api_client, authority, network):
+        monkeypatch.setattr(module, "call", call)
+
+
 @pytest.fixture
 def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directories:
     """The directories of every command in the test."""
@@ -151,6 +162,18 @@ def home(directories: Directories) -> Path:
 def node(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeNode:
     """The node of `home`, which is down until it has answers."""
     fake = FakeNode()
-    monkeypatch.setattr(api_client, "call", fake.call)
+    _replace_call(monkeypatch, fake.call)
     monkeypatch.setattr(api_client, "stream", fake.stream)
     return fake
+
+
+@pytest.fixture
+def gate(
+    directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RunningNode]:
+    """The founder of `home`, up: its verbs are the real ones."""
+    found_home(directories)
+    running = RunningNode(directories)
+    _replace_call(monkeypatch, running.call)
+    yield running
+    running.close()

@@ -65,11 +65,11 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
 
 def test_every_command_of_the_mesh_is_there() -> None:
     """Each can be called by its name, and in the order they are told."""
-    assert tuple(cli.list_commands(click.Context(cli)))[: len(MESH)] == MESH  # type: ignore[attr-defined]
+    assert tuple(cli.list_commands(click.Context(cli)))[: len(MESH)] == MESH
 
 
 def test_help_of_the_mesh_needs_no_cryptography() -> None:
-    """libsodium takes long to load; who only asks for help does without."""
+    """Libsodium takes long to load; who only asks for help does without."""
     script = (
         "import sys\n"
         "from meshnode.cli.main import cli\n"

@@ -10,7 +10,6 @@ from meshnode import forwarding
 from meshnode.codec.forwarding import (
     MAX_ITEMS,
     MAX_MESSAGE_BYTES,
-    CodecError,
     decode_command,
     decode_report,
     encode_command,

@@ -160,6 +160,21 @@ def test_the_record_is_introduced_until_a_session(node: Node) -> None:
     assert node.introduced() == []
 
 
+def test_peer_that_does_not_answer_may_have_forgotten_us(node: Node) -> None:
+    """The first handshake after a session needs no introduction, the next one does."""
+    node.want()
+    node.found(1, ONE, now=0.1)
+    node.introduced()
+    node.dialler.session_started(node.key, now=1.0)
+    node.dialler.handshake_begun(node.key, now=100.0)
+    assert node.introduced() == []
+    node.dialler.handshake_begun(node.key, now=105.0)
+    assert node.introduced() == [ONE]
+    node.dialler.session_started(node.key, now=106.0)
+    node.dialler.handshake_begun(node.key, now=230.0)
+    assert node.introduced() == []
+
+
 def test_a_new_record_is_introduced_again(node: Node) -> None:
     """Nobody knows a record that was just made, nor the same one made again."""
     node.want()

@@ -225,6 +225,27 @@ def test_what_the_policy_denies_says_where() -> None:
     assert found.obstacles == ("the policy denies it at m2: no rule",)
 
 
+def test_what_arrives_here_is_judged_here() -> None:
+    """What we send to ourselves crosses no filter."""
+    known = knowing(person(2), policy=DENY)
+    ours = Prefix.parse("0.0.0.1/32")
+    other = Prefix.parse("0.0.0.2/32")
+    assert trace(Flow(ours, ours, PING), known).obstacles == ()
+    found = trace(Flow(other, ours, PING), known)
+    assert found.ends_here
+    assert found.obstacles == ("the policy denies it at m1: no rule",)
+
+
+def test_a_device_behind_us_speaks_first() -> None:
+    """Before that nobody knows where it is."""
+    behind: Any = {"roles": Role.STOCK, "gateways": (key_of(1),)}
+    silent = replace(person(3, **behind), member=None)
+    (text,) = ask(knowing(silent), "0.0.0.3").obstacles
+    assert text.startswith("m3 was not heard of yet")
+    heard = replace(person(2, **behind), member=None)
+    assert ask(knowing(heard), "0.0.0.2").obstacles == ()
+
+
 def test_a_complaint_about_the_prefix_is_an_obstacle() -> None:
     """A conflict with the host's own networks is; another prefix's is not."""
     complaint = "192.168.7.0/24 is not taken: eth0 is connected to it"

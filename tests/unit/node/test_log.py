@@ -15,8 +15,11 @@ def _logging_as_before() -> Iterator[None]:
     """Put logging back afterwards."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, logging.raiseExceptions
+    own = logging.getLogger("meshnode")
+    level = own.level
     yield
     root.handlers[:], root.level, logging.raiseExceptions = before
+    own.setLevel(level)
 
 
 Capture = pytest.CaptureFixture[str]
@@ -46,6 +49,14 @@ def test_levels(capsys: Capture, level: str, count: int) -> None:
         write("x")
     assert len(capsys.readouterr().err.splitlines()) == count
     assert level in LEVELS
+
+
+def test_libraries_say_only_what_is_wrong(capsys: Capture) -> None:
+    """They would tell every netlink message."""
+    configure_logging("wg0", "debug")
+    logging.getLogger("pyroute2").debug("a message")
+    logging.getLogger("pyroute2").warning("broken")
+    assert capsys.readouterr().err == "wg0: WARNING: broken\n"
 
 
 def test_a_log_that_cannot_be_written_is_no_error(

@@ -56,7 +56,7 @@ def test_from_somewhere_else(node: RunningNode) -> None:
     assert node.call(None, "home", "trace", to="10.77.0.1")["rule"] == 1
     found = node.call(None, "home", "trace", to="10.77.0.1", **{"from": "10.77.9.9"})
     assert not found["allowed"]
-    assert found["obstacles"] == ["the policy denies it: no rule"]
+    assert found["obstacles"] == ["the policy denies it at gate: no rule"]
 
 
 def test_nowhere(node: RunningNode) -> None:

@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import sys
-from meshnode.host.title import hide_arguments
+from meshnode.cli.title import hide_arguments
 hide_arguments()
 print(sys.argv[1:])
 print(open("/proc/self/cmdline", "rb").read())

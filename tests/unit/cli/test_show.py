@@ -1,0 +1,185 @@
+"""`meshnode status`, `peers` and `routes`, from what the node answers."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from meshnode.manage.api_client import RemoteError
+
+Run = Callable[..., Any]
+
+STATUS: dict[str, Any] = {
+    "network": "home",
+    "cidr": "10.77.0.0/16",
+    "name": "gate",
+    "ipv4": "10.77.0.1",
+    "ipv6": "fd00::1",
+    "interface": "home",
+    "mtu": 1420,
+    "port": 51820,
+    "engine": "reference",
+    "key": "k",
+    "certificate": {"notAfter": 0},
+    "groups": [],
+    "roles": ["relay", "issuer"],
+    "members": 3,
+    "sessions": 1,
+    "policy": 0,
+    "receivedBytes": 2048,
+    "sentBytes": 10,
+    "drops": {"bad tag": 0, "no route": 7},
+    "health": [],
+}
+PEER: dict[str, Any] = {
+    "name": "paris",
+    "ipv4": "10.77.0.2",
+    "hasSession": True,
+    "isSilent": False,
+    "endpoint": "192.0.2.1:51820",
+    "receivedBytes": 1024,
+    "sentBytes": 0,
+    "groups": ["staff", "web"],
+    "routes": ["10.1.0.0/16"],
+    "roles": [],
+}
+
+
+def test_status_is_for_people(meshnode: Run, node: Any) -> None:
+    """What is nothing is said to be nothing, or left out."""
+    node.answers["status"] = {
+        **STATUS,
+        "certificate": {"notAfter": time.time() + 30 * 86400 + 60},
+    }
+    out = meshnode("status").out
+    lines = dict(line.split("  ", 1) for line in out.splitlines())
+    facts = {key: value.strip() for key, value in lines.items()}
+    assert facts["network"] == "home (10.77.0.0/16)"
+    assert facts["certificate"] == "ends in 30 days"
+    assert facts["groups"] == "none"
+    assert facts["roles"] == "relay, issuer"
+    assert facts["policy"] == "open"
+    assert facts["traffic"] == "2.0 KiB in, 10 B out"
+    assert facts["dropped"] == "no route 7"
+    assert "Health" not in out
+
+
+def test_complaints_come_last(meshnode: Run, node: Any) -> None:
+    """Each on a line of its own; an ended certificate is told as one."""
+    node.answers["status"] = {
+        **STATUS,
+        "health": ["first", "second"],
+        "policy": 3,
+        "drops": {},
+        "certificate": {"notAfter": time.time() - 3 * 3600},
+    }
+    out = meshnode("status").out
+    assert out.endswith("\n# Health\n- first\n- second\n")
+    assert "ended 3 h ago" in out
+    assert "version 3" in out
+    assert "dropped" not in out
+
+
+def test_status_is_json(meshnode: Run, node: Any) -> None:
+    """All of it."""
+    node.answers["status"] = STATUS
+    told = json.loads(meshnode("status", "home", "--json").out)
+    assert told == {"schema": 1, **STATUS}
+
+
+@pytest.mark.parametrize(
+    ("what", "health", "code"),
+    [
+        ("live", [], 0),
+        ("live", ["x"], 0),
+        ("ready", [], 0),
+        ("ready", ["x"], 1),
+    ],
+)
+def test_a_check_is_an_exit_code(
+    meshnode: Run, node: Any, what: str, health: list[str], code: int
+) -> None:
+    """And nothing else."""
+    node.answers["status"] = {**STATUS, "health": health}
+    result = meshnode("status", "--check", what)
+    assert (result.code, result.out, result.err) == (code, "", "")
+
+
+def test_a_node_that_is_down_is_not_live(meshnode: Run, node: Any) -> None:
+    """Exit code 1, and the way out."""
+    for arguments in (["status", "--check", "live"], ["status"], ["peers"], ["routes"]):
+        result = meshnode(*arguments)
+        assert (result.code, result.out) == (1, "")
+        assert "not up" in result.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "active"),
+        ({"hasSession": False}, "idle"),
+        ({"hasSession": False, "isSilent": True}, "silent"),
+        ({"hasSession": False, "roles": ["stock"]}, "stock"),
+    ],
+)
+def test_peers_are_a_table(
+    meshnode: Run, node: Any, changes: dict[str, Any], state: str
+) -> None:
+    """With how each is reached."""
+    node.answers["peers"] = {"peers": [{**PEER, **changes}]}
+    head, row = meshnode("peers").out.splitlines()
+    assert head.split() == [
+        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX", "GROUPS", "ROUTES")
+    ]
+    assert row.split() == [
+        *("paris", "10.77.0.2", state, "192.0.2.1:51820", "1.0", "KiB/0", "B"),
+        *("staff,web", "10.1.0.0/16"),
+    ]
+
+
+def test_only_active_peers_if_asked(meshnode: Run, node: Any) -> None:
+    """As table and as JSON; nobody is said on standard error."""
+    idle = {**PEER, "name": "rome", "hasSession": False}
+    node.answers["peers"] = {"peers": [PEER, idle]}
+    told = json.loads(meshnode("peers", "--active", "--json").out)
+    assert [one["name"] for one in told["peers"]] == ["paris"]
+    node.answers["peers"] = {"peers": []}
+    nobody = meshnode("peers")
+    assert nobody.out == ""
+    assert "meshnode invite" in nobody.err
+
+
+def test_routes_have_a_line_an_owner(meshnode: Run, node: Any) -> None:
+    """Who carries it, who stands by, who is silent."""
+    owner = {"metric": 1, "weight": 2, "healthy": True, "forwards": True}
+    node.answers["routes"] = {
+        "routes": [
+            {
+                "prefix": "10.1.0.0/16",
+                "state": "accepted",
+                "owners": [
+                    {**owner, "name": "a"},
+                    {**owner, "name": "b", "forwards": False},
+                    {**owner, "name": "c", "forwards": False, "healthy": False},
+                ],
+            }
+        ]
+    }
+    rows = [line.split() for line in meshnode("routes").out.splitlines()[1:]]
+    assert rows == [
+        ["10.1.0.0/16", "a", "1", "2", "yes", "accepted"],
+        ["10.1.0.0/16", "b", "1", "2", "no", "accepted"],
+        ["10.1.0.0/16", "c", "1", "2", "silent", "accepted"],
+    ]
+    assert len(json.loads(meshnode("routes", "--json").out)["routes"][0]["owners"]) == 3
+    node.answers["routes"] = {"routes": []}
+    assert meshnode("routes").out == ""
+
+
+def test_the_nodes_exit_code_is_ours(meshnode: Run, node: Any) -> None:
+    """And an unknown network is 3 before it is asked."""
+    node.answers["peers"] = RemoteError("not allowed", 5)
+    assert meshnode("peers").code == 5
+    assert meshnode("peers", "office").code == 3
