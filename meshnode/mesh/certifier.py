@@ -10,7 +10,7 @@ from typing import Final
 
 from meshnode.codec.names import check_label
 from meshnode.codec.record_bytes import parse_envelope
-from meshnode.codec.records import MAX_ENVELOPE_BYTES, Certificate
+from meshnode.codec.records import MAX_ENVELOPE_BYTES, Certificate, Issuer
 from meshnode.crypto.signing import SigningKey
 from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.addresses import allot_address, free_ranges
@@ -85,6 +85,21 @@ class Certifier:
         self._trust = trust
         self._directory = directory
         self._ledger = ledger
+        self._delegated: tuple[Issuer, ...] = ()
+
+    def set_delegated(self, envelopes: Iterable[bytes]) -> None:
+        """Leave the pools of these permissions alone, whether they are used or not.
+
+        What is no permission of this network's is ignored.
+        """
+        found = []
+        for data in envelopes:
+            try:
+                issuer = self._trust.verify_issuer(parse_envelope(data), wall=None)
+            except (CodecError, RecordRefused):
+                continue
+            found.append(issuer)
+        self._delegated = tuple(found)
 
     def check_grant(self, grant: Grant) -> None:
         """Refuse what this issuer may not grant, before an invite promises it.
@@ -219,7 +234,7 @@ class Certifier:
         return tuple(
             [
                 pool
-                for other in self._directory.issuers()
+                for other in (*self._directory.issuers(), *self._delegated)
                 if other.issuing_key != self.issuer.issuing_key
                 for pool in other.pools
                 if not any(contains(pool, ours) for ours in self.issuer.pools)

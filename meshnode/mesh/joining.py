@@ -29,7 +29,7 @@ from meshnode.codec.record_bytes import parse_envelope
 from meshnode.codec.records import Kind
 from meshnode.errors import CodecError, MeshnodeError
 from meshnode.mesh.charters import MAX_CHARTERS
-from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.trust import Trust
 
 RETRY_AFTER: Final = 1.0
@@ -146,13 +146,15 @@ class Joining:
         whole = chunk.offset == 0 and len(chunk.data) == chunk.total
         if chunk.version != known + 1 or known == self._chain_length or not whole:
             return
-        self._trust.add_charter(chunk.data)
+        if not self._trust.add_charter(chunk.data):
+            raise RecordRefused(Refusal.CHARTER_GAP)
         self._charters.append(chunk.data)
         is_last = known + 1 == self._chain_length
         self._next(self._ask_certificate if is_last else self._ask_charter)
 
     def _take_certificate(self, reply: JoinReply, wall: int) -> None:
-        if self._reply is not None or len(self._charters) != self._chain_length:
+        has_chain = 0 < self._chain_length == len(self._charters)
+        if self._reply is not None or not has_chain:
             return
         certificate = parse_envelope(reply.certificate)
         issuer = parse_envelope(reply.issuer) if reply.issuer else None

@@ -8,6 +8,7 @@ node: the node gets what was signed, or finds it in its state when it starts.
 import base64
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.crypto.signing import SEED_SIZE, SigningKey
 from meshnode.errors import CodecError, ConfigError
 from meshnode.manage.api_client import NotRunningError, call
+from meshnode.manage.delegated import add_delegated
 from meshnode.manage.identity import (
     NotMemberError,
     SealedSigningKey,
@@ -265,6 +267,10 @@ def sign_issuer(
         not_after=wall + permission.lifetime,
     )
     envelope = permit_issuer(trust, authority.key, issuer)
+    # Before anybody has it: our own node gives none of its addresses away.
+    add_delegated(directories.state_dir(network), envelope)
+    with suppress(NotRunningError):
+        call(directories, network, "reload")
     return serialise_permission(envelope), describe_issuer(issuer)
 
 

@@ -24,6 +24,7 @@ from meshnode.hostplan import Announced
 from meshnode.manage.api_server import serve_api
 from meshnode.manage.config_values import HostPort, NetworkConfig
 from meshnode.manage.contacts import load_contacts
+from meshnode.manage.delegated import load_delegated
 from meshnode.manage.identity import Identity, load_identity
 from meshnode.manage.metrics import node_metrics
 from meshnode.manage.metrics_server import serve_metrics
@@ -103,6 +104,7 @@ class MeshControl:
         # Noted first: else those that an earlier control process had would be parted.
         self.shell.set_wireguard_peers(self._wireguard_peers(self._config)[0])
         self.shell.start(driver)
+        self._tell_delegated()
         self._tell_wireguard()
         self._tell_contacts()
 
@@ -162,6 +164,7 @@ class MeshControl:
             raise ConfigError("; ".join(problems))
         self._config = config
         self._follow_config()
+        self._tell_delegated()
         self.shell.drain()
         await self.shell.await_plans()
         return [
@@ -199,6 +202,12 @@ class MeshControl:
             advertised=tuple(advertised),
             imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
         )
+
+    def _tell_delegated(self) -> None:
+        office = self.shell.node.office
+        if office is not None:
+            state_dir = self._directories.state_dir(self._network)
+            office.certifier.set_delegated(load_delegated(state_dir))
 
     def _tell_wireguard(self) -> None:
         """Give the engine the peers that were configured by hand."""

@@ -36,14 +36,15 @@ _POLICIES: Final = (
 class MeshAccidents:
     """Draws accidents for the members of *world*.
 
-    The member *founder* issues certificates; `gone` are those that will not be back.
+    The first of them, who founded the network, issues certificates; `gone` are those
+    that will not be back. Three members that serve as rendezvous always stay.
     """
 
-    def __init__(self, world: "MeshWorld", random: Random, founder: str) -> None:
+    def __init__(self, world: "MeshWorld", random: Random) -> None:
         self.gone: set[str] = set()
         self._world = world
         self._random = random
-        self._founder = founder
+        self._founder = next(iter(world.homes))
         self._newcomers = 0
         self._backups: dict[str, MeshDisk] = {}
         self._kinds: tuple[Callable[[MeshHome], None], ...] = (
@@ -194,7 +195,7 @@ class MeshAccidents:
         """Revoke a member while others shake hands with it."""
         name = home.host.name
         at = self._other_than(home)
-        if at is None or name == self._founder or not self._can_spare_one():
+        if at is None or name == self._founder or not self._can_spare(home):
             return
         self.gone.add(name)
         self._world.send(at.host.name, name)
@@ -211,7 +212,7 @@ class MeshAccidents:
 
     def _leave(self, home: MeshHome) -> None:
         name = home.host.name
-        if name == self._founder or not self._can_spare_one():
+        if name == self._founder or not self._can_spare(home):
             return
         self.gone.add(name)
         home.host.note("says goodbye")
@@ -222,7 +223,7 @@ class MeshAccidents:
     def _founder_dies(self, home: MeshHome) -> None:
         """The node that everybody joined by dies for good."""
         founder = self._world.homes[self._founder]
-        if self._random.random() < 0.7 or not self._can_spare_one():
+        if self._random.random() < 0.7 or not self._can_spare(founder):
             return
         founder.host.note("dies for good")
         self.gone.add(self._founder)
@@ -271,9 +272,10 @@ class MeshAccidents:
         others = [each for each in self._world.running() if each is not home]
         return self._random.choice(others) if others else None
 
-    def _can_spare_one(self) -> bool:
-        here = [name for name in self._world.homes if name not in self.gone]
-        return len(here) > _FEWEST
+    def _can_spare(self, home: MeshHome) -> bool:
+        here = [h for name, h in self._world.homes.items() if name not in self.gone]
+        serving = [h for h in here if h is not home and h.serves_as_rendezvous]
+        return len(serving) >= _FEWEST
 
     def _start(self, home: MeshHome, *, wall_offset: float | None = None) -> None:
         if home.host.name in self.gone:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from meshnode.codec.message_bytes import decode_message
 from meshnode.codec.messages import Message
 from meshnode.codec.record_bytes import decode_certificate, parse_envelope
-from meshnode.codec.records import Route
+from meshnode.codec.records import Role, Route
 from meshnode.deadlines import Deadline
 from meshnode.errors import BadPacket, CodecError
 from meshnode.hostplan import Announced, HostPlan
@@ -174,8 +174,10 @@ class MeshHome:
         self.identity = identity
         self.settings = settings
         self.contacts = contacts
-        certificate = parse_envelope(identity.certificate)
-        self.ipv4 = decode_certificate(certificate.body).ipv4
+        envelope = parse_envelope(identity.certificate)
+        certificate = decode_certificate(envelope.body)
+        self.ipv4 = certificate.ipv4
+        self.serves_as_rendezvous = Role.RENDEZVOUS in certificate.roles
         self.disk = MeshDisk()
         self.plan: HostPlan | None = None
         self.life: MeshLife | None = None

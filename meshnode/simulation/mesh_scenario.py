@@ -26,6 +26,13 @@ LIVENESS: Final = 30.0
 AGREEMENT: Final = 10.0
 """Virtual seconds after that in which all must know the same."""
 
+RENDEZVOUS: Final = 4
+"""Members that serve as rendezvous, the founder among them.
+
+With a single one, it and another member that both move while they cannot hear each
+other would not find together, though others know both ways.
+"""
+
 SHARED: Final = Prefix.parse("192.168.7.0/24")
 """What two members announce."""
 
@@ -56,7 +63,7 @@ class MeshScenario:
         self._attacker = Attacker(self.world, self._random)
         self._gather(count)
         self.world.watch.add(self._attacker)
-        self._accidents = MeshAccidents(self.world, self._random, _FOUNDER)
+        self._accidents = MeshAccidents(self.world, self._random)
         names = list(self.world.homes)
         self._insider = Insider(self.world, self._random.choice(names), self._random)
 
@@ -114,7 +121,7 @@ class MeshScenario:
             host.prefers_ipv6 = random.random() < 0.3
             world.enlist(
                 name,
-                roles=random.choice((Role.NONE, Role.NONE, Role.RENDEZVOUS)),
+                roles=Role.RENDEZVOUS if index < RENDEZVOUS else Role.NONE,
                 subnets=(SHARED,) if routes else (),
                 lifetime=random.choice((90 * 86400, 90 * 86400, 120)),
                 groups=random.choice(((), ("staff",))),

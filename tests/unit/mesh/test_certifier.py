@@ -126,3 +126,19 @@ def test_renewing_does_not_need_the_ledger(rng: random.Random) -> None:
     assert issued.data == create_certificate(
         office.issuing_key, office.network_id, issued.certificate
     )
+
+
+def test_pools_that_were_given_away_are_left_alone_at_once(
+    rng: random.Random,
+) -> None:
+    """Also before the new issuer has certified anybody; nonsense is ignored."""
+    office = Office(rng, "10.9.0.0/28")
+    ours = certifier(office, office.issuing_key, office.founding.issuer)
+    branch = permission(office, SigningKey(rng.randbytes(32)), "10.9.0.8/29")
+    ours.set_delegated((branch, b"nonsense", office.founding.certificate))
+    for number in range(20):
+        host = Host(rng)
+        subject = Subject(host.key, host.signing.public)
+        name = f"host-{number}"
+        issued = ours.certify(rng.randbytes(16), name, subject, PLAIN, WALL)
+        assert issued.certificate.ipv4[3] < 8

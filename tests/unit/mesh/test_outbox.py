@@ -1,0 +1,32 @@
+"""Outputs wait in order, and are due at once."""
+
+import pytest
+
+from meshnode.mesh.events import RoutesChanged
+from meshnode.mesh.outbox import Outbox
+from meshnode.mesh.ports import DropRecord, KeepWallMark
+from meshnode.types import Endpoint
+
+
+def test_empty_outbox_is_never_due() -> None:
+    """An idle node sleeps."""
+    assert Outbox().next_deadline() is None
+
+
+@pytest.mark.parametrize("kind", ["changes", "datagrams", "events"])
+def test_anything_that_waits_is_due_at_once(kind: str) -> None:
+    """At the moment that it was queued; until it was taken."""
+    outbox = Outbox()
+    match kind:
+        case "changes":
+            outbox.keep(DropRecord(bytes(8)), KeepWallMark(1), now=3.0)
+            assert outbox.changes == [DropRecord(bytes(8)), KeepWallMark(1)]
+        case "datagrams":
+            outbox.send(b"x", Endpoint("192.0.2.1", 1), now=3.0)
+        case "events":
+            outbox.report(RoutesChanged(), now=3.0)
+    deadline = outbox.next_deadline()
+    assert deadline is not None
+    assert deadline.at == 3.0
+    getattr(outbox, kind).clear()
+    assert outbox.next_deadline() is None
