@@ -1,6 +1,7 @@
 """Build a network of topology/*.toml in namespaces, and run real nodes in it.
 
     tools/lab run topology/three-sites.toml      everything, then all is removed
+    tools/lab run --simulated topology/star.toml the same, simulated: no privileges
     tools/lab up topology/three-sites.toml       leave it running …
     tools/lab exec desk-a -- ping 192.168.2.2    … and look around in it
     tools/lab exec site-a -- meshnode status
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from topology import checks, drawing, kept
+from topology import checks, drawing, kept, simulate
 from topology.build import build, ignored
 from topology.description import Description
 from topology.hosts import Lab
@@ -31,7 +32,7 @@ def main() -> int:
     arguments = _arguments()
     commands: Mapping[str, Callable[[], int]] = {
         "up": lambda: _up(arguments.file),
-        "run": lambda: _run(load(arguments.file)),
+        "run": lambda: _runner(arguments.simulated)(load(arguments.file)),
         "down": lambda: _down(arguments.file),
         "exec": lambda: _exec(arguments.file, arguments.node, arguments.command),
         "list": _list,
@@ -68,6 +69,9 @@ def _arguments() -> argparse.Namespace:
     draw = verb("draw", "Print a picture of the network.")
     for command in (up, run, draw):
         command.add_argument("file", type=Path, metavar="FILE")
+    run.add_argument(
+        "--simulated", action="store_true", help="in virtual time, without namespaces"
+    )
     down.add_argument("file", type=Path, metavar="FILE", nargs="?")
     check.add_argument("files", type=Path, metavar="FILE", nargs="+")
     draw.add_argument("--svg", action="store_true", help="as an SVG document")
@@ -102,11 +106,25 @@ def _run(description: Description) -> int:
             mesh.stop_all()
     with narrator.step("everything is removed, nothing is left"):
         lab.assert_clean()
-    count = len(description.musts)
+    return _tell(failed, description, narrator)
+
+
+def _runner(simulated: bool) -> Callable[[Description], int]:
+    return _simulate if simulated else _run
+
+
+def _simulate(description: Description) -> int:
+    narrator = Narrator()
+    return _tell(simulate.play(description, narrator), description, narrator)
+
+
+def _tell(failed: list[str], description: Description, narrator: Narrator) -> int:
+    """Say how it went; return the exit status."""
     if failed:
         print(f"\nFailed, after {narrator.elapsed:.1f} s:")
         print("\n".join(f"  {failure}" for failure in failed))
         return 1
+    count = len(description.musts)
     print(f"\nAll {count} that must hold did hold, in {narrator.elapsed:.1f} s.")
     return 0
 

@@ -93,13 +93,12 @@ class Dialler:
         self._offer(key, now)
 
     def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> None:
-        """Dial the member with *key*, for which something waits.
+        """Dial the member with *key*, which something waits for, or does not answer.
 
+        A session says nothing against it: its peer may have moved while it lasts.
         *neighbours* are asked where it is, beside the rendezvous members. What waits
         is dropped if there are too many dials, or nobody knows after 10 s.
         """
-        if self._tunnels.has_session(key):
-            return
         if key not in self._dials and len(self._dials) >= MAX_DIALS:
             self._tunnels.drop_waiting(key, now=now)
             return
@@ -178,7 +177,7 @@ class Dialler:
                 self._end(key)
                 self._tunnels.drop_waiting(key, now=now)
         for key in self._deadlines.pop_due(now):
-            if now >= self._dials[key] or self._tunnels.has_session(key):
+            if now >= self._dials[key]:
                 del self._dials[key]
                 continue
             self._deadlines.set(key, _introduction_at(now + INTRODUCE_EVERY))

@@ -49,8 +49,9 @@ def resolve(places: tuple[str, ...]) -> tuple[Endpoint, ...]:
             answers = socket.getaddrinfo(
                 host.strip("[]"), int(port), type=socket.SOCK_DGRAM
             )
-        except socket.gaierror as error:
-            reasons.append(f"{place}: {error.strerror}")
+        except (socket.gaierror, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no such name"
+            reasons.append(f"{place}: {reason}")
             continue
         for *_, address in answers:
             found[Endpoint(str(address[0]).partition("%")[0], int(address[1]))] = None

@@ -49,8 +49,10 @@ from meshnode.node.founding import default_interface
 STATE_FILE: Final = "state.db"
 _CLOCK_SKEW: Final = 300
 _FINAL_REFUSALS: Final = frozenset(
-    ("used", "expired", "revoked")
-    + ("name-taken", "key-taken", "no-address", "not-granted")
+    (
+        *("used", "expired", "revoked", "name-taken", "key-taken"),
+        *("no-address", "not-granted"),
+    )
 )
 """With these the issuer says that it has given our keys no certificate."""
 

@@ -126,7 +126,13 @@ class MeshAccidents:
         home.host.freeze(seconds, deaf=self._random.random() < 0.5)
 
     def _move(self, home: MeshHome) -> None:
-        home.move()
+        """Take a new address, unless others count on the one they know.
+
+        Two that both move while nobody they know stays where it was are lost to each
+        other, whatever they do.
+        """
+        if not home.serves_as_rendezvous:
+            home.move()
 
     def _step_clock(self, home: MeshHome) -> None:
         """Set the wall clock wrong while all runs."""

@@ -36,7 +36,6 @@ from meshnode.mesh.documents import (
     create_revocation,
 )
 from meshnode.mesh.introduction import introduce_member
-from meshnode.mesh.record_set import Record
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.simulation.links import damage
 from meshnode.simulation.mesh_host import MeshHome
@@ -118,8 +117,8 @@ class Insider:
 
     def forge(self, victim: MeshHome) -> None:
         """Say goodbye for another, or damage its record."""
-        other = self._any_record(VerifiedMember)
-        if not isinstance(other, VerifiedMember):
+        other = self._any_other()
+        if other is None:
             return
         if self._random.random() < 0.5:
             self._push(victim, damage(other.data, self._random))
@@ -222,8 +221,12 @@ class Insider:
         member = Member(own.version + 1 if version is None else version, routes)
         return _word(self._signing_key, self._world.network_id, own.data, member)
 
-    def _any_record(self, kind: type) -> Record | None:
-        records = [r for r in self._home.running.records if isinstance(r, kind)]
+    def _any_other(self) -> VerifiedMember | None:
+        records = [
+            record
+            for record in self._home.running.records
+            if isinstance(record, VerifiedMember) and record.key != self._home.key
+        ]
         return self._random.choice(records) if records else None
 
     def _any_message(self, victim: MeshHome) -> Message:

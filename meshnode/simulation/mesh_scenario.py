@@ -27,11 +27,7 @@ AGREEMENT: Final = 10.0
 """Virtual seconds after that in which all must know the same."""
 
 RENDEZVOUS: Final = 4
-"""Members that serve as rendezvous, the founder among them.
-
-With a single one, it and another member that both move while they cannot hear each
-other would not find together, though others know both ways.
-"""
+"""Members that serve as rendezvous, the founder among them; they do not move."""
 
 SHARED: Final = Prefix.parse("192.168.7.0/24")
 """What two members announce."""
@@ -46,9 +42,9 @@ _FOUNDER: Final = "a"
 _SMALL: Final = 8
 _MIDDLE: Final = 16
 # Node-seconds of one seed, which is what it costs to play.
-_EFFORT: Final = 1500.0
-_SHORTEST: Final = 60.0
-_LONGEST: Final = 300.0
+_EFFORT: Final = 900.0
+_SHORTEST: Final = 40.0
+_LONGEST: Final = 240.0
 _MOST_PAIRS: Final = 60
 
 
@@ -81,7 +77,7 @@ class MeshScenario:
         began = world.now
         here = self._reach_everybody()
         world.run_until(
-            lambda: len(world.views(here)) == 1,
+            lambda: len(world.views(here)) <= 1,
             within=AGREEMENT,
             what="all know the same",
         )

@@ -93,7 +93,9 @@ class MeshWorld(World):
     @property
     def overlay(self) -> tuple[Prefix, ...]:
         """The network's own prefixes, none before it is founded."""
-        return () if self.trust is None else (CIDR, ula_prefix(self.network_id))
+        if self.trust is None:
+            return ()
+        return (self.trust.charter.cidr, ula_prefix(self.network_id))
 
     def charters(self) -> tuple[bytes, ...]:
         """Return the chain of all charters that were ever signed."""
@@ -109,14 +111,16 @@ class MeshWorld(World):
         clock: Clock | None = None,
         subnets: tuple[Prefix, ...] = (),
         routes: tuple[Route, ...] = (),
+        accept: tuple[Prefix, ...] = ACCEPT_ALL,
         lifetime: int = 365 * DAY,
+        cidr: Prefix = CIDR,
     ) -> MeshHome:
         """Let a new host found the network, and start its node."""
         host = self.build_host(name, clock=clock)
         signing = SigningKey(self.random.randbytes(32))
         founding = found_network(
             "simulated",
-            CIDR,
+            cidr,
             name,
             FounderKeys(
                 wireguard_key=host.public_key.raw,
@@ -140,7 +144,7 @@ class MeshWorld(World):
             (founding.charter,),
             IssuerIdentity(self.issuing, founding.issuer),
         )
-        home = MeshHome(host, identity, _settings(routes, ACCEPT_ALL), {})
+        home = MeshHome(host, identity, _settings(routes, accept), {})
         self._move_in(home)
         return home
 

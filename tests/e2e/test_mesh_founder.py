@@ -29,8 +29,9 @@ def test_members_go_on_without_the_founder(lab: Lab) -> None:
         host.await_end()
         host.up()
     ben.pings(ann)
-    ann.host.ip("address add 198.18.0.200/24 dev lan")
+    # In this order: the second address of a network goes with its first.
     ann.host.ip("address delete 198.18.0.2/24 dev lan")
+    ann.host.ip("address add 198.18.0.200/24 dev lan")
     ben.pings(ann)
     wait_until(
         lambda: ben.peers()["ann"]["endpoint"] == "198.18.0.200:51820",

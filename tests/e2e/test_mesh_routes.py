@@ -1,5 +1,6 @@
 """Prefixes behind members: taken or not, fought over, and handed on."""
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -75,9 +76,8 @@ def test_routes_are_taken_only_when_asked_for(office: Office) -> None:
     assert _state(user) == "not accepted"
     assert not user.answers(PRINTER)
     text = user.config_file.read_text()
-    assert "accept = false" in text
     pids = user.roles()
-    user.config_file.write_text(text.replace("accept = false", "accept = true"))
+    user.config_file.write_text(f"{text}\n[routes]\naccept = true\n")
     user.run("reload")
     wait_until(lambda: user.answers(PRINTER), "the printer answers", timeout=PATIENCE)
     assert _state(user) == "accepted"
@@ -115,8 +115,7 @@ def test_own_lan_is_not_given_away(office: Office) -> None:
 def test_traffic_moves_to_the_other_gateway(office: Office) -> None:
     """The one in use is killed under a running ping; nothing of it stays behind."""
     user = _joined(office, "user", "--accept-routes")
-    one, two = office.gateways
-    before = traces(user.host)
+    one = office.gateways[0]
     wait_until(lambda: user.answers(PRINTER), "the printer answers", timeout=PATIENCE)
     owners = {o["name"]: o["forwards"] for o in user.routes()[PREFIX]["owners"]}
     assert owners == {"one": True, "two": False}
@@ -129,7 +128,7 @@ def test_traffic_moves_to_the_other_gateway(office: Office) -> None:
     times = [float(at) for at in re.findall(r"^\[([\d.]+)\] 64 b", pings.output, re.M)]
     after = [at for at in times if at > killed + 0.5]
     assert after, pings.output
-    gap = max(b - a for a, b in zip(times, times[1:], strict=False))
+    gap = max(b - a for a, b in itertools.pairwise(times))
     print(f"silent for {gap:.2f} s")
     assert gap < 8
     owners = {o["name"]: o["forwards"] for o in user.routes()[PREFIX]["owners"]}
@@ -143,7 +142,6 @@ def test_traffic_moves_to_the_other_gateway(office: Office) -> None:
         timeout=PATIENCE,
     )
     assert user.answers(PRINTER, within=5)
-    assert before  # the routes that the user has now go with it
     user.down()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshnode.simulation import scenario
+from meshnode.simulation import mesh_scenario, scenario
 from meshnode.simulation.invariants import Violation
 
 TOOL = Path(__file__).parents[2] / "tools" / "simulate"
@@ -64,6 +64,33 @@ def test_a_crash_is_a_failure_too(simulate, monkeypatch):
     status, output, _ = simulate("--seed", "7")
     assert status == 1
     assert "ZeroDivisionError" in output
+
+
+def test_a_failing_mesh_is_told_with_the_command_that_repeats_it(simulate, monkeypatch):
+    """Its nodes are part of it."""
+
+    def fail(seed, *, nodes):
+        raise Violation("I8: a rule", f"the story of {nodes}")
+
+    monkeypatch.setattr(mesh_scenario, "play_mesh", fail)
+    status, output, _ = simulate("--mesh", "--seed", "7", "--nodes", "3-9")
+    assert status == 1
+    assert "I8: a rule\nthe story of (3, 9)" in output
+    assert "tools/simulate --seed 7 --mesh --nodes 3-9" in output
+
+
+def test_a_mesh_is_played(simulate):
+    """One seed, with what it came to."""
+    status, output, _ = simulate("--mesh", "--seed", "0", "--nodes", "3")
+    assert status == 0, output
+    assert json.loads(output.splitlines()[0])["hosts"] >= 3
+
+
+@pytest.mark.parametrize("nodes", ["2", "9-3", "3-51"])
+def test_a_mesh_has_three_to_fifty_nodes(simulate, nodes):
+    """Anything else is a usage error."""
+    with pytest.raises(SystemExit, match="2"):
+        simulate("--mesh", "--nodes", nodes)
 
 
 @pytest.mark.parametrize("hosts", ["1", "3-2", "x", "2-300"])

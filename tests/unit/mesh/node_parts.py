@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from meshnode.codec.messages import JoinReply, Message
 from meshnode.codec.records import Role, Route
@@ -38,6 +39,8 @@ from meshnode.mesh.ports import (
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.ports import NEVER
 from meshnode.types import Endpoint, Prefix
+
+_E = TypeVar("_E")
 
 WALL = 1_800_000_000
 DAY = 86400
@@ -216,19 +219,23 @@ class Computer:
         if plan is not None:
             self.plans.append(plan)
 
-    def told(self, kind: type) -> list[MeshEvent]:
+    def told(self, kind: type[_E]) -> list[_E]:
         """Return the events of this kind, and forget all."""
-        found = [event for event in self.events if isinstance(event, kind)]
+        found: list[_E] = [event for event in self.events if isinstance(event, kind)]
         self.events.clear()
         return found
 
 
 class World:
-    """A founded network: `founder` runs, others come by `add` or by hand."""
+    """A founded network: `founder` runs, others come by `add` or by hand.
 
-    def __init__(self, rng: random.Random, *, groups: tuple[str, ...] = ("staff",)):
+    *began* is the wall second of its founding.
+    """
+
+    def __init__(self, rng: random.Random, *, began: int = WALL) -> None:
         self.rng = rng
         self.now = 1000.0
+        self.began = began
         self.skew = 0.0
         self.computers: dict[bytes, Computer] = {}
         self.letters: deque[tuple[bytes, bytes, Message]] = deque()
@@ -247,9 +254,9 @@ class World:
                 self.issuing,
             ),
             own_subnets=(Prefix.parse("192.168.1.0/24"),),
-            groups=groups,
+            groups=("staff",),
             serial=rng.randbytes(16),
-            wall=WALL,
+            wall=began,
         )
         self.network_id = self.founding.network_id
         issuer = IssuerIdentity(self.issuing, self.founding.issuer)
@@ -261,7 +268,7 @@ class World:
     @property
     def wall(self) -> float:
         """The wall clock of all hosts."""
-        return WALL + self.now - 1000.0 + self.skew
+        return self.began + self.now - 1000.0 + self.skew
 
     def host(self, name: str) -> Computer:
         """Return a new host that is no member."""

@@ -1,5 +1,6 @@
 """Whom a node talks to first: greeted until known, and nobody's peer if revoked."""
 
+import itertools
 import random
 
 import pytest
@@ -67,7 +68,7 @@ def test_greetings_grow_rare(table: Table) -> None:
     table.contacts.set({ONE: ()}, now=0.0)
     table.run(1000.0)
     times = [at for _, at in table.greeted]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     wanted = FIRST_RETRY
     for gap in gaps:
         assert 0.75 * wanted <= gap <= 1.25 * wanted

@@ -218,11 +218,14 @@ def test_the_path_of_a_session_is_kept_first(node: Node) -> None:
     assert node.kept() == []
 
 
-def test_a_peer_with_a_session_is_not_dialled(node: Node) -> None:
-    """There is nothing to look for."""
+def test_a_peer_that_moved_is_looked_up_though_its_session_lasts(node: Node) -> None:
+    """Until a new handshake shows where it is."""
     node.tunnels.sessions = {node.key}
     node.want()
-    assert node.tunnels.sent == []
+    assert node.tunnels.drain() == [(node.server, Lookup(node.key))]
+    node.found(1, TWO, now=0.1)
+    assert node.tunnels.candidates == {node.key: (TWO,)}
+    node.dialler.session_started(node.key, now=0.2)
     assert node.dialler.next_deadline() is None
 
 

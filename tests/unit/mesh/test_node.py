@@ -122,9 +122,9 @@ def test_joiner_becomes_a_member_everywhere(world: World) -> None:
         others = {c.key for c in (world.founder, alpha, beta)} - {computer.key}
         assert set(computer.wires.peers) == others
         assert set(computer.node.peer_keys()) == others
-    used = [event.name for event in world.founder.told(InviteUsed)]  # type: ignore[attr-defined]
+    used = [event.name for event in world.founder.told(InviteUsed)]
     assert used == ["alpha", "beta"]
-    joined = [event.name for event in alpha.told(MemberJoined)]  # type: ignore[attr-defined]
+    joined = [event.name for event in alpha.told(MemberJoined)]
     assert joined == ["founder", "beta"]
 
 
@@ -159,7 +159,7 @@ def test_leaver_is_gone_until_it_comes_back(world: World) -> None:
     assert not alpha.node.health
     world.run(1.0)
     gone = world.founder.told(MemberGone)
-    assert [(event.name, event.why) for event in gone] == [("alpha", "left")]  # type: ignore[attr-defined]
+    assert [(event.name, event.why) for event in gone] == [("alpha", "left")]
     assert alpha.key not in world.founder.wires.peers
     alpha.stop()
     alpha.start()
@@ -442,7 +442,7 @@ def test_routes_follow_those_who_announce_them(world: World) -> None:
     assert len(world.founder.plans) == plans
     world.do(alpha, lambda node: node.leave(now=world.now, wall=world.wall))
     world.run(1.0)
-    assert world.founder.plans[-1].routes == ()
+    assert not world.founder.plans[-1].routes
 
 
 def test_policy_is_spread_and_compiled(world: World) -> None:
@@ -701,7 +701,7 @@ def test_any_frame_shows_that_a_member_is_alive(world: World) -> None:
     world.run(60.0)
     assert world.founder.node.neighbours.silent == (alpha.key,)
     world.say(alpha, world.founder, Lookup(bytes(32)))
-    assert world.founder.node.neighbours.silent == ()
+    assert not world.founder.node.neighbours.silent
 
 
 # --- contacts ---

@@ -13,11 +13,12 @@ from meshnode.mesh.ports import (
     KeepPolicy,
     KeepRecord,
     KeepWallMark,
+    StateChange,
     subject_of,
 )
 
 ONE, TWO = bytes(8), bytes([1]) * 8
-SAME = [
+SAME: list[tuple[StateChange, ...]] = [
     (KeepRecord(ONE, 4, b"x"), DropRecord(ONE)),
     (KeepRecord(TWO, 4, b"x"), KeepRecord(TWO, 5, b"y")),
     (KeepInvite(ONE, b"x"), DropInvite(ONE)),

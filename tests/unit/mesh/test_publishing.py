@@ -10,6 +10,7 @@ from meshnode.codec.records import Endpoints
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.publishing import PASSED_OVER_FOR, Publishing
 from meshnode.mesh.ranking import rank_by_hash
+from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.types import Endpoint
 from tests.unit.mesh.issuing_parts import FakeTunnels
@@ -179,3 +180,27 @@ def test_without_any_other_a_node_is_its_own_rendezvous(rng: random.Random) -> N
     for _ in range(10):
         assert node.step() == []
         assert node.book.get(node.key, now=node.now) is not None
+
+
+def test_who_is_no_member_any_more_keeps_nothing_and_lives_on(
+    rng: random.Random,
+) -> None:
+    """With all certificates ended there is no other rendezvous, and no own record."""
+    node = Publisher(rng, 0)
+
+    def refuse(key: bytes, data: bytes) -> Endpoints:
+        raise RecordRefused(Refusal.WRONG_MEMBER)
+
+    node.book = EndpointBook(refuse)
+    node.publishing = Publishing(
+        key=node.key,
+        sign=node.sign,
+        tunnels=node.tunnels,
+        own=Rendezvous(node.book, node.tunnels),
+        rendezvous_keys=list,
+        entropy=rng.randbytes,
+    )
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    assert node.step() == []
+    assert node.publishing.next_deadline() is not None
+    assert node.book.get(node.key, now=node.now) is None

@@ -1,0 +1,90 @@
+"""The host's own addresses, and that their changes are heard of."""
+
+import ipaddress
+import select
+
+import pytest
+
+from meshnode.host.addresses import AddressWatch, local_addresses
+from meshnode.host.namespaces import run_inside
+from topology.hosts import Lab
+from topology.leaks import NAMESPACES
+
+
+class Message(dict[str, int]):
+    """A netlink message as the library gives it."""
+
+    def __init__(self, attributes: dict[str, object], **fields: int) -> None:
+        super().__init__(fields)
+        self._attributes = attributes
+
+    def get_attr(self, name: str) -> object:
+        """Return an attribute, or None."""
+        return self._attributes.get(name)
+
+
+class Netlink:
+    """A host with these links and addresses."""
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def get_links(self) -> list[Message]:
+        """Return the links."""
+        names = {1: "lo", 2: "eth0", 3: "mesh0"}
+        return [Message({"IFLA_IFNAME": name}, index=i) for i, name in names.items()]
+
+    def get_addr(self) -> list[Message]:
+        """Return the addresses."""
+        rows = [
+            (1, "127.0.0.1", 0x80),
+            (2, "198.51.100.7", 0x80),
+            (2, "2001:db8::7", 0x80),
+            (2, "fe80::1", 0x80),
+            (2, "2001:db8::aaaa", 0x01),  # temporary
+            (2, "2001:db8::bbbb", 0x20),  # deprecated
+            (2, "2001:db8::cccc", 0x40),  # not checked for duplicates yet
+            (3, "10.77.0.1", 0x80),
+            (2, "192.0.2.3", 0x80),
+        ]
+        return [
+            Message({"IFA_ADDRESS": text, "IFA_FLAGS": flags}, index=i, flags=flags)
+            for i, text, flags in rows
+        ]
+
+
+def test_only_usable_addresses_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of the overlay, nor loopback, link-local, temporary or tentative ones."""
+    monkeypatch.setattr("pyroute2.IPRoute", Netlink)
+    found = local_addresses(without=("mesh0",))
+    assert found == ["192.0.2.3", "198.51.100.7", "2001:db8::7"]
+
+
+def test_addresses_of_this_host_are_canonical() -> None:
+    """Whatever it has."""
+    for text in local_addresses(without=()):
+        assert str(ipaddress.ip_address(text)) == text
+
+
+@pytest.mark.root
+def test_a_change_is_heard(lab: Lab) -> None:
+    """An address that comes makes the descriptor readable, once cleared no more."""
+    host = lab.host("a")
+
+    def watch_and_change() -> tuple[bool, bool]:
+        watch = AddressWatch()
+        try:
+            host.ip("address add 192.0.2.9/32 dev lo")
+            heard = bool(select.select([watch], [], [], 5)[0])
+            watch.clear()
+            return heard, bool(select.select([watch], [], [], 0)[0])
+        finally:
+            watch.close()
+            watch.close()
+
+    with open(NAMESPACES / host.namespace, "rb") as namespace:
+        heard = run_inside(namespace.fileno(), watch_and_change)
+    assert heard == (True, False)
