@@ -55,10 +55,19 @@ class OwnRecord:
         self._trust = trust
         self._outbox = outbox
         self.has_left = False
-        papers = identity.certificate, identity.issuer
-        self._stand_on(*papers, self._verify(*papers))
-        if stored.own:
-            self._take_renewal(stored.own)
+        first = identity.certificate, identity.issuer
+        renewed = self._renewed_papers(stored.own) if stored.own else None
+        try:
+            self._stand_on(*first, self._verify(*first))
+        except ConfigError:
+            # Who signed the first ones may be no authority any more.
+            if renewed is None:
+                raise
+            self._stand_on(*renewed, self._verify(*renewed))
+        if renewed is not None:
+            later = self._verify(*renewed)
+            if later.certificate.not_before > self._certificate.not_before:
+                self._stand_on(*renewed, later)
 
     @property
     def certificate(self) -> Certificate:
@@ -164,14 +173,13 @@ class OwnRecord:
             raise ConfigError("our certificate is for other keys than ours")
         return verified
 
-    def _take_renewal(self, stored: bytes) -> None:
-        """Stand on the certificate in the record that was kept, if it is later."""
+    def _renewed_papers(self, stored: bytes) -> tuple[bytes, bytes] | None:
+        """Return what our record that was kept stands on, if it is any good."""
         try:
             record = parse_member_record(stored)
             certificate = serialise_envelope(record.certificate)
             issuer = b"" if record.issuer is None else serialise_envelope(record.issuer)
-            kept = self._verify(certificate, issuer)
+            self._verify(certificate, issuer)
         except (CodecError, ConfigError):
-            return
-        if kept.certificate.not_before > self._certificate.not_before:
-            self._stand_on(certificate, issuer, kept)
+            return None
+        return certificate, issuer

@@ -5,10 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from meshnode.codec.record_bytes import MAX_VERSION, parse_member_record
+from meshnode.codec.record_bytes import (
+    MAX_VERSION,
+    parse_envelope,
+    parse_member_record,
+)
 from meshnode.codec.records import Role, Route
+from meshnode.crypto.signing import SigningKey
 from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.certifier import Subject
+from meshnode.mesh.delegation import permit_issuer, succeed_charter
+from meshnode.mesh.documents import create_certificate
 from meshnode.mesh.invites import Grant
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.own_record import OwnRecord
@@ -184,3 +191,33 @@ def test_what_may_be_announced(owner: Owner) -> None:
     assert owner.own.may_announce(ROUTES[1].prefix)
     assert not owner.own.may_announce(Prefix.parse("192.168.0.0/16"))
     assert not owner.own.may_announce(Prefix.parse("0.0.0.0/0"))
+
+
+def test_the_first_authority_may_go(owner: Owner, rng: random.Random) -> None:
+    """After a roll-over the renewed certificate is what we stand on, from the start."""
+    world, wall = owner.world, int(owner.world.wall)
+    second, issuing = SigningKey(rng.randbytes(32)), SigningKey(rng.randbytes(32))
+    both = (world.authority.public, second.public)
+    succeed_charter(owner.trust, world.authority, authorities=both, wall=wall)
+    permission = permit_issuer(
+        owner.trust,
+        second,
+        replace(
+            owner.trust.verify_issuer(parse_envelope(world.founding.issuer), wall=None),
+            issuing_key=issuing.public,
+        ),
+    )
+    later = replace(
+        owner.own.certificate,
+        serial=rng.randbytes(16),
+        not_before=wall + 10,
+        not_after=wall + 1000,
+    )
+    certificate = create_certificate(issuing, owner.trust.network_id, later)
+    assert owner.own.use_certificate(certificate, permission)
+    owner.own.announce((), now=1.0)
+    stored = StoredState(own=owner.own.data, own_version=owner.own.version)
+    succeed_charter(owner.trust, second, authorities=(second.public,), wall=wall)
+    assert owner.open(stored).certificate == later
+    with pytest.raises(ConfigError, match="our certificate is no good"):
+        owner.open(StoredState())
