@@ -100,6 +100,7 @@ NEVER_TRIO_REASON = "the supervisor is small: a poll loop that outlives every ch
 UNTESTED = {
     "__main__": "one line, run by the end-to-end tests",
     "ports": "Protocols without code",
+    "mesh.ports": "a Protocol and values without code",
 }
 """Modules without a unit test of their own, and why."""
 

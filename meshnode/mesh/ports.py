@@ -175,22 +175,6 @@ StateChange = (
 )
 
 
-def subject_of(change: StateChange) -> tuple[str, object]:
-    """Return what *change* is about: of two about the same thing the later counts."""
-    match change:
-        case KeepRecord(id=id) | DropRecord(id=id):
-            return "record", id
-        case KeepCharter(version=version):
-            return "charter", version
-        case KeepInvite(key=key) | DropInvite(key=key):
-            return "invite", key
-        case KeepEndpoints(key=key):
-            return "endpoints", key
-        case KeepIssued(serial=serial):
-            return "issued", serial
-    return type(change).__name__, None
-
-
 @dataclass(frozen=True, slots=True)
 class StoredState:
     """Everything the state store held, in the order it was written."""

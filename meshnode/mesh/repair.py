@@ -5,8 +5,10 @@ first level. The two then walk down, a message a level, to leaves of at most `LE
 records. There each pushes what the other lacks and asks for what it lacks itself.
 
 A walk that changed something is followed by another `Hello` soon, till nothing
-changes: so a set of thousands is filled as fast as budgets allow. A walk that changes
-nothing, again and again, is left for longer and longer: clocks or charters differ.
+changes: so a set of thousands is filled as fast as budgets allow. Who is far behind
+walks down a few paths at a time, since it could not take what is at the end of all. A
+walk that changes nothing, again and again, is left for longer and longer: clocks or
+charters differ.
 """
 
 from collections.abc import Iterable
@@ -28,6 +30,10 @@ NEXT_WALK_AFTER: Final = 0.5
 WALK_TIME: Final = 5.0
 """Seconds for which what a peer pushes is taken to belong to a walk."""
 
+FAR_BEHIND: Final = 64
+"""So many records more than we have make a peer's set one that we have yet to learn."""
+
+FEW_PATHS: Final = 4
 MAX_FUTILE: Final = 3
 FUTILE_WAIT: Final = 20.0
 MAX_FUTILE_WAIT: Final = 320.0
@@ -52,6 +58,15 @@ class Repair:
         self._walks: dict[bytes, float] = {}  # until when a peer's pushes are ours
         self._again: dict[bytes, float] = {}
         self._tried: dict[bytes, _Tried] = {}
+        self._counts: dict[bytes, int] = {}  # of records, as peers told last
+
+    def note_count(self, key: bytes, count: int) -> None:
+        """Note how many records the peer says it has."""
+        self._counts[key] = count
+
+    def is_far_behind(self, key: bytes) -> bool:
+        """Whether the peer has so many records that it knows most of what we learn."""
+        return self._counts.get(key, 0) > len(self._records) + FAR_BEHIND
 
     def begin(self, key: bytes, digest: bytes, *, now: float) -> None:
         """Answer the peer whose set has another digest, if that can be of use."""
@@ -78,11 +93,12 @@ class Repair:
         # From another place each time: where much is missing, several neighbours
         # then begin with different parts.
         start = self._entropy(1)[0]
-        for step in range(BRANCHES):
-            child = (start + step) % BRANCHES
-            prefix = digests.prefix + bytes((child,))
-            differs = own[child] != digests.digests[child]
-            if differs and not self._describe(key, prefix, now):
+        order = [(start + step) % BRANCHES for step in range(BRANCHES)]
+        differing = [child for child in order if own[child] != digests.digests[child]]
+        if self.is_far_behind(key):
+            del differing[FEW_PATHS:]
+        for child in differing:
+            if not self._describe(key, digests.prefix + bytes((child,)), now):
                 return
 
     def take_leaf(self, key: bytes, leaf: Leaf, *, now: float) -> None:
@@ -125,6 +141,7 @@ class Repair:
         self._walks.pop(key, None)
         self._again.pop(key, None)
         self._tried.pop(key, None)
+        self._counts.pop(key, None)
 
     def next_deadline(self) -> Deadline | None:
         """Return when `due` has a peer."""

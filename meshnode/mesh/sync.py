@@ -1,10 +1,11 @@
 """Keeping the record sets of all members equal: push what is new, repair the rest.
 
-A record that changed our set goes to all neighbours but the one it came from. One
-that we know is taken in silence, so a record crosses every link once or twice and
-then rests. What was lost on the way, or happened while a member was away, is mended
-by `meshnode.mesh.repair`, which begins when a neighbour's `Hello` shows another digest.
-Only who was greeted begins, so that there is one walk, and not two.
+A record that changed our set goes to all neighbours but the one it came from, and
+those from whom we have most of our set yet to learn. One that we know is taken in
+silence, so a record crosses every link once or twice and then rests. What was lost on
+the way, or happened while a member was away, is mended by `meshnode.mesh.repair`,
+which begins when a neighbour's `Hello` shows another digest. Only who was greeted
+begins, so that there is one walk, and not two.
 """
 
 from collections.abc import Iterable
@@ -109,7 +110,7 @@ class Sync:
         merge = self.intake.merge(data, now=now, wall=wall)
         if merge.outcome is not Outcome.NEW:
             return ()
-        self._spread(merge.kept, None, now)
+        self._spread(merge.kept, self._neighbours.chosen, now)
         return (merge,)
 
     def take_introduction(
@@ -122,7 +123,7 @@ class Sync:
         merge = self.intake.take(data, now=now, wall=wall)
         if merge is None or merge.outcome is not Outcome.NEW:
             return ()
-        self._spread(merge.kept, None, now)
+        self._spread(merge.kept, self._neighbours.chosen, now)
         return (merge,)
 
     def publish_charter(self, data: bytes, *, now: float) -> tuple[News, ...]:
@@ -227,6 +228,7 @@ class Sync:
         self._tunnels.send(key, self._hello(wants_answer=True), now=now)
 
     def _take_hello(self, key: bytes, hello: Hello, now: float) -> None:
+        self._repair.note_count(key, hello.count)
         if hello.wants_answer:
             self.answers.send(key, self._hello(wants_answer=False), now=now)
             self._repair.begin(key, hello.digest, now=now)
@@ -245,19 +247,23 @@ class Sync:
             elif merge.outcome is not Outcome.KNOWN:
                 self.answers.charge(key, USELESS_COST, now=now)
         if merges:
-            self._spread([kept for m in merges for kept in m.kept], key, now)
+            others = [
+                other
+                for other in self._neighbours.chosen
+                if other != key and not self._repair.is_far_behind(other)
+            ]
+            self._spread([kept for m in merges for kept in m.kept], others, now)
             self._repair.note_progress(key, now=now)
         return tuple(merges)
 
     def _spread(
-        self, records: Iterable[Record], source: bytes | None, now: float
+        self, records: Iterable[Record], receivers: Iterable[bytes], now: float
     ) -> None:
-        """Push *records* to the neighbours, but not those of revoked members."""
+        """Push *records* to *receivers*, but not those of revoked members."""
         messages = batches([r.data for r in records if not self._is_void(r)])
-        for key in self._neighbours.chosen:
-            if key != source:
-                for message in messages:
-                    self._tunnels.send(key, message, now=now)
+        for key in receivers:
+            for message in messages:
+                self._tunnels.send(key, message, now=now)
 
     def _is_void(self, record: Record) -> bool:
         if not isinstance(record, VerifiedMember):

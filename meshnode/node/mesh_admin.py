@@ -15,6 +15,7 @@ from meshnode.mesh.documents import create_policy, create_stock_record
 from meshnode.mesh.invites import Grant, Invite
 from meshnode.mesh.office import Office
 from meshnode.mesh.policy import warnings
+from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.requests import Bundle, Contact, parse_request, serialise_bundle
 from meshnode.mesh.token import Token
 from meshnode.mesh.trust import VerifiedMember
@@ -171,7 +172,7 @@ class MeshAdmin:
             record = create_stock_record(
                 certificate=reply.certificate, issuer=reply.issuer
             )
-            node.publish(record, now=now, wall=wall)
+            _take(node.publish, record, now=now, wall=wall)
         elif member.key == node.key:
             node.use_certificate(reply.certificate, reply.issuer, now=now, wall=wall)
         else:
@@ -192,7 +193,7 @@ class MeshAdmin:
             raise ConfigError("a node does not revoke itself: use another issuer")
         now, wall = boottime(), time.time()
         envelope = office.issuing.revoke(key, reason, wall=int(wall))
-        node.publish(envelope, now=now, wall=wall)
+        _take(node.publish, envelope, now=now, wall=wall)
         self._shell.drain()
         return {"key": str(PublicKey(key))}
 
@@ -232,7 +233,7 @@ class MeshAdmin:
         envelope = create_policy(
             issuing.key, node.trust.network_id, Policy(version, content)
         )
-        node.publish_policy(envelope, now=boottime(), wall=time.time())
+        _take(node.publish_policy, envelope, now=boottime(), wall=time.time())
         self._shell.drain()
         await self._shell.await_plans()
         return {"version": version, "warnings": found}
@@ -256,7 +257,7 @@ class MeshAdmin:
         now, wall = boottime(), time.time()
         reply = office.issuing.issue(subject, grant, now=now, wall=int(wall))
         record = create_stock_record(certificate=reply.certificate, issuer=reply.issuer)
-        node.publish(record, now=now, wall=wall)
+        _take(node.publish, record, now=now, wall=wall)
         self._shell.drain()
         await self._shell.await_plans()
         member = self._member(name)
@@ -298,6 +299,19 @@ class MeshAdmin:
 _NOT_ISSUER = (
     "this node is no issuer: ask one that is (meshnode peers shows who has the role)"
 )
+
+
+class _Publish(Protocol):
+    def __call__(self, data: bytes, /, *, now: float, wall: float) -> None:
+        """Give a record to the network; raises `RecordRefused`."""
+
+
+def _take(publish: _Publish, data: bytes, *, now: float, wall: float) -> None:
+    """Publish what we made; raises `ConfigError` if the network's rules forbid it."""
+    try:
+        publish(data, now=now, wall=wall)
+    except RecordRefused as refusal:
+        raise ConfigError(f"the network would refuse it: {refusal}") from None
 
 
 def _read_grant(args: Table, *, name: str, extra: Role = Role.NONE) -> Grant:

@@ -22,6 +22,7 @@ from meshnode.host.journal import Journal
 from meshnode.host.plan import HostPlanner
 from meshnode.hostplan import HostPlan
 from meshnode.manage.state import StateStore
+from meshnode.manage.state_schema import place_of
 from meshnode.mesh.describe import describe_event
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.events import HealthChanged, MeshEvent
@@ -32,7 +33,6 @@ from meshnode.mesh.ports import (
     KeepInvite,
     KeepIssued,
     StateChange,
-    subject_of,
 )
 from meshnode.node.driver import Driver
 from meshnode.node.peer_tasks import PeerTasks
@@ -90,7 +90,7 @@ class MeshShell:
         self._timer = BootTimer()
         self._armed: float | None = None
         self._driver: Driver | None = None
-        self._unsaved: dict[tuple[str, object], StateChange] = {}
+        self._unsaved: dict[tuple[int, bytes], StateChange] = {}
         self._unkept: HostError | None = None
         self._plan: HostPlan | None = None
         self._plan_waits = trio.Event()
@@ -343,9 +343,9 @@ class MeshShell:
     def _keep(self, changes: list[StateChange]) -> None:
         for change in changes:
             # What was said before of the same thing is of no interest any more.
-            about = subject_of(change)
-            self._unsaved.pop(about, None)
-            self._unsaved[about] = change
+            place = place_of(change)
+            self._unsaved.pop(place, None)
+            self._unsaved[place] = change
         if not self._unsaved:
             return
         try:

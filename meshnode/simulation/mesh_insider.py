@@ -161,9 +161,7 @@ class Insider:
         """Revoke a member without being anybody's authority."""
         wall = int(self._home.wall)
         revocation = Revocation(victim.key, wall, wall + 10**6, "because")
-        data = create_revocation(
-            self._signing_key, self._world.network_id, revocation
-        )
+        data = create_revocation(self._signing_key, self._world.network_id, revocation)
         self._push(victim, data)
 
     def speak_nonsense(self, victim: MeshHome) -> None:
@@ -244,9 +242,7 @@ class Insider:
                 Lookup(random.randbytes(32)),
                 Lookup(victim.key),
                 RenewRequest(random.randbytes(8)),
-                JoinRequest(
-                    random.randbytes(32), random.randbytes(32), "x", bytes(64)
-                ),
+                JoinRequest(random.randbytes(32), random.randbytes(32), "x", bytes(64)),
                 Push((random.randbytes(600),)),
             )
         )

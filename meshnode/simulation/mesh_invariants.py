@@ -263,10 +263,13 @@ class ArmedMeshTimers(ArmedTimers):
             return
         if not host.is_mute and host.control.timer_above() is None:
             self.fail(host, "the mesh node sleeps for ever")
-        peers = inside.peers(host.control)
-        if any(mesh_inside.is_sought(node, p.public_key.raw) for p in peers.values()):
+        if host.workers is None or not inside.staged(host.workers):
             return
-        super().settled(host)
+        peers = inside.peers(host.control)
+        if not any(
+            mesh_inside.is_sought(node, p.public_key.raw) for p in peers.values()
+        ):
+            super().settled(host)
 
 
 class MeshBounds(MeshInvariant):

@@ -11,7 +11,6 @@ A node runs in the foreground, so that its log is part of a failed test's report
 `join` and `up` of the command line itself make daemons, and `down` must end these.
 """
 
-import hashlib
 import ipaddress
 import json
 import os
@@ -19,8 +18,8 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from topology.checks import await_answer
 from topology.hosts import Host, HostState, Lab, Port, wait_until
 from topology.lans import HostLan, Switches
 from topology.mesh import environment, installed_command
-from topology.processes import CommandFailed, Process
+from topology.processes import Process
 
 NETWORK = "home"
 CIDR = "10.77.0.0/16"
@@ -39,8 +38,6 @@ LISTEN_PORT = 51820
 
 PATIENCE = 60.0
 """Seconds for what takes one on a machine that has nothing else to do."""
-
-ROLES = ("supervisor", "control", "egress", "ingress")
 
 
 class Site:
@@ -145,7 +142,7 @@ class MeshHost:
         """Return what a command prints with `--json`."""
         return json.loads(self.run(*words, "--json").stdout)
 
-    def ask(self, verb: str, **args: object) -> dict[str, Any]:
+    def ask(self, verb: str, **args: Any) -> dict[str, Any]:
         """Ask the node by its socket, without the time a command takes to start."""
         return call(self.directories, self.network, verb, **args)
 
@@ -329,14 +326,6 @@ def kill_process(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@contextmanager
-def leaves_no_trace(host: Host) -> Iterator[None]:
-    """Check that a host is at the end of the block as it was at its beginning."""
-    before = traces(host)
-    yield
-    assert traces(host) == before
-
-
 def traces(host: Host) -> tuple[HostState, dict[str, str]]:
     """Return all a node may have changed in a host: state, and kernel variables."""
     keys = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
@@ -367,15 +356,6 @@ def until(
     return time.monotonic() - began
 
 
-def digest(files: dict[str, bytes], *, without: Collection[str] = ()) -> dict[str, str]:
-    """Return files as short hashes, for a readable comparison."""
-    return {
-        name: hashlib.sha256(data).hexdigest()[:12]
-        for name, data in files.items()
-        if name not in without
-    }
-
-
 def is_overlay(address: str) -> bool:
     """Whether *address* is of the network's IPv4 prefix."""
     return ipaddress.ip_address(address) in ipaddress.ip_network(CIDR)
@@ -398,24 +378,3 @@ def _parent_of(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(fields[1])
-
-
-__all__ = [
-    "CIDR",
-    "LISTEN_PORT",
-    "NETWORK",
-    "PATIENCE",
-    "ROLES",
-    "CommandFailed",
-    "MeshHost",
-    "Site",
-    "await_acquainted",
-    "digest",
-    "found_mesh",
-    "is_overlay",
-    "kill_process",
-    "leaves_no_trace",
-    "leftovers",
-    "traces",
-    "until",
-]

@@ -215,7 +215,7 @@ def test_administration_survives_kills(
     member.join(founder.invite())
     administration = Administration(founder, rng)
     times, acknowledged = Times(), 0
-    for _ in range(45):
+    for _ in range(30):
         role = _victim(rng)
         action = rng.choice(administration.actions())
         delay = rng.choice((0.004, 0.04)) * rng.random()
@@ -254,7 +254,7 @@ def test_joins_survive_kills_of_the_issuer(
     (founder,) = found_mesh(site, "founder")
     joiner, rival = site.host("joiner"), site.host("rival")
     times, tries = Times(), 0
-    for number in range(24):
+    for number in range(16):
         token = founder.invite()
         key = str(parse_token(token).invite_private.public_key())
         name = f"guest-{number}"

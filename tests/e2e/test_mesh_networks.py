@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.mesh_parts import MeshHost, Site
+from tests.e2e.mesh_parts import PATIENCE, MeshHost, Site
 from topology.hosts import Lab, wait_until
 
 pytestmark = pytest.mark.root
@@ -24,6 +24,14 @@ def _two(site: Site, cidrs: tuple[str, str]) -> Iterator[tuple[MeshHost, MeshHos
         port = str(51820 + number)
         both.join(founder.invite(), "--listen-port", port, "--accept-routes")
         yield founder, both
+
+
+def _await_accepted(member: MeshHost, prefix: str) -> None:
+    wait_until(
+        lambda: member.routes().get(prefix, {}).get("state") == "accepted",
+        f"{member} accepts {prefix}",
+        timeout=PATIENCE,
+    )
 
 
 def test_networks_do_not_mix(lab: Lab) -> None:
@@ -47,12 +55,7 @@ def test_networks_do_not_mix(lab: Lab) -> None:
         # A founder may announce whatever it issues itself.
         founder.run("cert", "grant", founder.name, "--route", prefix)
         founder.run("route", "add", prefix)
-        wait_until(
-            lambda member=member, prefix=prefix: (
-                member.routes().get(prefix, {}).get("state") == "accepted"
-            ),
-            f"{prefix} is accepted",
-        )
+        _await_accepted(member, prefix)
     tables = host.run("ip rule").stdout
     assert tables.count("proto 109") + tables.count("lookup 109") >= 2
     red.run("down", "red")

@@ -9,6 +9,8 @@ from meshnode.codec.messages import Digests, Leaf, Message, Push, Want
 from meshnode.mesh.answers import Answers
 from meshnode.mesh.record_set import RecordSet, identity_of
 from meshnode.mesh.repair import (
+    FAR_BEHIND,
+    FEW_PATHS,
     FUTILE_WAIT,
     LEAF,
     MAX_BATCH_BYTES,
@@ -138,6 +140,18 @@ def test_small_sets_are_told_as_a_leaf_and_large_ones_as_digests() -> None:
     small, large = Side(*map(member, range(LEAF))), Side(*map(member, range(LEAF + 1)))
     assert [type(m) for m in small.begin()] == [Leaf]
     assert [type(m) for m in large.begin()] == [Digests]
+
+
+def test_who_is_far_behind_walks_down_a_few_paths() -> None:
+    """It could not take what is at the end of all of them."""
+    side = Side(member(1))
+    digests = Digests(b"", (b"\1" * 8,) * 16)
+    side.repair.note_count(PEER, FAR_BEHIND + 1)
+    assert len(side.take(digests)) == 16
+    side.repair.note_count(PEER, FAR_BEHIND + 2)
+    assert len(side.take(digests)) == FEW_PATHS
+    side.repair.forget(PEER)
+    assert len(side.take(digests)) == 16
 
 
 def test_every_answer_fits_into_a_frame() -> None:

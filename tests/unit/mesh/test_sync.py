@@ -61,6 +61,17 @@ def test_records_of_a_revoked_member_are_not_pushed(site: Site) -> None:
     assert site.mailbox.taken() == []
 
 
+def test_who_has_yet_to_learn_most_does_not_teach(site: Site) -> None:
+    """What a newcomer gets from one neighbour the others have; its own word is news."""
+    for key in FRIENDS[:2]:
+        site.receive(key, Hello(b"\1" * 8, 1000, 1, 0, wants_answer=False))
+    data = site.population.word(site.population.add())
+    site.receive(FRIENDS[2], Push((data,)))
+    assert site.mailbox.taken() == [(FRIENDS[3], Push((data,)))]
+    site.publish(site.population.word(site.me))
+    assert len(site.mailbox.taken()) == 4
+
+
 def test_our_own_record_goes_to_all_neighbours(site: Site) -> None:
     """And is kept; again it is no news."""
     data = site.population.word(site.me)

@@ -1,5 +1,6 @@
 """`get` and `set`: sockets first, and back again if the engine refuses."""
 
+import errno
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from meshnode.errors import ConfigError, HostError
 from meshnode.host.udp import UdpPair
-from meshnode.node.managed_device import ManagedDevice
+from meshnode.node.managed_device import ManagedDevice, MeshDevice
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
 from tests.unit.node.test_outlet import unbound_pair
 
@@ -143,3 +144,16 @@ async def test_a_port_lost_meanwhile_is_said(
     with pytest.raises(HostError, match="cannot be had again"):
         await device.set(DeviceChange(listen_port=2000))
     assert fakes.story[-1] == "adopt port"
+
+
+async def test_device_of_a_mesh_is_only_shown() -> None:
+    """Who is a peer there is the mesh's to say."""
+    fakes = Fakes()
+    driver: Any = fakes
+    device = MeshDevice(driver)
+    assert (await device.get()).listen_port == 1000
+    with pytest.raises(ConfigError) as raised:
+        await device.set(DeviceChange(listen_port=5))
+    assert raised.value.errno == errno.EPERM
+    assert fakes.story == []
+    fakes.pair.close()

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from meshnode.errors import HostError
+from meshnode.errors import ConfigError, HostError
 from meshnode.manage.api_client import NotRunningError
 from meshnode.manage.config_values import NetworkConfig
+from meshnode.manage.network_config import load_config, save_config
 from meshnode.manage.paths import Directories
 from meshnode.node import network
-from meshnode.node.network import fwmark_of, is_up, stop_network, table_of
+from meshnode.node.network import (
+    fwmark_of,
+    is_up,
+    start_network,
+    stop_network,
+    table_of,
+)
+from tests.founded_node import directories_in, found_home
 
 
 def test_table_and_mark_are_configured_or_drawn() -> None:
@@ -68,3 +76,20 @@ def test_node_that_ends_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(network, "call", ended)
     assert not is_up("home", Directories())
     assert not stop_network("home", Directories())
+
+
+def test_two_networks_never_share_a_routing_table(tmp_path: Path) -> None:
+    """The end of one would take the routes of the other with it."""
+    directories = directories_in(tmp_path)
+    found_home(directories)
+    table = table_of("home", load_config(directories.config_file("home")))
+    other = NetworkConfig(interface="other", table=table)
+    save_config(directories.config_file("other"), other)
+    with pytest.raises(ConfigError, match=f"table {table} is that of the network other"):
+        start_network("home", directories, foreground=True)
+    save_config(directories.config_file("broken"), other)
+    directories.config_file("broken").write_text("rubbish")
+    save_config(directories.config_file("other"), NetworkConfig("other", table=7))
+    network._require_own_table(
+        "home", load_config(directories.config_file("home")), directories
+    )

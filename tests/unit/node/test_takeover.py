@@ -173,3 +173,31 @@ def test_sameness_is_by_index() -> None:
     assert have_the_same([[ONE, TWO], [TWO, ONE]])
     assert have_the_same([[], []])
     assert not have_the_same([[ONE], [ONE, TWO]])
+
+
+async def test_a_mesh_begins_between_restoring_and_programming() -> None:
+    """It sees the peers there were, and what it adds is part of the program."""
+    driver: Any = FakeDriver(is_restored=True)
+    links: Any = {
+        Worker.EGRESS: FakeLink(3, [held()]),
+        Worker.INGRESS: FakeLink(4, [held()]),
+    }
+    lifeline: Any = FakeLifeline()
+    restore = driver.restore
+
+    def restored() -> bool:
+        driver.story.append("restored")
+        found: bool = restore()
+        return found
+
+    driver.restore = restored
+    with trio.fail_after(30):
+        await take_over(
+            driver,
+            links,
+            lifeline,
+            BEGIN,
+            on_restored=lambda: driver.story.append("mesh"),
+        )
+    assert driver.story[:2] == ["restored", "mesh"]
+    assert driver.story[-2:] == PROGRAMMED
