@@ -14,8 +14,11 @@ import msgpack
 
 from meshnode.errors import CodecError
 
-MAX_MESSAGE_BYTES: Final = 256
-"""The longest message is far shorter."""
+MAX_MESSAGE_BYTES: Final = 2048
+"""The longest message is a `Failed`; the others are far shorter."""
+
+MAX_REASON: Final = 400
+"""Characters of the reason of a failure."""
 
 MAX_DESCRIPTORS: Final = 2
 """The most descriptors beside a message: the sockets of both families."""
@@ -80,8 +83,16 @@ class Ready:
     """Control serves, and the workers answered it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Control cannot go on: the exit code (1–125) and line for who started the node."""
+
+    code: int
+    reason: str
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready
+ControlMessage = Rebind | Ready | Failed
 
 _Check = Callable[[Any], Any]
 
@@ -102,6 +113,18 @@ def _boolean(plain: Any) -> bool:
     return plain
 
 
+def _exit_code(plain: Any) -> int:
+    if type(plain) is not int or not 1 <= plain <= 125:
+        raise ValueError("not an exit code")
+    return plain
+
+
+def _reason(plain: Any) -> str:
+    if type(plain) is not str or len(plain) > MAX_REASON:
+        raise ValueError(f"not a text of at most {MAX_REASON} characters")
+    return plain
+
+
 _U16 = _unsigned(2**16 - 1)
 _U32 = _unsigned(2**32 - 1)
 _U64 = _unsigned(2**64 - 1)
@@ -115,6 +138,7 @@ _FROM_SUPERVISOR: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
 _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     1: (Rebind, (_U16, _U32)),
     2: (Ready, ()),
+    3: (Failed, (_exit_code, _reason)),
 }
 
 
@@ -171,7 +195,7 @@ def _decode(data: bytes, catalogue: dict[int, tuple[type, tuple[_Check, ...]]]) 
 
 def _parse(data: bytes) -> list[Any]:
     plain = msgpack.unpackb(
-        data, max_str_len=16, max_bin_len=0, max_array_len=8, max_map_len=0
+        data, max_str_len=4 * MAX_REASON, max_bin_len=0, max_array_len=8, max_map_len=0
     )
     if type(plain) is not list or not plain:
         raise ValueError("not a list with a number first")

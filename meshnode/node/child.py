@@ -4,6 +4,7 @@ Everything is imported first, then privileges are given up, and only then does t
 process touch anything that comes from the network.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -12,7 +13,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import MAX_REASON, Failed, Worker, encode
+from meshnode.errors import HostError, MeshnodeError
+from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
     die_with_parent,
     drop_to_control,
@@ -40,9 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     task: ControlTask | WorkerTask
     if role == CONTROL:
         task = parse_task(ControlTask, fields)
+        # To say why control ended, when it has closed everything.
+        lifeline_fd = os.dup(task.lifeline_fd)
         prepare = partial(_prepare_control, task)
     else:
         task = parse_task(WorkerTask, fields)
+        lifeline_fd = NO_DESCRIPTOR
         prepare = partial(_prepare_worker, task)
     configure_logging(f"{task.interface} {role}", task.log_level)
     try:
@@ -51,7 +57,17 @@ def main(arguments: Sequence[str]) -> int:
         cause = _first_leaf(error)
         _log.error("failed: %s: %s", type(cause).__name__, cause)
         _log.debug("trace", exc_info=error)
+        if isinstance(task, ControlTask) and isinstance(cause, MeshnodeError):
+            _tell_supervisor(lifeline_fd, cause)
         return 1
+
+
+def _tell_supervisor(lifeline_fd: int, cause: MeshnodeError) -> None:
+    """Say why control cannot go on: who started the node may be waiting to hear it."""
+    reason = " ".join(str(cause).split())[:MAX_REASON]
+    with contextlib.suppress(OSError, HostError):
+        with socket.socket(fileno=lifeline_fd) as lifeline:
+            send_with_fds(lifeline, encode(Failed(cause.exit_code, reason)))
 
 
 def _prepare_control(task: ControlTask) -> Callable[[], int]:

@@ -7,6 +7,7 @@ host. Only the last takes time, and is done in a thread, one plan after the othe
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -49,6 +50,12 @@ _SETTLE: Final = 0.2
 
 PLAN_TIMEOUT: Final = 10.0
 """Seconds a command waits for the host to become what it asked for."""
+
+PLAN_RETRY: Final = 5.0
+"""Seconds until a plan that the host refused is tried again."""
+
+PLAN_ATTEMPTS: Final = 3
+"""Times the first plan is tried before the node gives up."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -211,17 +218,23 @@ class MeshShell:
         if self._plan is None:
             self.is_ready = True
             on_ready()  # we are no member now; that is said in `status`
+        failures = 0
         while True:
-            await self._plan_waits.wait()
+            with trio.move_on_after(PLAN_RETRY if failures else math.inf):
+                await self._plan_waits.wait()
             self._plan_waits = trio.Event()
             plan = self._plan
-            if plan is not None:
-                await self._apply(plan)
+            problem = None if plan is None else await self._apply(plan)
+            failures = failures + 1 if problem else 0
             if not self._plan_waits.is_set():
                 self._plans_done.set()
-            if not self.is_ready:
+            if self.is_ready:
+                continue
+            if problem is None:
                 self.is_ready = True
                 on_ready()
+            elif failures == PLAN_ATTEMPTS:
+                raise problem  # nobody shall think that the address is there
 
     async def watch_addresses(self) -> None:
         """Follow the host's addresses, and look at its routes again when they move."""
@@ -314,7 +327,8 @@ class MeshShell:
         self._plan_waits.set()
         self._plans_done = trio.Event()
 
-    async def _apply(self, plan: HostPlan) -> None:
+    async def _apply(self, plan: HostPlan) -> HostError | None:
+        """Carry out *plan*; return why that was not possible."""
         endpoints = self._underlay()
         try:
             conflicts = await trio.to_thread.run_sync(
@@ -323,9 +337,10 @@ class MeshShell:
         except HostError as error:
             _log.error("%s", error)
             self.complain("host", str(error))
-            return
+            return error
         text = "; ".join(conflict.text for conflict in conflicts)
         self.complain("host", text)
+        return None
 
     def _underlay(self) -> frozenset[str]:
         peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]

@@ -19,6 +19,7 @@ from typing import Final
 from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
+    Failed,
     LinkChanged,
     Ready,
     Rebind,
@@ -123,6 +124,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._is_ready = False
         self._ending = ""
+        self._failure: HostError | None = None
         self._generations = dict.fromkeys(Worker, 0)
         self._lifeline: socket.socket | None = None
         self._loop = PollLoop()
@@ -202,13 +204,14 @@ class Supervisor:
         self._loop.ignore(child.fileno())
         reason = child.collect(now=boottime())
         if child is self._control:
+            self._hear_control()
             self._close_lifeline()
         # Workers end by themselves with the interface; that is no failure.
         self._follow_link()
         if self._ending:
             return
         if not self._is_ready:
-            raise HostError(
+            raise self._failure or HostError(
                 f"{child.name} ended while the node started ({reason}): run it with "
                 "--foreground --log-level debug to see why"
             )
@@ -284,6 +287,9 @@ class Supervisor:
                 self._become_ready()
             case Rebind():
                 self._rebind(message)
+            case Failed(code, text):
+                self._failure = HostError(text)
+                self._failure.exit_code = code
 
     def _become_ready(self) -> None:
         if not self._is_ready:

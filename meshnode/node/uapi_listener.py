@@ -68,7 +68,7 @@ def _is_answered(path: Path) -> bool:
 
 def _bind(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o077)
+    before = os.umask(0o177)
     try:
         listener.bind(str(path))
         listener.listen(_BACKLOG)

@@ -23,8 +23,12 @@ from meshnode.types import Prefix
 LIVENESS: Final = 30.0
 """Virtual seconds after the end of all faults in which every pair must talk."""
 
-AGREEMENT: Final = 10.0
-"""Virtual seconds after that in which all must know the same."""
+AGREEMENT: Final = 60.0
+"""Virtual seconds after that in which all must know the same.
+
+What was lost is seen by the next `Hello`, after 25 s at most, and may have to go on
+from there.
+"""
 
 RENDEZVOUS: Final = 4
 """Members that serve as rendezvous, the founder among them; they do not move."""

@@ -62,8 +62,7 @@ def test_files_are_private_under_any_umask(mesh: Mesh) -> None:
         for root in (host.state_dir, directories.run):
             for path in [root, *root.rglob("*")]:
                 mode = path.lstat().st_mode
-                # Binding makes a socket executable, which means nothing.
-                expected = 0o600 if stat.S_ISREG(mode) else 0o700
+                expected = 0o700 if stat.S_ISDIR(mode) else 0o600
                 assert stat.S_IMODE(mode) == expected, path
         assert stat.S_IMODE(host.config_file.stat().st_mode) & 0o077 == 0
         socket = directories.api_socket(NETWORK)

@@ -96,7 +96,7 @@ def test_the_command_returns_when_everything_can_be_used(
     assert daemon in host.interfaces()
     assert f"interface: {daemon}" in host.run("wg show").stdout
     assert host.ip(f"-j link show {daemon}")[0]["mtu"] == 1420
-    assert stat.S_IMODE(socket_of(daemon).stat().st_mode) == 0o700
+    assert stat.S_IMODE(socket_of(daemon).stat().st_mode) == 0o600
     assert len(host.processes()) == 4
 
 

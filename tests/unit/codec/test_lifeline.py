@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
+    MAX_REASON,
     Begin,
     ControlMessage,
+    Failed,
     LinkChanged,
     Ready,
     Rebind,
@@ -33,7 +35,11 @@ _FROM_SUPERVISOR = st.one_of(
     st.builds(LinkChanged, _U16, st.booleans()),
     st.builds(Rebound, _U16),
 )
-_FROM_CONTROL = st.one_of(st.builds(Rebind, _U16, _U32), st.just(Ready()))
+_FROM_CONTROL = st.one_of(
+    st.builds(Rebind, _U16, _U32),
+    st.just(Ready()),
+    st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),
+)
 
 
 @given(_FROM_SUPERVISOR)
@@ -58,6 +64,7 @@ def test_golden_bytes() -> None:
     assert encode(Rebound(98)).hex() == "920462"
     assert encode(Rebind(51820, 42)).hex() == "9301cdca6c2a"
     assert encode(Ready()).hex() == "9102"
+    assert encode(Failed(5, "no")).hex() == "930305a26e6f"
 
 
 @pytest.mark.parametrize(

@@ -899,6 +899,9 @@ def test_deadline_is_by_the_time_believed(world: World) -> None:
     world.founder.stop()
     world.run(DAY - 3600.0)
     world.skew = -10 * DAY
+    deadline = alpha.node._time_alone(world.wall, world.now)
+    assert deadline is not None
+    assert deadline.at - world.now < 2 * 3600.0
     world.run(2 * 3600.0)
     assert names(alpha) == {"founder"}
 

@@ -37,7 +37,7 @@ class Client:
 
     def __init__(self, shell: Shell) -> None:
         self.shell = shell
-        self.places = ("gate.example.org:51820",)
+        self.places: tuple[str, ...] = ("gate.example.org:51820",)
         self.needs_restart: list[str] = []
         self.api = MeshApi(
             shell.shell,
@@ -206,7 +206,7 @@ async def test_stop_ends_the_supervisor_and_nobody_else(
         killed.append((process, number))
         done.set()
 
-    monkeypatch.setattr(mesh_api.os, "kill", kill)
+    monkeypatch.setattr("meshnode.node.mesh_api.os.kill", kill)
     assert (await client.ask("stop"))["pid"] == 1
     assert killed == []
     with trio.fail_after(5):

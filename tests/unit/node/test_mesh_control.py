@@ -267,7 +267,7 @@ async def test_names_are_resolved_for_contacts(
         await trio.lowlevel.checkpoint()
         return [(0, 0, 0, "", ("192.0.2.8", port))]
 
-    monkeypatch.setattr(mesh_control.trio.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(trio.socket, "getaddrinfo", resolve)
     await control._reload()
     found = dialler.candidates_of(KEY.raw, now=boottime())
     assert set(found) == {Endpoint("192.0.2.7", 7), Endpoint("192.0.2.8", 8)}
@@ -283,7 +283,7 @@ async def test_name_that_cannot_be_resolved_is_nowhere(
         await trio.lowlevel.checkpoint()
         raise error
 
-    monkeypatch.setattr(mesh_control.trio.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(trio.socket, "getaddrinfo", resolve)
     assert await mesh_control._look_up(HostPort("gate.test", 8)) == ()
 
 

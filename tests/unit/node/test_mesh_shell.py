@@ -4,6 +4,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,6 +22,7 @@ from meshnode.mesh.join_request import create_join_request
 from meshnode.mesh.pings import Answer
 from meshnode.mesh.ports import DropRecord, KeepWallMark, TunnelPeer
 from meshnode.node import mesh_shell
+from meshnode.node.mesh_shell import PLAN_ATTEMPTS
 from meshnode.types import Endpoint, Prefix
 from meshnode.types import Path as WirePath
 from meshnode.wireguard import events
@@ -86,6 +88,18 @@ def request(shell: Shell, host: Computer, private: PrivateKey) -> JoinRequest:
         invite_key=private.public_key().raw,
         name=host.name,
     )
+
+
+def refusing(planner: Any, refusals: list[HostError]) -> Callable[..., Any]:
+    """Return what raises these first, and then does as *planner* does."""
+    apply = planner.apply
+
+    def refuse_first(*args: Any, **keywords: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return apply(*args, **keywords)
+
+    return refuse_first
 
 
 def test_start_keeps_our_word_and_asks_for_a_plan(shell: Shell) -> None:
@@ -307,6 +321,35 @@ def test_addresses_of_the_host_are_followed(
     monkeypatch.setattr(mesh_shell, "local_addresses", fail)
     shell.shell.follow_addresses()
     assert shell.node.reach.own_candidates() == (Endpoint("192.0.2.5", port),)
+
+
+async def test_a_plan_that_the_host_refuses_is_tried_again(
+    shell: Shell, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is not ready before its address is there, and then it is."""
+    monkeypatch.setattr("meshnode.node.mesh_shell.PLAN_RETRY", 0.01)
+    ready: list[str] = []
+    refusals = [HostError("nft was killed")] * (PLAN_ATTEMPTS - 1)
+    monkeypatch.setattr(shell.planner, "apply", refusing(shell.planner, refusals))
+    nursery.start_soon(shell.shell.pump_plans, lambda: ready.append("ready"))
+    with trio.fail_after(5):
+        while not ready:
+            await trio.sleep(0.01)
+    assert refusals == []
+    assert "host" not in shell.node.health
+
+
+async def test_a_node_whose_first_plan_cannot_be_is_given_up(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the host's reason; nobody is told that it is ready."""
+    monkeypatch.setattr("meshnode.node.mesh_shell.PLAN_RETRY", 0.01)
+    ready: list[str] = []
+    refusals = [HostError("nft was killed")] * PLAN_ATTEMPTS
+    monkeypatch.setattr(shell.planner, "apply", refusing(shell.planner, refusals))
+    with trio.fail_after(5), pytest.raises(HostError, match="nft was killed"):
+        await shell.shell.pump_plans(lambda: ready.append("ready"))
+    assert ready == []
 
 
 async def test_first_plan_makes_it_ready(shell: Shell, nursery: trio.Nursery) -> None:

@@ -85,7 +85,7 @@ def test_two_networks_never_share_a_routing_table(tmp_path: Path) -> None:
     table = table_of("home", load_config(directories.config_file("home")))
     other = NetworkConfig(interface="other", table=table)
     save_config(directories.config_file("other"), other)
-    with pytest.raises(ConfigError, match=f"table {table} is that of the network other"):
+    with pytest.raises(ConfigError, match="is that of the network other"):
         start_network("home", directories, foreground=True)
     save_config(directories.config_file("broken"), other)
     directories.config_file("broken").write_text("rubbish")

@@ -12,6 +12,7 @@ import pytest
 
 from meshnode.codec.lifeline import (
     Begin,
+    Failed,
     ControlMessage,
     LinkChanged,
     Ready,
@@ -199,6 +200,14 @@ def test_a_death_before_ready_ends_the_start(story: Story) -> None:
     """A node that cannot start says so instead of trying for ever."""
     with pytest.raises(HostError, match=r"egress ended .* \(signal SIGKILL\)"):
         story.play(story.kill("egress"), lambda: None, lambda: None)
+
+
+def test_control_says_why_it_cannot_go_on(story: Story) -> None:
+    """Its reason and exit code are those of the command that started the node."""
+    failed = story.say(Failed(3, "no such network"))
+    with pytest.raises(HostError, match="^no such network$") as refusal:
+        story.play(failed, story.kill("control"), lambda: None, lambda: None)
+    assert refusal.value.exit_code == 3
 
 
 def test_silence_at_the_start_is_given_up(

@@ -33,7 +33,7 @@ def test_the_socket_is_ours_alone_and_in_the_journal(
 ) -> None:
     """Mode 0700 whatever the umask is; it can be connected to and undone."""
     with listen_uapi(path, journal) as listener:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert journal.pending() == [RemoveSocket(str(path))]
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
