@@ -46,9 +46,9 @@ _FOUNDER: Final = "a"
 _SMALL: Final = 8
 _MIDDLE: Final = 16
 # Node-seconds of one seed, which is what it costs to play.
-_EFFORT: Final = 900.0
-_SHORTEST: Final = 40.0
-_LONGEST: Final = 240.0
+_EFFORT: Final = 600.0
+_SHORTEST: Final = 30.0
+_LONGEST: Final = 180.0
 _MOST_PAIRS: Final = 60
 
 

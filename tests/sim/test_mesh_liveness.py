@@ -151,7 +151,8 @@ def test_without_the_node_all_joined_by_the_others_go_on():
         for other in names:
             if one != other:
                 world.send(one, other)
-    world.run(3)
+    # Endpoints are safe on disk with the next change of another kind: a minute.
+    world.run(70)
     world.homes["a"].lose_power()
     for name in names:
         world.homes[name].lose_power()

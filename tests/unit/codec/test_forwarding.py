@@ -16,6 +16,7 @@ from meshnode.codec.forwarding import (
     encode_report,
     split_allowed_ips,
 )
+from meshnode.errors import CodecError
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,

@@ -328,13 +328,12 @@ async def test_a_plan_that_the_host_refuses_is_tried_again(
 ) -> None:
     """The node is not ready before its address is there, and then it is."""
     monkeypatch.setattr("meshnode.node.mesh_shell.PLAN_RETRY", 0.01)
-    ready: list[str] = []
+    ready = trio.Event()
     refusals = [HostError("nft was killed")] * (PLAN_ATTEMPTS - 1)
     monkeypatch.setattr(shell.planner, "apply", refusing(shell.planner, refusals))
-    nursery.start_soon(shell.shell.pump_plans, lambda: ready.append("ready"))
+    nursery.start_soon(shell.shell.pump_plans, ready.set)
     with trio.fail_after(5):
-        while not ready:
-            await trio.sleep(0.01)
+        await ready.wait()
     assert refusals == []
     assert "host" not in shell.node.health
 
