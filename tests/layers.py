@@ -31,9 +31,7 @@ def _layer(may: str, reason: str) -> Layer:
     return Layer(frozenset(may.split()), reason)
 
 
-LEAVES = frozenset(
-    ("errors", "types", "deadlines", "ports", "forwarding", "hostplan")
-)
+LEAVES = frozenset(("errors", "types", "deadlines", "ports", "forwarding", "hostplan"))
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
 
 LAYERS = {
@@ -55,7 +53,8 @@ LAYERS = {
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config mesh", "it speaks of a device, it does not run one"
+        "crypto codec wireguard.config mesh",
+        "it speaks of a device, it does not run one",
     ),
     "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
     "simulation": _layer(

@@ -169,7 +169,8 @@ class SimulatedLab:
         end, silent = self.world.now + seconds, 0
         while silent < _PINGS:
             silent = 0 if self._is_answered(source, target) else silent + 1
-            if self.world.now > end:
+            self.world.run(_PING_EVERY)
+            if not silent and self.world.now > end:
                 raise LabError(f"{target.text} answers {source} after {seconds:g} s")
 
     def _is_answered(self, source: str, target: Target) -> bool:

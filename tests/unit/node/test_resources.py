@@ -36,7 +36,9 @@ def open_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
-def test_everything_is_made_and_closed_again(tmp_path: Path, directories: Directories) -> None:
+def test_everything_is_made_and_closed_again(
+    tmp_path: Path, directories: Directories
+) -> None:
     """Nothing stays open, and no file is left."""
     before = open_descriptors()
     kept = Resources.open("wg0", directories, Opening())
@@ -72,7 +74,9 @@ def test_a_step_that_fails_undoes_the_ones_before(
     assert os.listdir(directories.run) == []
 
 
-def test_a_living_socket_is_not_undone(tmp_path: Path, directories: Directories) -> None:
+def test_a_living_socket_is_not_undone(
+    tmp_path: Path, directories: Directories
+) -> None:
     """Another program's socket file outlives our failure to take its place."""
     with socket.socket(socket.AF_UNIX) as owner:
         owner.bind(str(tmp_path / "wg0.sock"))

@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +11,8 @@ import pytest
 
 from meshnode.codec.lifeline import (
     Begin,
-    Failed,
     ControlMessage,
+    Failed,
     LinkChanged,
     Ready,
     Rebind,
@@ -29,8 +28,8 @@ from meshnode.host.channels import recv_with_fds
 from meshnode.host.clock import boottime
 from meshnode.host.linkwatch import LinkGone
 from meshnode.host.rtnetlink import LinkState
-from meshnode.node import supervisor as module
 from meshnode.manage.paths import Directories
+from meshnode.node import supervisor as module
 from meshnode.node.launch import Settings
 from meshnode.node.supervisor import Supervisor
 from tests.unit.node.test_outlet import unbound_pair
@@ -205,7 +204,7 @@ def test_a_death_before_ready_ends_the_start(story: Story) -> None:
 def test_control_says_why_it_cannot_go_on(story: Story) -> None:
     """Its reason and exit code are those of the command that started the node."""
     failed = story.say(Failed(3, "no such network"))
-    with pytest.raises(HostError, match="^no such network$") as refusal:
+    with pytest.raises(HostError, match=r"^no such network$") as refusal:
         story.play(failed, story.kill("control"), lambda: None, lambda: None)
     assert refusal.value.exit_code == 3
 
