@@ -1,4 +1,6 @@
-"""The messages of control frames as values; `meshnode.codec.message_bytes` has the bytes.
+"""The messages of control frames as values.
+
+`meshnode.codec.message_bytes` has their bytes.
 
 Names of fields that are bytes: `key` is a WireGuard key (32), `digest` a sum of
 fingerprints (8), `id` the first 8 bytes of BLAKE2s over kind and subject. Signed

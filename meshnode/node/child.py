@@ -65,9 +65,11 @@ def main(arguments: Sequence[str]) -> int:
 def _tell_supervisor(lifeline_fd: int, cause: MeshnodeError) -> None:
     """Say why control cannot go on: who started the node may be waiting to hear it."""
     reason = " ".join(str(cause).split())[:MAX_REASON]
-    with contextlib.suppress(OSError, HostError):
-        with socket.socket(fileno=lifeline_fd) as lifeline:
-            send_with_fds(lifeline, encode(Failed(cause.exit_code, reason)))
+    with (
+        contextlib.suppress(OSError, HostError),
+        socket.socket(fileno=lifeline_fd) as lifeline,
+    ):
+        send_with_fds(lifeline, encode(Failed(cause.exit_code, reason)))
 
 
 def _prepare_control(task: ControlTask) -> Callable[[], int]:
