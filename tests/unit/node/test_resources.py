@@ -62,7 +62,7 @@ def test_a_step_that_fails_undoes_the_ones_before(
 ) -> None:
     """Whatever is refused, the host is as it was."""
 
-    def refuse(*args: object) -> None:
+    def refuse(*args: object, **keywords: object) -> None:
         raise HostError("refused")
 
     monkeypatch.setattr(resources, step, refuse)

@@ -66,7 +66,7 @@ def test_tasks_survive_the_command_line() -> None:
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
     assert sorted(descriptors_of(WORKER)) == [10, 11, 12, 13, 14, 15, 16]
-    assert descriptors_of(CONTROL) == list(range(3, 13))
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), 17, 18]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
