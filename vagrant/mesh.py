@@ -45,8 +45,9 @@ class Cables(Underlay):
         for name, host in self.hosts.items():
             rules = ["table netdev cuts", "delete table netdev cuts"]
             rules.append("table netdev cuts {")
-            for lan in self.description.lans_of(name):
-                rules.append(f'chain "{lan.name}" {{')
+            # Numbered: a LAN may be called as a word of nft's language.
+            for number, lan in enumerate(self.description.lans_of(name)):
+                rules.append(f"chain lan{number} {{")
                 rules.append(
                     f'type filter hook ingress device "{lan.name}" priority 0;'
                 )
