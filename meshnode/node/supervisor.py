@@ -47,7 +47,7 @@ from meshnode.node.loop import PollLoop
 from meshnode.node.resources import Opening, Resources
 from meshnode.node.signals import ending_signals
 
-START_TIMEOUT: Final = 30.0
+START_TIMEOUT: Final = 50.0
 """Seconds within which all processes must be ready."""
 
 _LIFELINE_BYTES: Final = 2**18
