@@ -14,7 +14,7 @@ from meshnode.cli.grants import (
     subnet_option,
 )
 from meshnode.cli.help import EXIT_CODES, examples
-from meshnode.cli.network import default_name
+from meshnode.cli.node_options import default_name
 from meshnode.cli.options import (
     PassphraseSource,
     directory_options,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from meshnode.cli.help import EXIT_CODES, examples
-from meshnode.cli.network import default_name
+from meshnode.cli.node_options import node_options
 from meshnode.cli.options import directory_options, json_option
 from meshnode.cli.output import print_json
 from meshnode.errors import UsageError
@@ -44,35 +44,7 @@ MAX_TOKEN_BYTES = 8192
     show_envvar=True,
     help="Where a member of the network listens; repeatable.",
 )
-@click.option(
-    "--name",
-    default=default_name,
-    envvar="MESHNODE_NAME",
-    show_envvar=True,
-    show_default="the host's name",
-    help="This node's name.",
-)
-@click.option(
-    "--listen-port",
-    type=click.IntRange(0, 65535),
-    default=51820,
-    envvar="MESHNODE_LISTEN_PORT",
-    show_envvar=True,
-    show_default=True,
-    help="UDP port, 0 for a random one.",
-)
-@click.option(
-    "--interface", default=None, help="The interface's name; else the network's."
-)
-@click.option(
-    "--advertise",
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Where others reach this node; repeatable. Its own addresses are known.",
-)
-@click.option(
-    "--accept-routes", is_flag=True, help="Use the prefixes that others announce."
-)
+@node_options
 @click.option("--no-up", is_flag=True, help="Do not start the node.")
 @click.option(
     "--timeout",
@@ -88,7 +60,7 @@ def join(
     invite: str | None,
     certificate: Path | None,
     bootstrap: tuple[str, ...],
-    name: str,
+    node_name: str,
     listen_port: int,
     interface: str | None,
     advertise: tuple[str, ...],
@@ -114,7 +86,7 @@ def join(
 
     options = JoinOptions(
         bootstrap=bootstrap,
-        name=name,
+        name=node_name,
         listen_port=listen_port,
         interface=interface,
         advertise=advertise,

@@ -1,11 +1,10 @@
 """`meshnode network`: found a network, show it, and list those of this host."""
 
-import socket
-
 import click
 
 from meshnode.cli.authority import authority
 from meshnode.cli.help import EXIT_CODES, examples
+from meshnode.cli.node_options import node_options
 from meshnode.cli.options import (
     PassphraseSource,
     directory_options,
@@ -20,11 +19,6 @@ from meshnode.manage import paths
 from meshnode.manage.networks import choose_network, known_networks
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
-
-
-def default_name() -> str:
-    """Return this host's name as a member's name: the first label, in lower case."""
-    return socket.gethostname().partition(".")[0].lower()
 
 
 @click.group(
@@ -57,36 +51,7 @@ network.add_command(authority)
     show_envvar=True,
     help="The network's IPv4 prefix; IPv6 addresses follow from its key.",
 )
-@click.option(
-    "--name",
-    "node_name",
-    default=default_name,
-    envvar="MESHNODE_NAME",
-    show_envvar=True,
-    show_default="the host's name",
-    help="This node's name.",
-)
-@click.option(
-    "--listen-port",
-    type=click.IntRange(0, 65535),
-    default=51820,
-    envvar="MESHNODE_LISTEN_PORT",
-    show_envvar=True,
-    show_default=True,
-    help="UDP port, 0 for a random one.",
-)
-@click.option(
-    "--interface", default=None, help="The interface's name; else the network's."
-)
-@click.option(
-    "--advertise",
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Where others reach this node; repeatable. Its own addresses are known.",
-)
-@click.option(
-    "--accept-routes", is_flag=True, help="Use the prefixes that others announce."
-)
+@node_options
 @click.option(
     "--route",
     "subnets",

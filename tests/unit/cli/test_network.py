@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshnode.cli.network import default_name
+from meshnode.cli.node_options import default_name
 from meshnode.manage.identity import load_authority, load_identity
 from meshnode.manage.identity_files import SealedSigningKey
 from meshnode.manage.network_config import load_config
