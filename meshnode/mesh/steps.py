@@ -196,11 +196,6 @@ class NodeSteps(NodeParts):
 
     def _meet(self, member: VerifiedMember, now: float) -> None:
         name, key = member.certificate.name, member.key
-        if self.office is not None and self.office.is_admitted(key):
-            # Its session was that of the host asking to join, which is over: what we
-            # sent in it now would be lost.
-            self.tunnels.remove_peer(key, now=now)
-            self.roads.meet(member, now=now)
         if Role.STOCK not in member.certificate.roles:
             self.neighbours.add(key, now=now)
         self.contacts.note_member(key)

@@ -25,6 +25,8 @@ _YEAR: Final = 365 * 86400.0
 _MOST_NEWCOMERS: Final = 3
 _FEWEST: Final = 3
 _MOST_CHARTERS: Final = 8
+# A new member tells only the founder where it is, until its next round.
+_PUBLISHED_AFTER: Final = 80.0
 _POLICIES: Final = (
     'default = "allow"\n',
     'default = "deny"\n[[rule]]\nfrom = ["*"]\nto = ["*"]\nallow = ["icmp"]\n',
@@ -231,6 +233,8 @@ class MeshAccidents:
         founder = self._world.homes[self._founder]
         if self._random.random() < 0.7 or not self._can_spare(founder):
             return
+        if not self._all_know_others():
+            return  # who knows nobody but the founder would be lost without it
         founder.host.note("dies for good")
         self.gone.add(self._founder)
         founder.lose_power()
@@ -277,6 +281,16 @@ class MeshAccidents:
     def _other_than(self, home: MeshHome) -> MeshHome | None:
         others = [each for each in self._world.running() if each is not home]
         return self._random.choice(others) if others else None
+
+    def _all_know_others(self) -> bool:
+        homes = [h for name, h in self._world.homes.items() if name not in self.gone]
+        servers = [home.key for home in homes if home.serves_as_rendezvous]
+        return all(
+            home.node is not None
+            and self._world.now - home.since > _PUBLISHED_AFTER
+            and all(home.node.membership.by_key(key) is not None for key in servers)
+            for home in homes
+        )
 
     def _can_spare(self, home: MeshHome) -> bool:
         here = [h for name, h in self._world.homes.items() if name not in self.gone]

@@ -160,7 +160,8 @@ class MeshHome:
     """What of a mesh node outlives its process: papers, settings, disk, host plan.
 
     `fails_at` is the boundary at which the power fails in the next step that keeps
-    something, None for never; the node is down then until somebody starts it.
+    something, None for never; the node is down then until somebody starts it. `since`
+    is the world time at which the host became a member.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class MeshHome:
         certificate = decode_certificate(envelope.body)
         self.ipv4 = certificate.ipv4
         self.serves_as_rendezvous = Role.RENDEZVOUS in certificate.roles
+        self.since = host.world.now
         self.disk = MeshDisk()
         self.plan: HostPlan | None = None
         self.life: MeshLife | None = None

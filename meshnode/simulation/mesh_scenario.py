@@ -46,7 +46,7 @@ _FOUNDER: Final = "a"
 _SMALL: Final = 8
 _MIDDLE: Final = 16
 # Node-seconds of one seed, which is what it costs to play.
-_EFFORT: Final = 600.0
+_EFFORT: Final = 480.0
 _SHORTEST: Final = 30.0
 _LONGEST: Final = 180.0
 _MOST_PAIRS: Final = 60
@@ -126,6 +126,12 @@ class MeshScenario:
                 lifetime=random.choice((90 * 86400, 90 * 86400, 120)),
                 groups=random.choice(((), ("staff",))),
             )
+
+        world.run_until(
+            lambda: len(world.views(world.homes)) == 1,
+            within=AGREEMENT,
+            what="all know the same in the beginning",
+        )
 
     def _clock(self) -> Clock:
         random = self._random

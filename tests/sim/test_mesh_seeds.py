@@ -20,6 +20,7 @@ def play(seed: int) -> str:
     return ""
 
 
+@pytest.mark.timeout(1800)
 def test_random_meshes_keep_all_rules_and_recover():
     """Two hundred seeds, on all processors."""
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
