@@ -26,6 +26,7 @@ SERVERS: Final = 3
 PUBLISH_EVERY: Final = 60.0
 ANSWER_WITHIN: Final = 2.0
 MAX_TRIES: Final = 3
+CHANGE_PAUSE: Final = 0.4
 PASSED_OVER_FOR: Final = 120.0
 
 Sign = Callable[[Endpoints], bytes]
@@ -94,6 +95,15 @@ class Publishing:
         self._unanswered.pop(peer, None)
         self._passed_over.pop(peer, None)
         return peer in self._asked
+
+    def rendezvous_changed(self, *, now: float) -> None:
+        """Publish soon: others serve our key now, and those before may be gone.
+
+        Not at once, since members come in crowds.
+        """
+        if self._round_at is not None:
+            soon = now + spread(CHANGE_PAUSE, self._entropy)
+            self._round_at = min(self._round_at, soon)
 
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Publish when it is time, and ask again who did not answer."""

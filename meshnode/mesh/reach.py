@@ -153,6 +153,10 @@ class Reach:
             case Found():
                 self.dialler.receive_found(key, message, now=now)
 
+    def rendezvous_changed(self, *, now: float) -> None:
+        """A member that serves as rendezvous came or went."""
+        self._publishing.rendezvous_changed(now=now)
+
     def forget(self, key: bytes) -> None:
         """Drop everything about who is no member any more."""
         self._rendezvous.forget(key)

@@ -198,6 +198,8 @@ class NodeSteps(NodeParts):
         name, key = member.certificate.name, member.key
         if Role.STOCK not in member.certificate.roles:
             self.neighbours.add(key, now=now)
+        if Role.RENDEZVOUS in member.certificate.roles:
+            self.reach.rendezvous_changed(now=now)
         self.contacts.note_member(key)
         self.outbox.report(MemberJoined(name, key), now=now)
 

@@ -204,3 +204,21 @@ def test_who_is_no_member_any_more_keeps_nothing_and_lives_on(
     assert node.step() == []
     assert node.publishing.next_deadline() is not None
     assert node.book.get(node.key, now=node.now) is None
+
+
+def test_new_servers_are_told_soon(rng: random.Random) -> None:
+    """Not with the next round: those who know us may be gone by then."""
+    node = Publisher(rng, 1)
+    node.publishing.rendezvous_changed(now=0.0)
+    assert node.publishing.next_deadline() is None
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    assert node.step() == node.ranked
+    node.answer(*node.servers)
+    node.servers += [rng.randbytes(32) for _ in range(2)]
+    for _ in range(100):  # a crowd is one change
+        node.publishing.rendezvous_changed(now=1.0)
+    assert node.step() == node.ranked
+    assert 1.0 < node.now <= 1.5
+    node.answer(*node.servers)
+    assert node.step() == node.ranked
+    assert node.now >= 45.0
