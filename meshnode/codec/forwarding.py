@@ -12,13 +12,13 @@ its network.
 import ipaddress
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import msgpack
 
 from meshnode import forwarding
 from meshnode.codec.messages import CONTROL_FIRST_BYTE
+from meshnode.codec.strict import BOOLEAN, Kind, optional, record
 from meshnode.errors import CodecError
 from meshnode.forwarding import (
     MAX_CONTROL_FRAME,
@@ -44,23 +44,12 @@ MAX_PADDED_FRAME: Final = MAX_CONTROL_FRAME + 15
 """Bytes of the longest control frame with the padding it travelled under."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How a field's value becomes plain msgpack data, and back with all checks.
-
-    Both raise ValueError for what they refuse.
-    """
-
-    pack: Callable[[Any], Any]
-    unpack: Callable[[Any], Any]
-
-
-def _checked(check: Callable[[Any], Any]) -> _Kind:
+def _checked(check: Callable[[Any], Any]) -> Kind:
     """Make the kind of a value that msgpack carries as it is."""
-    return _Kind(check, check)
+    return Kind(check, check)
 
 
-def _unsigned(greatest: int, least: int = 0) -> _Kind:
+def _unsigned(greatest: int, least: int = 0) -> Kind:
     def check(value: Any) -> int:
         # `type`, not `isinstance`: True is an int, and must not pass for 1.
         if type(value) is not int or not least <= value <= greatest:
@@ -70,7 +59,7 @@ def _unsigned(greatest: int, least: int = 0) -> _Kind:
     return _checked(check)
 
 
-def _octets(*lengths: int) -> _Kind:
+def _octets(*lengths: int) -> Kind:
     def check(value: Any) -> bytes:
         if type(value) is not bytes or len(value) not in lengths:
             raise ValueError("not a byte string of the right length")
@@ -79,7 +68,7 @@ def _octets(*lengths: int) -> _Kind:
     return _checked(check)
 
 
-def _control_frame(most: int) -> _Kind:
+def _control_frame(most: int) -> Kind:
     def check(value: Any) -> bytes:
         if type(value) is not bytes or not 1 <= len(value) <= most:
             raise ValueError(f"not a frame of 1 to {most} bytes")
@@ -90,26 +79,13 @@ def _control_frame(most: int) -> _Kind:
     return _checked(check)
 
 
-def _check_boolean(value: Any) -> bool:
-    if type(value) is not bool:
-        raise ValueError("not a boolean")
-    return value
-
-
 def _check_instant(value: Any) -> float:
     if type(value) is not float or not math.isfinite(value):
         raise ValueError("not a finite number of seconds")
     return value
 
 
-def _optional(kind: _Kind) -> _Kind:
-    return _Kind(
-        lambda value: None if value is None else kind.pack(value),
-        lambda plain: None if plain is None else kind.unpack(plain),
-    )
-
-
-def _many(kind: _Kind, *, least: int = 0, most: int = MAX_ITEMS) -> _Kind:
+def _many(kind: Kind, *, least: int = 0, most: int = MAX_ITEMS) -> Kind:
     def pack(values: tuple[Any, ...]) -> list[Any]:
         if not least <= len(values) <= most:
             raise ValueError(f"not {least} to {most} items")
@@ -120,25 +96,7 @@ def _many(kind: _Kind, *, least: int = 0, most: int = MAX_ITEMS) -> _Kind:
             raise ValueError(f"not a list of {least} to {most} items")
         return tuple([kind.unpack(item) for item in plain])
 
-    return _Kind(pack, unpack)
-
-
-def _record(of: type, *kinds: _Kind) -> _Kind:
-    """Make the kind of a dataclass: the list of its fields, each of its kind."""
-    names = tuple(field.name for field in fields(of))
-    packers = tuple(zip(names, (kind.pack for kind in kinds), strict=True))
-    unpackers = tuple(kind.unpack for kind in kinds)
-
-    def pack(value: Any) -> list[Any]:
-        return [pack_field(getattr(value, name)) for name, pack_field in packers]
-
-    def unpack(plain: Any) -> Any:
-        if type(plain) is not list or len(plain) != len(unpackers):
-            raise ValueError(f"not the {len(unpackers)} fields of {of.__name__}")
-        pairs = zip(unpackers, plain, strict=True)
-        return of(*[unpack_field(item) for unpack_field, item in pairs])
-
-    return _Kind(pack, unpack)
+    return Kind(pack, unpack)
 
 
 def _pack_host(host: str) -> bytes:
@@ -180,36 +138,35 @@ _U16 = _unsigned(2**16 - 1)
 _U32 = _unsigned(2**32 - 1)
 _U64 = _unsigned(2**64 - 1)
 _KEY = _octets(32)
-_BOOLEAN = _checked(_check_boolean)
 _INSTANT = _checked(_check_instant)
-_HOST = _Kind(_pack_host, _unpack_host)
-_PREFIX = _Kind(_pack_prefix, _unpack_prefix)
+_HOST = Kind(_pack_host, _unpack_host)
+_PREFIX = Kind(_pack_prefix, _unpack_prefix)
 _PREFIXES = _many(_PREFIX)
 _FORWARD = _many(
-    _record(forwarding.ShareOfPrefix, _SLOT, _unsigned(MAX_WEIGHT, 1)),
+    record(forwarding.ShareOfPrefix, _SLOT, _unsigned(MAX_WEIGHT, 1)),
     least=1,
     most=MAX_OWNERS,
 )
 _ACCEPT = _many(_SLOT, most=MAX_OWNERS)
-_PATH = _record(
+_PATH = record(
     Path,
-    _record(Endpoint, _HOST, _U16, _U32),
-    _optional(_record(Source, _HOST, _U32)),
+    record(Endpoint, _HOST, _U16, _U32),
+    optional(record(Source, _HOST, _U32)),
 )
-_SESSION = _record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, _BOOLEAN)
+_SESSION = record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, BOOLEAN)
 _HELD_SESSIONS = _many(
-    _record(forwarding.HeldSession, _SLOT, _U32, _INSTANT, _BOOLEAN, _BOOLEAN)
+    record(forwarding.HeldSession, _SLOT, _U32, _INSTANT, BOOLEAN, BOOLEAN)
 )
 
 
 class _Catalogue:
     """The message types of one direction, each with its number and its fields."""
 
-    def __init__(self, *types: tuple[int, type, tuple[_Kind, ...]]) -> None:
-        self._by_type: dict[type, tuple[int, _Kind]] = {}
-        self._by_number: dict[int, _Kind] = {}
+    def __init__(self, *types: tuple[int, type, tuple[Kind, ...]]) -> None:
+        self._by_type: dict[type, tuple[int, Kind]] = {}
+        self._by_number: dict[int, Kind] = {}
         for number, of, kinds in types:
-            kind = _record(of, *kinds)
+            kind = record(of, *kinds)
             self._by_type[of] = (number, kind)
             self._by_number[number] = kind
 
@@ -254,11 +211,11 @@ def _parse(data: bytes) -> list[Any]:
 _COMMANDS = _Catalogue(
     (1, forwarding.Reset, (_U64,)),
     (2, forwarding.ProgramComplete, ()),
-    (3, forwarding.SetLink, (_U16, _BOOLEAN)),
+    (3, forwarding.SetLink, (_U16, BOOLEAN)),
     (4, forwarding.SetIdentity, (_octets(0, 32),)),
-    (5, forwarding.AddPeer, (_SLOT, _BOOLEAN)),
+    (5, forwarding.AddPeer, (_SLOT, BOOLEAN)),
     (6, forwarding.RemovePeer, (_SLOT,)),
-    (7, forwarding.SetEndpoint, (_SLOT, _optional(_PATH))),
+    (7, forwarding.SetEndpoint, (_SLOT, optional(_PATH))),
     (8, forwarding.AddAllowedIps, (_SLOT, _PREFIXES)),
     (9, forwarding.RemoveAllowedIps, (_SLOT, _PREFIXES)),
     (10, forwarding.InstallSession, (_SLOT, _SESSION)),
@@ -276,8 +233,8 @@ _REPORTS = _Catalogue(
     (2, forwarding.TrafficResumed, (_SLOT,)),
     (3, forwarding.EndpointMoved, (_SLOT, _PATH)),
     (4, forwarding.SessionConfirmed, (_SLOT, _U32)),
-    (5, forwarding.RekeyDue, (_SLOT, _U32, _BOOLEAN)),
-    (6, forwarding.SessionsHeld, (_HELD_SESSIONS, _BOOLEAN)),
+    (5, forwarding.RekeyDue, (_SLOT, _U32, BOOLEAN)),
+    (6, forwarding.SessionsHeld, (_HELD_SESSIONS, BOOLEAN)),
     (7, forwarding.HandshakeLoad, ()),
     (8, forwarding.ControlReceived, (_SLOT, _control_frame(MAX_PADDED_FRAME))),
 )

@@ -9,12 +9,16 @@ import ipaddress
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from meshnode.codec.names import check_label
-from meshnode.codec.record_bytes import decode_certificate, parse_envelope
+from meshnode.codec.record_bytes import (
+    decode_certificate,
+    decode_charter,
+    parse_envelope,
+)
 from meshnode.codec.records import Kind
 from meshnode.crypto.keys import PublicKey
 from meshnode.crypto.signing import SigningKey
@@ -33,9 +37,10 @@ from meshnode.manage.identity import (
     save_identity,
     save_joining,
 )
-from meshnode.manage.network_config import save_config
+from meshnode.manage.network_config import edit_config, save_config
+from meshnode.manage.networks import known_networks
 from meshnode.manage.paths import Directories
-from meshnode.manage.state import StateStore
+from meshnode.manage.state import FILE_NAME, StateStore
 from meshnode.mesh.join_request import create_join_request
 from meshnode.mesh.joining import Joining, JoinRefusedError
 from meshnode.mesh.ports import KeepRecord
@@ -46,7 +51,6 @@ from meshnode.mesh.trust import Trust, overlay_ipv6
 from meshnode.node.exchange import exchange, resolve
 from meshnode.node.founding import default_interface
 
-STATE_FILE: Final = "state.db"
 _CLOCK_SKEW: Final = 300
 _FINAL_REFUSALS: Final = frozenset(
     (
@@ -120,7 +124,7 @@ def join_by_token(
             remove_joining(state_dir)
         raise
     issuer = trust.verify_member(result.issuer_record, wall=None)
-    store = StateStore.open(state_dir / STATE_FILE)
+    store = StateStore.open(state_dir / FILE_NAME)
     try:
         store.apply([KeepRecord(identity_of(issuer), Kind.MEMBER, issuer.data)])
     finally:
@@ -168,7 +172,8 @@ def join_by_certificate(
             for one in bundle.contacts
         )
         config = _configuration(network, options)
-        save_contacts_first(state_dir, contacts)
+        if contacts:
+            save_contacts(state_dir, contacts)
         save_config(directories.config_file(network), config)
         papers = Papers(bundle.certificate, bundle.issuer, bundle.charters)
         known = save_identity(state_dir, pending.keys, papers)
@@ -178,15 +183,7 @@ def join_by_certificate(
     return _facts(known, network)
 
 
-def save_contacts_first(state_dir: Path, contacts: tuple[Contact, ...]) -> None:
-    """Keep whom to talk to, unless nobody was named."""
-    if contacts:
-        save_contacts(state_dir, contacts)
-
-
 def _join_again(options: JoinOptions, directories: Directories) -> dict[str, Any]:
-    from meshnode.manage.networks import known_networks
-
     names = [
         name
         for name in known_networks(directories.config)
@@ -204,8 +201,6 @@ def _join_again(options: JoinOptions, directories: Directories) -> dict[str, Any
 
 def _finish(network: str, options: JoinOptions, directories: Directories) -> None:
     """Add to the configuration what joining again may say."""
-    from meshnode.manage.network_config import edit_config
-
     file = directories.config_file(network)
     if not file.exists():
         save_config(file, _configuration(network, options))
@@ -215,8 +210,6 @@ def _finish(network: str, options: JoinOptions, directories: Directories) -> Non
     places = tuple(HostPort.parse(place) for place in options.bootstrap)
 
     def change(config: NetworkConfig) -> NetworkConfig:
-        from dataclasses import replace
-
         merged = tuple(dict.fromkeys((*places, *config.bootstrap)))
         return replace(config, bootstrap=merged)
 
@@ -261,8 +254,6 @@ def _require_same_network(known: Identity, network_id: bytes, name: str) -> None
 
 
 def _network_of(bundle: Bundle) -> str:
-    from meshnode.codec.record_bytes import decode_charter
-
     return decode_charter(parse_envelope(bundle.charters[-1]).body).name
 
 
@@ -282,6 +273,3 @@ def _facts(identity: Identity, network: str) -> dict[str, Any]:
 def _progress(text: str) -> None:
     if os.isatty(sys.stderr.fileno()):
         print(text, file=sys.stderr, flush=True)
-
-
-__all__ = ["JoinOptions", "JoinRefusedError", "join_by_certificate", "join_by_token"]

@@ -30,7 +30,7 @@ from meshnode.manage.metrics import node_metrics
 from meshnode.manage.metrics_server import serve_metrics
 from meshnode.manage.network_config import load_config
 from meshnode.manage.paths import Directories
-from meshnode.manage.state import StateStore
+from meshnode.manage.state import FILE_NAME, StateStore
 from meshnode.mesh.describe import complaints
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.node import MeshNode
@@ -75,9 +75,8 @@ class MeshControl:
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
-        self._contacts = load_contacts(state_dir)
         identity = _node_identity(load_identity(state_dir))
-        store = StateStore.open(state_dir / "state.db")
+        store = StateStore.open(state_dir / FILE_NAME)
         self._port = _port_of(task.udp4_fd)
         tunnels = EngineTunnels(engine)
         node = MeshNode(
