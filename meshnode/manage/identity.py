@@ -33,8 +33,6 @@ from meshnode.manage.identity_check import (
     Papers,
 )
 from meshnode.manage.identity_dir import (
-    Identity,
-    IssuingIdentity,
     NotMemberError,
     change_identity,
     not_member,
@@ -49,10 +47,9 @@ from meshnode.manage.identity_files import (
     serialise_seed,
 )
 from meshnode.manage.keyfile import serialise_key
+from meshnode.mesh.settings import NodeIdentity
 
 __all__ = [
-    "Identity",
-    "IssuingIdentity",
     "NodeKeys",
     "NotMemberError",
     "Papers",
@@ -99,7 +96,7 @@ class PendingJoin:
     token: str = field(repr=False)
 
 
-def load_identity(state_dir: Path) -> Identity:
+def load_identity(state_dir: Path) -> NodeIdentity:
     """Return the identity whose files are in *state_dir*.
 
     Raises:
@@ -115,7 +112,7 @@ def load_identity(state_dir: Path) -> Identity:
         raise not_member(state_dir) from None
 
 
-def save_identity(state_dir: Path, keys: NodeKeys, papers: Papers) -> Identity:
+def save_identity(state_dir: Path, keys: NodeKeys, papers: Papers) -> NodeIdentity:
     """Make this host a member; a pending join is over.
 
     Returns:

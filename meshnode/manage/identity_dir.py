@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +32,7 @@ from meshnode.manage.secret_dir import (
     create_secret_dir,
     open_secret_dir,
 )
+from meshnode.mesh.settings import IssuerIdentity, NodeIdentity
 
 Value = TypeVar("Value")
 
@@ -41,32 +41,6 @@ class NotMemberError(MeshnodeError):
     """There is no identity: this host is no member of the network."""
 
     exit_code = 3
-
-
-@dataclass(frozen=True, slots=True)
-class IssuingIdentity:
-    """An issuing key, and the envelope in which an authority lets it certify."""
-
-    key: SigningKey
-    envelope: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The keys and papers of one node in one network.
-
-    `network_id` has 16 bytes. `certificate` and `issuer` are envelopes (`issuer` b""
-    if an authority signed the certificate); `charters` the chain, oldest first;
-    `issuing` is there if this node is an issuer.
-    """
-
-    network_id: bytes
-    private_key: PrivateKey
-    signing_key: SigningKey
-    certificate: bytes
-    issuer: bytes
-    charters: tuple[bytes, ...]
-    issuing: IssuingIdentity | None = None
 
 
 class IdentityDirectory:
@@ -114,7 +88,7 @@ class IdentityDirectory:
         except ConfigError as error:
             raise ConfigError(f"{self._path}/{error}") from None
 
-    def load(self) -> Identity:
+    def load(self) -> NodeIdentity:
         """Return the identity; raises `FileNotFoundError` if there is none."""
         certificate, issuer = self.read(CERTIFICATE_FILE, _parse_certificate)
         papers = Papers(
@@ -123,7 +97,7 @@ class IdentityDirectory:
         private_key = self._require(WIREGUARD_FILE, _parse_private_key)
         signing_key = self._require(SIGNING_FILE, _parse_open_key)
         network_id = self.check(papers, private_key, signing_key)
-        return Identity(
+        return NodeIdentity(
             network_id=network_id,
             private_key=private_key,
             signing_key=signing_key,
@@ -151,13 +125,13 @@ class IdentityDirectory:
         except ConfigError as error:
             raise ConfigError(f"{self._path}/{error}") from None
 
-    def _load_issuing(self, network_id: bytes) -> IssuingIdentity | None:
+    def _load_issuing(self, network_id: bytes) -> IssuerIdentity | None:
         if not self.has(ISSUER_FILE):
             return None
         (envelope,) = self.read(ISSUER_FILE, _parse_issuer)
         key = self._require(ISSUING_FILE, _parse_open_key)
         self.check_issuing(network_id, key, envelope)
-        return IssuingIdentity(key, envelope)
+        return IssuerIdentity(key, envelope)
 
     def _require(self, name: str, parse: Callable[[bytes], Value]) -> Value:
         try:

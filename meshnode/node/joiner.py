@@ -26,7 +26,6 @@ from meshnode.errors import CodecError, ConfigError, UsageError
 from meshnode.manage.config_values import HostPort, NetworkConfig
 from meshnode.manage.contacts import Contact, save_contacts
 from meshnode.manage.identity import (
-    Identity,
     NodeKeys,
     NotMemberError,
     Papers,
@@ -46,6 +45,7 @@ from meshnode.mesh.joining import Joining, JoinRefusedError
 from meshnode.mesh.ports import KeepRecord
 from meshnode.mesh.record_set import identity_of
 from meshnode.mesh.requests import Bundle, parse_bundle
+from meshnode.mesh.settings import NodeIdentity
 from meshnode.mesh.token import parse_token
 from meshnode.mesh.trust import Trust, overlay_ipv6
 from meshnode.node.exchange import exchange, resolve
@@ -238,14 +238,14 @@ def _pending(state_dir: Path, token: str, name: str) -> PendingJoin:
     return pending
 
 
-def _known_identity(state_dir: Path) -> Identity | None:
+def _known_identity(state_dir: Path) -> NodeIdentity | None:
     try:
         return load_identity(state_dir)
     except NotMemberError:
         return None
 
 
-def _require_same_network(known: Identity, network_id: bytes, name: str) -> None:
+def _require_same_network(known: NodeIdentity, network_id: bytes, name: str) -> None:
     if known.network_id != network_id:
         raise ConfigError(
             f"this host is in another network called {name} already: the invite is "
@@ -257,7 +257,7 @@ def _network_of(bundle: Bundle) -> str:
     return decode_charter(parse_envelope(bundle.charters[-1]).body).name
 
 
-def _facts(identity: Identity, network: str) -> dict[str, Any]:
+def _facts(identity: NodeIdentity, network: str) -> dict[str, Any]:
     certificate = decode_certificate(parse_envelope(identity.certificate).body)
     v6 = overlay_ipv6(identity.network_id, certificate.wireguard_key)
     return {

@@ -25,7 +25,7 @@ from meshnode.manage.api_server import serve_api
 from meshnode.manage.config_values import HostPort, NetworkConfig
 from meshnode.manage.contacts import load_contacts
 from meshnode.manage.delegated import load_delegated
-from meshnode.manage.identity import Identity, load_identity
+from meshnode.manage.identity import load_identity
 from meshnode.manage.metrics import node_metrics
 from meshnode.manage.metrics_server import serve_metrics
 from meshnode.manage.network_config import load_config
@@ -35,7 +35,7 @@ from meshnode.mesh.describe import complaints
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
-from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
+from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
@@ -75,7 +75,7 @@ class MeshControl:
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
-        identity = _node_identity(load_identity(state_dir))
+        identity = load_identity(state_dir)
         store = StateStore.open(state_dir / FILE_NAME)
         self._port = _port_of(task.udp4_fd)
         tunnels = EngineTunnels(engine)
@@ -332,21 +332,6 @@ def _preshared_key(file: Path | None) -> PresharedKey:
 def _port_of(descriptor: int) -> int:
     with socket.socket(fileno=os.dup(descriptor)) as one:
         return int(one.getsockname()[1])
-
-
-def _node_identity(kept: Identity) -> NodeIdentity:
-    issuing = kept.issuing
-    return NodeIdentity(
-        network_id=kept.network_id,
-        private_key=kept.private_key,
-        signing_key=kept.signing_key,
-        certificate=kept.certificate,
-        issuer=kept.issuer,
-        charters=kept.charters,
-        issuing=None
-        if issuing is None
-        else IssuerIdentity(issuing.key, issuing.envelope),
-    )
 
 
 def accepted_prefixes(accept: bool | tuple[Prefix, ...]) -> tuple[Prefix, ...]:
