@@ -189,16 +189,16 @@ HANDSHAKES = [
         "                self._timers.retransmit_at = allowed_at",
     ),
     _mutant(
-        "nobody gives way after a crossing",
+        "an initiation of the peer ends our own",
         PEER,
-        "            self._give_way(now)\n",
-        "            pass\n",
+        "answering = handshake.another()",
+        "answering = handshake",
     ),
     _mutant(
-        "both give way after a crossing",
+        "what we asked for outlives a confirmed session",
         PEER,
-        "identity.public_key.raw > self.public_key.raw",
-        "identity.public_key.raw != self.public_key.raw",
+        "        self._abandon_initiation()\n        self._retire(retired, now)",
+        "        self._retire(retired, now)",
     ),
     _mutant(
         "every request sends an initiation at once",

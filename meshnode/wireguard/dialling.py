@@ -127,7 +127,7 @@ class Dialler:
         return True
 
     def note_answer(self) -> None:
-        """The initiation was answered, or is void."""
+        """The initiation was answered, or is void, or the peer was heard meanwhile."""
         self._initiation = b""
 
     def note_timeout(self, *, now: float) -> None:

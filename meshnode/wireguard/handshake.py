@@ -5,16 +5,18 @@
     ZEROED ─ accept_initiation ─▶ CONSUMED_INITIATION ─ create_response ─▶
         CREATED_RESPONSE ─ derive_keys ─▶ ZEROED
 
-An initiation is created or accepted in any state and replaces what was there; there
-is no tie-break between two that cross. All that a handshake has got to is one
-immutable value, replaced as a whole by the last statement of each step. Hence the
-contract of every method here: **after an exception the state has not moved.**
+An initiation is created or accepted in any state and replaces what was there. Who is
+to answer one without giving up its own does so in `another` handshake with the peer.
+All that a handshake has got to is one immutable value, replaced as a whole by the last
+statement of each step. Hence the contract of every method here: **after an exception
+the state has not moved.**
 
 Randomness and time are arguments. MACs (`cookie`), indices (`indices`) and the rule
 that a timestamp must be new belong to the caller. What another host can cause raises
 `BadPacket`; a step that is ours to take, in a wrong state, raises `RuntimeError`.
 """
 
+import copy
 import enum
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -148,7 +150,7 @@ _NOTHING: Final = _Progress(HandshakeState.ZEROED)
 
 
 class Handshake:
-    """The one handshake that may be under way with the peer *remote*.
+    """A handshake with the peer *remote*.
 
     `preshared_key` may be set at any time and counts from the next response on.
     A peer whose key has low order can be configured; every step with it raises
@@ -185,6 +187,15 @@ class Handshake:
     def clear(self) -> None:
         """Forget whatever was under way."""
         self._progress = _NOTHING
+
+    def another(self) -> "Handshake":
+        """Return one more with the same peer and keys, in which nothing is under way.
+
+        It costs no Diffie-Hellman.
+        """
+        other = copy.copy(self)
+        other.clear()
+        return other
 
     def create_initiation(
         self, *, local_index: int, ephemeral: bytes, timestamp: bytes

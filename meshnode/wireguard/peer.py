@@ -5,15 +5,13 @@ consuming an initiation, answering it and deriving the keys are one step, so an 
 initiation can never come between them. The order in each step is that of the
 kernel's implementation, which is the norm where others differ.
 
-Two peers that begin at the same time. A valid initiation overwrites our pending one;
-there is no tie-break. If both initiations cross, both sides end as responders, each
-with a key pair only the other could confirm, and drop both responses. The retransmit
-timer resolves this, if one side's initiation arrives before the other side sends
-its own. Elsewhere that timer is not armed again when the 5 s limit between handshake
-messages refuses its initiation, so both sides stall until new traffic comes. Here it
-is armed again at the end of the limit; and as a delay above the jitter would make
-every retry cross again, after a crossing the side with the greater public key waits
-for another REKEY_TIMEOUT: the other's initiation then comes first.
+Two peers that begin at the same time. In other implementations a valid initiation
+overwrites the pending one; if two cross, both sides end as responders, each with a key
+pair only the other could confirm, drop both responses, and try again 5 s later, maybe
+to cross again. Here an initiation is answered in a handshake of its own, and ours goes
+on: against a stock peer our side of the crossing then completes, and between two of us
+both do, each side sending under the pair it began and receiving under either. What we
+asked for is void as soon as a pair in which we answered is confirmed.
 """
 
 from collections.abc import Iterable
@@ -54,7 +52,6 @@ from meshnode.wireguard.events import (
 from meshnode.wireguard.handshake import (
     DerivedKeys,
     Handshake,
-    HandshakeState,
     InitiatorClaim,
 )
 from meshnode.wireguard.keypairs import KeyPair, KeyPairs
@@ -210,25 +207,26 @@ class Peer:
     def receive_initiation(
         self, claim: InitiatorClaim, initiation: Initiation, path: Path, *, now: float
     ) -> None:
-        """Answer an initiation; raises `BadPacket`, and then nothing changed."""
+        """Answer an initiation; raises `BadPacket`, and then nothing changed.
+
+        What we asked for ourselves stays as it is, so a crossing costs nothing.
+        """
         handshake = self._ready_handshake()
         timestamp = handshake.open_timestamp(claim, initiation)
         if timestamp <= self.latest_timestamp:
             raise BadPacket(DropReason.OLD_TIMESTAMP)
         if now - self._last_initiation_at < INITIATION_INTERVAL:
             raise BadPacket(DropReason.INITIATION_FLOOD)
-        crossed = handshake.state is HandshakeState.CREATED_INITIATION
-        self._release_handshake_index()
-        handshake.accept_initiation(claim, initiation)
+        answering = handshake.another()
+        answering.accept_initiation(claim, initiation)
+        self.dialler.note_answer()
         self.latest_timestamp = timestamp
         self._last_initiation_at = now
         self.dialler.set_path(path, now=now)
         self._shared.traffic.count_handshake(
             self.slot, received=INITIATION_SIZE, now=now
         )
-        self._send_response(handshake, now)
-        if crossed:
-            self._give_way(now)
+        self._send_response(answering, now)
         self._shared.report(PeerStateChanged(self.slot), now=now)
 
     def receive_response(self, response: Response, path: Path, *, now: float) -> None:
@@ -260,6 +258,7 @@ class Peer:
         retired = self.keypairs.confirm(local_index)
         if retired is None:
             return
+        self._abandon_initiation()
         self._retire(retired, now)
         pair = self.keypairs.current
         if pair is not None:
@@ -382,7 +381,6 @@ class Peer:
             )
         except BadPacket:
             self._shared.indices.release(index)
-            handshake.clear()
             raise
         if self.path is not None:
             data = self._cookies.stamp(response.serialise(), now=now)
@@ -428,20 +426,16 @@ class Peer:
         else:
             self.begin_handshake(now=now)
 
-    def _clear_keys(self, now: float) -> None:
+    def _abandon_initiation(self) -> None:
         self._release_handshake_index()
         if self._handshake is not None:
             self._handshake.clear()
+
+    def _clear_keys(self, now: float) -> None:
+        self._abandon_initiation()
         self._retire(self.keypairs.clear(), now)
 
     def _retire(self, pairs: list[KeyPair], now: float) -> None:
         for pair in pairs:
             self._shared.indices.release(pair.local_index)
             self._shared.command(RetireSession(self.slot, pair.local_index), now=now)
-
-    def _give_way(self, now: float) -> None:
-        """After a crossing, let the side with the lesser public key retry first."""
-        identity = self._shared.identity
-        waits = identity is not None and identity.public_key.raw > self.public_key.raw
-        extra = REKEY_TIMEOUT if waits else 0.0
-        self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter() + extra
