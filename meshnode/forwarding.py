@@ -159,6 +159,19 @@ class UseSession:
 
 
 @dataclass(frozen=True, slots=True)
+class PreferSession:
+    """Send with this session, unless the one in use is younger.
+
+    Ingress says so to egress when the first packet of a session has come in which we
+    answered, so that the reply to that packet goes out under it. Control says
+    `UseSession` later; if two handshakes crossed, it may say so of another session.
+    """
+
+    slot: int
+    local_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class RetireSession:
     """Forget this session's keys."""
 
@@ -202,6 +215,7 @@ Command = (
     | UnsharePrefix
     | InstallSession
     | UseSession
+    | PreferSession
     | RetireSession
     | SendKeepalive
     | SendControl

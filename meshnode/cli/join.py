@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from meshnode.cli.ask import say
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.node_options import node_options
 from meshnode.cli.options import directory_options, json_option
@@ -82,7 +83,7 @@ def join(
         raise UsageError("give one of TOKEN, --invite and --certificate")
     # Handshakes and the rest take long to import; --help does without.
     from meshnode.node.joiner import JoinOptions, join_by_certificate, join_by_token
-    from meshnode.node.network import is_up, start_network
+    from meshnode.node.network import await_mesh, is_up, start_network
 
     options = JoinOptions(
         bootstrap=bootstrap,
@@ -107,7 +108,16 @@ def join(
         )
     if no_up or is_up(joined["network"], directories):
         return 0
-    return start_network(joined["network"], directories, foreground=False)
+    status = start_network(joined["network"], directories, foreground=False)
+    if status == 0:
+        say("waiting for the mesh")
+        if not await_mesh(joined["network"], directories):
+            click.echo(
+                "nobody in the mesh has answered yet; the node goes on trying: "
+                "meshnode status",
+                err=True,
+            )
+    return status
 
 
 def _read_token(source: str) -> str:

@@ -22,11 +22,14 @@ from meshnode.manage.networks import choose_network
 _UNKNOWN = 3
 _TIMED_OUT = 4
 _POLL = 0.2
+_OF_THIS_NODE = {"ip": "isReady", "mesh": "isInTouch"}
 
 
 @click.command(
     epilog=examples(
-        "meshnode wait --for ip", "meshnode wait --for peer paris --timeout 30"
+        "meshnode wait --for ip",
+        "meshnode wait --for mesh --timeout 10",
+        "meshnode wait --for peer paris --timeout 30",
     )
     + f"\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,10 +37,11 @@ _POLL = 0.2
 @click.option(
     "--for",
     "what",
-    type=click.Choice(("ip", "peer", "direct")),
+    type=click.Choice(("ip", "mesh", "peer", "direct")),
     required=True,
-    help="ip: the overlay address can be bound; peer: PEER answers; direct: PEER "
-    "answers and no relay is between.",
+    help="ip: the overlay address can be bound; mesh: others know what this node "
+    "knows, and the other way round; peer: PEER answers; direct: PEER answers and no "
+    "relay is between.",
 )
 @click.argument("peer", required=False)
 @click.option(
@@ -59,7 +63,7 @@ def wait(
     as_json: bool,
 ) -> int:
     """Wait until something is so; exit code 4 if it is not in time."""
-    if (peer is None) != (what == "ip"):
+    if (peer is None) != (what in _OF_THIS_NODE):
         raise UsageError("give a PEER with --for peer and --for direct, and only then")
     name = choose_network(network, directories.config)
     say(f"waiting for {peer or name}")
@@ -92,8 +96,8 @@ def _is_so(
     )
 
     try:
-        if what == "ip":
-            return bool(call(directories, network, "hello")["isReady"])
+        if what in _OF_THIS_NODE:
+            return bool(call(directories, network, "hello")[_OF_THIS_NODE[what]])
         seconds = min(max(left, 0.1), 5.0)
         answer = call(
             directories,

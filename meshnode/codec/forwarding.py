@@ -226,6 +226,7 @@ _COMMANDS = _Catalogue(
     (15, forwarding.SharePrefix, (_PREFIX, _FORWARD, _ACCEPT)),
     (16, forwarding.UnsharePrefix, (_PREFIX,)),
     (17, forwarding.SendControl, (_SLOT, _control_frame(MAX_CONTROL_FRAME))),
+    (18, forwarding.PreferSession, (_SLOT, _U32)),
 )
 
 _REPORTS = _Catalogue(

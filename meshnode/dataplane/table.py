@@ -20,6 +20,7 @@ from meshnode.forwarding import (
     Command,
     HeldSession,
     InstallSession,
+    PreferSession,
     ProgramComplete,
     RemoveAllowedIps,
     RemovePeer,
@@ -149,6 +150,8 @@ class ForwardingTable(Generic[P, S]):
                 self._install(slot, session)
             case UseSession(slot, local_index):
                 self._use(slot, local_index)
+            case PreferSession(slot, local_index):
+                self._prefer(slot, local_index)
             case RetireSession(slot, local_index):
                 self._retire(slot, local_index)
         return []
@@ -252,6 +255,15 @@ class ForwardingTable(Generic[P, S]):
             peer.in_use = None
         elif session is not None and session.slot == slot:
             peer.in_use = session
+
+    def _prefer(self, slot: int, local_index: int) -> None:
+        peer = self.find_peer(slot)
+        session = self.sessions.get(local_index)
+        if peer is None or session is None:
+            return
+        in_use = peer.in_use
+        if in_use is None or in_use.secrets.born_at <= session.secrets.born_at:
+            self._use(slot, local_index)
 
     def _retire(self, slot: int, local_index: int) -> None:
         session = self.sessions.get(local_index)

@@ -7,10 +7,11 @@ again; it cannot pile up, for equal reports are kept once, of one peer's moves o
 last, and of control frames so many and no more. Handshake messages are dropped and
 counted instead, when control is busy.
 
-A peer that roams is answered where it was heard from at once, not after control had
-its say: before ingress delivers the packet that moved it, it tells egress over the
-roaming link, by `SetEndpoint` and nothing else. Control says the same afterwards, so
-what that link loses is late and not lost.
+A peer is answered at once where it was heard from, and under the session that it began,
+not after control had its say: before ingress delivers the packet that moved the peer or
+confirmed the session, it tells egress over the roaming link, by `SetEndpoint` and
+`PreferSession` and nothing else. Control says the same afterwards, so what that link
+loses is late and not lost.
 
 The loop sleeps in poll without a timeout: an idle worker never wakes.
 """
@@ -36,7 +37,13 @@ from meshnode.dataplane.interface import (
     IngressEngine,
 )
 from meshnode.errors import DropReason
-from meshnode.forwarding import ControlReceived, EndpointMoved, Report, SetEndpoint
+from meshnode.forwarding import (
+    ControlReceived,
+    EndpointMoved,
+    PreferSession,
+    Report,
+    SetEndpoint,
+)
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
@@ -76,7 +83,7 @@ def run_egress(
 ) -> WorkerEnd:
     """Run the sending direction until the link closes or the device is gone.
 
-    *roaming* brings the moves that ingress saw.
+    *roaming* brings the moves and the confirmed sessions that ingress saw.
     """
     worker = _Worker(engine, program, counters, clock, roaming)
     return worker.run(lambda: None)
@@ -210,13 +217,13 @@ class _Worker:
                 self._engine.apply(decode_command(message), now=self._clock())
 
     def _follow_moves(self, roaming: socket.socket) -> None:
-        """Send to where ingress heard the peers from."""
+        """Send to where ingress heard the peers from, under what they began."""
         for _ in range(COMMANDS_PER_TURN):
             try:
                 command = decode_command(roaming.recv(MAX_MESSAGE_BYTES))
             except BlockingIOError:
                 return
-            if isinstance(command, SetEndpoint):
+            if isinstance(command, SetEndpoint | PreferSession):
                 self._engine.apply(command, now=self._clock())
 
     def _publish_drops(self) -> None:

@@ -49,6 +49,7 @@ def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
             "memberSince": ours.member_since,
         },
         "isIssuer": node.office is not None,
+        "isInTouch": node.is_in_touch,
         "members": len(node.membership),
         "neighbours": [name_of(node, key) for key in node.neighbours.chosen],
         "silent": len(node.neighbours.silent),

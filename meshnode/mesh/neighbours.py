@@ -83,6 +83,11 @@ class Neighbours:
         return tuple(self._contacts)
 
     @property
+    def answering(self) -> int:
+        """How many of the neighbours have sent something since they are neighbours."""
+        return sum(contact.has_answered for contact in self._contacts.values())
+
+    @property
     def silent(self) -> tuple[bytes, ...]:
         """The keys of members that did not answer lately."""
         return tuple(self._silent)

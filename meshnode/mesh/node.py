@@ -56,6 +56,9 @@ from meshnode.mesh.trust import VerifiedMember
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
 
+_ENOUGH_TO_GO_ON: Final = 2
+"""Neighbours that must have answered: any one of them may fail then."""
+
 _GOSSIP: Final = (Hello, Push, Digests, Leaf, Want, Fetch, Chunk)
 """What a contact may say whose record we do not know: it will be among these."""
 
@@ -146,6 +149,17 @@ class MeshNode(NodeSteps):
     def has_session(self, key: bytes) -> bool:
         """Whether a session with the peer is usable now."""
         return self.tunnels.has_session(key)
+
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether the mesh knows us and we know the mesh, whoever fails next.
+
+        A member had the same records as we, and two neighbours have answered, or all
+        there are.
+        """
+        count = len(self.neighbours.chosen)
+        enough = min(count, _ENOUGH_TO_GO_ON)
+        return self.sync.has_agreed and 0 < enough <= self.neighbours.answering
 
     # --- inputs ---
 

@@ -68,6 +68,7 @@ class Sync:
         clock: WallMark,
         entropy: Entropy,
     ) -> None:
+        self.has_agreed = False  # a member had the same records as we, once
         self.answers = Answers(tunnels)
         self.intake = Intake(own_key, trust, records, outbox, clock)
         self.library = Library(trust, tunnels, self.answers, outbox)
@@ -229,6 +230,7 @@ class Sync:
 
     def _take_hello(self, key: bytes, hello: Hello, now: float) -> None:
         self._repair.note_count(key, hello.count)
+        self.has_agreed |= hello.digest == self._records.tree.root[0]
         if hello.wants_answer:
             self.answers.send(key, self._hello(wants_answer=False), now=now)
             self._repair.begin(key, hello.digest, now=now)

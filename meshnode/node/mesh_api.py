@@ -92,7 +92,11 @@ class MeshApi:
 
     async def _hello(self, args: Table) -> Answered:
         args.finish()
-        return {"isReady": self._shell.is_ready, **self._facts}
+        return {
+            "isReady": self._shell.is_ready,
+            "isInTouch": self._shell.node.is_in_touch,
+            **self._facts,
+        }
 
     async def _status(self, args: Table) -> Answered:
         args.finish()

@@ -18,6 +18,9 @@ from meshnode.node.supervisor import run_interface
 STOP_TIMEOUT: Final = 15.0
 """Seconds until a node that was told to stop must be gone."""
 
+IN_TOUCH_TIMEOUT: Final = 6.0
+"""Seconds until a node that has just joined should be in touch with others."""
+
 _POLL: Final = 0.02
 _FIRST_TABLE: Final = 10_900
 _TABLES: Final = 90
@@ -89,6 +92,22 @@ def is_up(network: str, directories: Directories) -> bool:
     except NotRunningError:
         return False
     return True
+
+
+def await_mesh(network: str, directories: Directories) -> bool:
+    """Wait until the mesh knows the node and the node the mesh; return whether.
+
+    It is worth waiting for at most `IN_TOUCH_TIMEOUT`: by then others are down.
+    """
+    give_up_at = time.monotonic() + IN_TOUCH_TIMEOUT
+    while time.monotonic() < give_up_at:
+        try:
+            if call(directories, network, "hello")["isInTouch"]:
+                return True
+        except NotRunningError:
+            return False
+        time.sleep(_POLL)
+    return False
 
 
 def stop_network(network: str, directories: Directories) -> bool:

@@ -67,6 +67,7 @@ COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.RemoveAllowedIps, SLOTS, PREFIXES),
     st.builds(f.InstallSession, SLOTS, SESSIONS),
     st.builds(f.UseSession, SLOTS, U32),
+    st.builds(f.PreferSession, SLOTS, U32),
     st.builds(f.RetireSession, SLOTS, U32),
     st.builds(f.SendKeepalive, SLOTS),
     st.builds(f.DropStaged, SLOTS),

@@ -5,7 +5,7 @@ does:
 
     half.apply(command, now=...)
     half.receive(datagram, path, now=...)    # or receive_burst, from a receive buffer
-    half.moves()                             # -> list[SetEndpoint] for egress
+    half.moves()                             # -> what egress must know before replies
     half.packets_to_deliver()                # -> list[bytes], inner IP packets
     half.handshakes()                        # -> list[Datagram] for control
     half.reports()                           # -> list[Report]
@@ -38,6 +38,7 @@ from meshnode.forwarding import (
     ControlReceived,
     EndpointMoved,
     HandshakeLoad,
+    PreferSession,
     ProgramComplete,
     RekeyDue,
     RemovePeer,
@@ -149,7 +150,7 @@ class OpenHalf:
         self._active: dict[int, _Peer] = {}
         self._now = NEVER
         self._moved: dict[int, Path] = {}
-        self._moves: list[SetEndpoint] = []
+        self._moves: list[SetEndpoint | PreferSession] = []
         self._reports: list[Report] = []
         self._waiting_frames = 0
         self._packets: list[bytes] = []
@@ -233,7 +234,7 @@ class OpenHalf:
         handshakes, self._handshakes = self._handshakes, []
         return handshakes
 
-    def moves(self) -> list[SetEndpoint]:
+    def moves(self) -> list[SetEndpoint | PreferSession]:
         """Return and forget where peers were heard from anew, for the other worker.
 
         It must know before the packets are delivered: their answers belong there.
@@ -312,6 +313,8 @@ class OpenHalf:
             self._sources.set(peer.slot, path)
         if not session.is_confirmed:
             session.is_confirmed = True
+            if not session.secrets.is_initiator:
+                self._moves.append(PreferSession(session.slot, session.local_index))
             confirmed = SessionConfirmed(session.slot, session.local_index)
             self._reports.append(confirmed)
         if now > session.rekey_at:

@@ -34,6 +34,7 @@ from meshnode.forwarding import (
     Command,
     DropStaged,
     NeedSession,
+    PreferSession,
     ProgramComplete,
     RekeyDue,
     Report,
@@ -146,7 +147,7 @@ class SealHalf:
         self._reports += reports
         self._note_time(now)
         match command:
-            case UseSession(slot, _):
+            case UseSession(slot, _) | PreferSession(slot, _):
                 self._send_staged(slot)
             case SendKeepalive(slot):
                 self._send_keepalive(slot)

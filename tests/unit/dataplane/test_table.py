@@ -17,6 +17,7 @@ from meshnode.forwarding import (
     Command,
     HeldSession,
     InstallSession,
+    PreferSession,
     ProgramComplete,
     RemoveAllowedIps,
     RemovePeer,
@@ -96,6 +97,25 @@ def test_a_stale_reset_disturbs_no_program(table: Table) -> None:
     assert set(table.peers) == {1, 2}
 
 
+@pytest.mark.parametrize(
+    ("born_at", "in_use"),
+    [(0.5, 11), (1.0, 33), (2.0, 33)],
+    ids=["older", "equal", "younger"],
+)
+def test_a_session_is_preferred_to_an_older_one(
+    table: Table, born_at: float, in_use: int
+) -> None:
+    """Handshakes that cross confirm two sessions; the one begun last stays in use."""
+    apply(table, InstallSession(1, session(33, born_at=born_at)), PreferSession(1, 33))
+    assert table.peers[1].in_use is table.sessions[in_use]
+
+
+def test_any_session_is_preferred_to_none(table: Table) -> None:
+    """The first one of a peer is used as soon as it is confirmed."""
+    apply(table, PreferSession(2, 22))
+    assert table.peers[2].in_use is table.sessions[22]
+
+
 def test_commands_take_effect(table: Table) -> None:
     """Every attribute the halves read is set by its command."""
     apply(table, SetIdentity(bytes(32)))
@@ -123,6 +143,10 @@ def test_commands_take_effect(table: Table) -> None:
         UseSession(1, 22),
         UseSession(1, 99),
         UseSession(9, 11),
+        PreferSession(1, 11),
+        PreferSession(1, 22),
+        PreferSession(1, 99),
+        PreferSession(9, 11),
         InstallSession(9, session(33)),
         SetEndpoint(9, PATH),
         AddAllowedIps(9, (HOST,)),

@@ -21,8 +21,10 @@ from meshnode.forwarding import (
     DropStaged,
     EndpointMoved,
     NeedSession,
+    PreferSession,
     Report,
     SendKeepalive,
+    SetEndpoint,
 )
 from meshnode.types import Datagram, Endpoint, Path
 
@@ -309,3 +311,26 @@ def test_room_for_control_frames_comes_back(rig: Rig) -> None:
     rig.program.close()
     rig.finish()
     assert not any(rig.counters)
+
+
+def test_the_roaming_link_says_where_and_under_what_and_nothing_else() -> None:
+    """Egress hears from ingress what the reply to a packet depends on."""
+    kind = socket.SOCK_SEQPACKET
+    device, _far_device = socket.socketpair(socket.AF_UNIX, kind)
+    program, far_program = socket.socketpair(socket.AF_UNIX, kind)
+    roaming, ingress = socket.socketpair(socket.AF_UNIX, kind)
+    engine = FakeEngine(device)
+    wanted = [SetEndpoint(3, PATH), PreferSession(3, 7)]
+    for command in (AddPeer(3), wanted[0], DropStaged(3), wanted[1]):
+        ingress.send(encode_command(command))
+
+    def end_with_the_last(command: Command) -> None:
+        if command == wanted[-1]:
+            far_program.close()
+
+    engine.on_command = end_with_the_last
+    end = worker.run_egress(engine, program, roaming=roaming)
+    assert end is WorkerEnd.CHANNEL_CLOSED
+    assert engine.log == wanted
+    for link in (program, roaming, ingress, _far_device):
+        link.close()

@@ -704,6 +704,31 @@ def test_any_frame_shows_that_a_member_is_alive(world: World) -> None:
     assert not world.founder.node.neighbours.silent
 
 
+def test_who_joined_is_in_touch_within_a_second(world: World) -> None:
+    """Somebody knows what it knows, and two have answered, or all there are."""
+    assert not world.founder.node.is_in_touch
+    for name in ("alpha", "beta", "gamma"):
+        joined = world.add(name)
+        world.run(1.0)
+        assert joined.node.is_in_touch
+        assert joined.node.neighbours.answering >= min(2, len(names(joined)) - 1)
+
+
+def test_one_that_answers_is_not_enough_where_there_are_more(world: World) -> None:
+    """If it fails next, nobody knows where we are; who is silent does not count."""
+    alpha, beta = world.add("alpha"), world.add("beta")
+    world.run(5.0)
+    beta.stop()
+    alpha.stop()
+    alpha.start()
+    world.run(1.0)
+    assert alpha.node.neighbours.answering == 1
+    assert alpha.node.sync.has_agreed
+    assert not alpha.node.is_in_touch
+    world.run(20.0)
+    assert alpha.node.is_in_touch
+
+
 # --- contacts ---
 
 

@@ -111,6 +111,16 @@ def test_a_hello_is_answered_if_it_wants_to_be(site: Site) -> None:
     assert site.mailbox.taken() == []
 
 
+def test_a_member_with_our_records_agrees_with_us(site: Site) -> None:
+    """Another digest says nothing; having agreed once is enough."""
+    site.receive(ONE, greeting(b"\1" * 8))
+    assert not site.sync.has_agreed
+    site.receive(ONE, greeting(wants_answer=False))
+    assert site.sync.has_agreed
+    site.receive(ONE, greeting(b"\1" * 8))
+    assert site.sync.has_agreed
+
+
 def test_who_is_greeted_begins_the_walk(site: Site) -> None:
     """An answer with another digest is the other's business: it began already."""
     site.receive(ONE, greeting(b"\1" * 8))

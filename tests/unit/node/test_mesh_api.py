@@ -96,6 +96,7 @@ async def test_hello_tells_whether_it_is_ready(client: Client) -> None:
     found = await client.ask("hello")
     assert found == {
         "isReady": True,
+        "isInTouch": False,
         "interface": "mesh",
         "engine": "reference",
         "mtu": 1420,

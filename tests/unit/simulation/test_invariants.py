@@ -280,8 +280,12 @@ def test_i9_catches_a_retransmission_that_is_not_armed_again(monkeypatch):
             self._timers.retransmit_at = armed
         return sent
 
+    def give_up_our_own(self):
+        self.clear()
+        return self
+
     monkeypatch.setattr(Peer, "_send_initiation", refuse_for_good)
-    monkeypatch.setattr(Peer, "_give_way", lambda self, now: None)
+    monkeypatch.setattr(Handshake, "another", give_up_our_own)
     world = pair(ArmedTimers, link=Link(latency=0.4))
     for one, other in ("ab", "ba"):
         world.hosts[one].request(other)

@@ -16,6 +16,7 @@ from meshnode.forwarding import (
     ControlReceived,
     EndpointMoved,
     InstallSession,
+    PreferSession,
     RekeyDue,
     RemovePeer,
     Report,
@@ -385,6 +386,17 @@ def test_each_session_is_confirmed_once(ingress: Ingress) -> None:
 
 
 @pytest.mark.parametrize("is_initiator", [True, False])
+def test_egress_hears_of_a_session_before_the_reply(is_initiator: bool) -> None:
+    """Its first packet says that we may answer under it; who began it does anyway."""
+    ingress = Ingress()
+    ingress.apply(*start_session(session(is_initiator=is_initiator)))
+    ingress.receive(seal_data(b"", 0))
+    assert ingress.half.moves() == [PreferSession(SLOT, INDEX)] * (not is_initiator)
+    ingress.receive(seal_data(b"", 1))
+    assert ingress.half.moves() == []
+
+
+@pytest.mark.parametrize("is_initiator", [True, False])
 def test_rekey_when_received_late(is_initiator: bool) -> None:
     """After 165 s only who began the session asks for its renewal, once."""
     ingress = Ingress()
@@ -486,7 +498,8 @@ def test_a_control_frame_goes_to_control(ingress: Ingress) -> None:
     """It counts, confirms and moves the peer as data does, and is no packet."""
     ingress.receive(seal_data(FRAME + bytes(10), 0), path=OTHER_PATH)
     assert ingress.delivered() == []
-    assert ingress.half.moves() == [SetEndpoint(SLOT, OTHER_PATH)]
+    moves = [SetEndpoint(SLOT, OTHER_PATH), PreferSession(SLOT, INDEX)]
+    assert ingress.half.moves() == moves
     assert ingress.reports() == [
         CONFIRMED,
         ControlReceived(SLOT, FRAME + bytes(10)),
