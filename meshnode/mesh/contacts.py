@@ -101,6 +101,12 @@ class Contacts:
             if key in self._waits:
                 self._wake(key, now)
 
+    def greet_again(self, *, now: float) -> None:
+        """Greet whom we do not know yet anew: what was said may not have left."""
+        for key in self._waits:
+            self._waits[key] = FIRST_RETRY
+            self._say_hello(key, now)
+
     def handle_deadline(self, *, now: float) -> None:
         """Greet whose turn it is."""
         for key in self._deadlines.pop_due(now):

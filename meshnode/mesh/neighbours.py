@@ -119,6 +119,12 @@ class Neighbours:
             contact.unanswered = 0
             self._hellos.set(key, self._after(HELLO_INTERVAL, now, "hello"))
 
+    def greet_again(self, *, now: float) -> None:
+        """Greet all neighbours anew: what was said to them may not have left."""
+        for key, contact in self._contacts.items():
+            contact.unanswered = 0
+            self._greet_soon(key, now)
+
     def due(self, *, now: float) -> tuple[bytes, ...]:
         """Return the members to greet now; each of them is to answer."""
         self._choose(now)
@@ -174,9 +180,12 @@ class Neighbours:
                 self._hellos.set(key, None)
         for key in chosen:
             if key not in self._contacts:
-                at = now + FIRST_HELLO_WITHIN * self._chance()
-                self._hellos.set(key, Deadline(at, "greet a new neighbour"))
+                self._greet_soon(key, now)
         self._contacts = {key: self._contacts.get(key, _Contact()) for key in chosen}
+
+    def _greet_soon(self, key: bytes, now: float) -> None:
+        at = now + FIRST_HELLO_WITHIN * self._chance()
+        self._hellos.set(key, Deadline(at, "greet a new neighbour"))
 
     def _retry(self, now: float) -> tuple[bytes, ...]:
         self._skip_void_retries()

@@ -203,6 +203,14 @@ class MeshNode(NodeSteps):
                 self.sync.serve_joiner(key, message, now=now)
         self._end_step(now)
 
+    def device_up(self, *, now: float, wall: float) -> None:
+        """The tunnels can carry messages from now on; those before are lost."""
+        self._begin_step(wall, now)
+        self.neighbours.greet_again(now=now)
+        self.contacts.greet_again(now=now)
+        self.reach.publish_again(now=now)
+        self._end_step(now)
+
     def endpoint_wanted(self, key: bytes, *, now: float, wall: float) -> None:
         """Something waits for a peer, and nobody knows where it is."""
         self._begin_step(wall, now)

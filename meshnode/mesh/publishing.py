@@ -105,6 +105,11 @@ class Publishing:
             soon = now + spread(CHANGE_PAUSE, self._entropy)
             self._round_at = min(self._round_at, soon)
 
+    def publish_again(self, *, now: float) -> None:
+        """Publish at once, if there is something to: the last time may be lost."""
+        if self._round_at is not None:
+            self._round_at = now
+
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Publish when it is time, and ask again who did not answer."""
         if self._round_at is None:

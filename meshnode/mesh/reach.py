@@ -157,6 +157,10 @@ class Reach:
         """A member that serves as rendezvous came or went."""
         self._publishing.rendezvous_changed(now=now)
 
+    def publish_again(self, *, now: float) -> None:
+        """Say anew where we are: what was said may not have left."""
+        self._publishing.publish_again(now=now)
+
     def forget(self, key: bytes) -> None:
         """Drop everything about who is no member any more."""
         self._rendezvous.forget(key)

@@ -118,6 +118,8 @@ class MeshShell:
         match event:
             case events.ControlFrame(_, public_key, frame):
                 self._peers.put(public_key.raw, frame)
+            case events.DeviceUp():
+                node.device_up(now=now, wall=wall)
             case events.EndpointWanted(_, public_key):
                 node.endpoint_wanted(public_key.raw, now=now, wall=wall)
             case events.HandshakeBegun(_, public_key, _):

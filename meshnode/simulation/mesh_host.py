@@ -115,6 +115,8 @@ class MeshLife:
                     self._home.bad_frames += 1
                     return
                 node.receive_message(public_key.raw, message, now=now, wall=wall)
+            case events.DeviceUp():
+                node.device_up(now=now, wall=wall)
             case events.EndpointWanted(_, public_key):
                 node.endpoint_wanted(public_key.raw, now=now, wall=wall)
             case events.HandshakeBegun(_, public_key, _):

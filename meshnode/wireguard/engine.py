@@ -65,6 +65,7 @@ from meshnode.wireguard.describe import (
 )
 from meshnode.wireguard.events import (
     ControlFrame,
+    DeviceUp,
     Event,
     PeerTrafficResumed,
     TimestampsReserved,
@@ -147,6 +148,8 @@ class Engine:
         if up == self._shared.up:
             return
         self._shared.up = up
+        if up:
+            self._shared.report(DeviceUp(), now=now)
         for peer in self._peers():
             if up:
                 peer.start(now=now)

@@ -19,6 +19,11 @@ class HandshakeBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceUp:
+    """The TUN device came up; what was to be sent before is lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointWanted:
     """A handshake waits for `Engine.set_candidates`: the peer is nowhere we know of.
 
@@ -87,7 +92,8 @@ class TimestampsReserved:
 
 
 Event = (
-    HandshakeBegun
+    DeviceUp
+    | HandshakeBegun
     | EndpointWanted
     | HandshakeCompleted
     | HandshakeGivenUp
