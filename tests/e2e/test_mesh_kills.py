@@ -343,6 +343,7 @@ def test_joins_survive_their_own_kills(lab: Lab, rng: random.Random, seed: int) 
     (founder,) = found_mesh(site, "founder")
     joiner = site.host("joiner")
     kills, halves = 0, 0
+    longest = 0.15  # seconds from its first file to the kill; a join shall not be done
     for number in range(14):
         words = ("join", "--name", f"guest-{number}", "--no-up", founder.invite())
         key = str(parse_token(words[-1]).invite_private.public_key())
@@ -350,12 +351,13 @@ def test_joins_survive_their_own_kills(lab: Lab, rng: random.Random, seed: int) 
         seeds = set[bytes]()
         for _ in range(3):
             process = joiner.start(*words)
-            status = _kill_soon(rng, process, pending.exists, 0.15)
+            status = _kill_soon(rng, process, pending.exists, longest)
             kills += status is None
             found = load_joining(joiner.state_dir)
             if found is not None:
                 halves += 1
                 seeds.add(found.keys.signing_seed)
+            longest *= 0.8 if found is None else 1.1
             if status == 0:
                 break
         joiner.run(*words)

@@ -58,6 +58,8 @@ def test_fifty_nodes_parted_for_ten_minutes_know_the_same_in_ten_seconds():
     """Each half learned something meanwhile: two joined, one was revoked."""
     names = [f"n{number}" for number in range(47)]
     world = mesh("fifty", names, rules=records_only)
+    # Who has never heard of another's place cannot find it without a rendezvous.
+    world.run(30)
     half = ["a", *names[:24], "new0", "new1"]
     world.network.partition(half, names[24:])
     world.enlist("new0", "new1")
