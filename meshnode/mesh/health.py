@@ -91,14 +91,19 @@ class OwnerHealth:
             if owner.state is _State.UNHEALTHY
         )
 
-    def set_owners(self, keys: Iterable[bytes]) -> None:
-        """Care for exactly these owners; what is known of the others is forgotten."""
+    def set_owners(self, keys: Iterable[bytes], *, now: float) -> None:
+        """Care for exactly these owners; what is known of the others is forgotten.
+
+        New ones are watched: if traffic to them has begun, nobody will tell us.
+        """
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._owners if key not in wanted]:
             del self._owners[key]
             self._deadlines.set(key, None)
         for key in wanted:
-            self._owners.setdefault(key, _Owner())
+            if key not in self._owners:
+                owner = self._owners[key] = _Owner(_State.WATCHED)
+                self._wake(key, owner, now + ASK_AFTER)
 
     def traffic_resumed(self, key: bytes, *, now: float) -> None:
         """Hear that packets go to this peer, or wait for a session with it.

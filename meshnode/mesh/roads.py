@@ -117,7 +117,7 @@ class Roads:
         )
         self._tell_tunnels(table, now)
         self._health.set_owners(
-            dict.fromkeys(key for one in table.shared for key in one.accept)
+            dict.fromkeys(key for one in table.shared for key in one.accept), now=now
         )
         has_changed = table != self.routing
         self.routing = table

@@ -327,7 +327,9 @@ class MeshShell:
 
     def _ask_for_plan(self) -> None:
         self._plan_waits.set()
-        self._plans_done = trio.Event()
+        if self._plans_done.is_set():
+            # Otherwise somebody may wait for the one there is.
+            self._plans_done = trio.Event()
 
     async def _apply(self, plan: HostPlan) -> HostError | None:
         """Carry out *plan*; return why that was not possible."""

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from meshnode.codec.messages import Message, Ping
-from meshnode.mesh.health import LINGER, OwnerHealth
+from meshnode.mesh.health import ASK_AFTER, LINGER, OwnerHealth
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
 from meshnode.types import Endpoint
@@ -70,7 +70,7 @@ class World:
         self.health = OwnerHealth(
             self.tunnels, lambda size: next(numbers).to_bytes(size, "big")
         )
-        self.health.set_owners([A, B])
+        self.health.set_owners([A, B], now=self.now)
         self.alive = {A, B}
         self.answered = 0
         self.changes: list[tuple[float, frozenset[bytes]]] = []
@@ -121,10 +121,27 @@ class World:
 
 
 def test_nothing_happens_without_traffic() -> None:
-    """No timer runs, and nobody is asked."""
+    """After a look at new owners no timer runs; nobody is asked."""
     world = World()
+    world.run(ASK_AFTER)
     assert world.health.next_deadline() is None
     assert world.health.unhealthy == frozenset()
+    assert world.tunnels.pings == []
+
+
+def test_traffic_that_began_before_it_owned_anything_is_seen() -> None:
+    """The engine has told of it already, and does not again while it lasts."""
+    world = World()
+    world.health.set_owners([], now=world.now)
+    world.run(5, A)
+    world.health.set_owners([A], now=world.now)
+    world.run(3, A)
+    world.alive.clear()
+    died = world.now
+    world.run(6, A)
+    [(at, unhealthy)] = world.changes
+    assert unhealthy == {A}
+    assert at - died < 5
 
 
 def test_busy_owner_is_never_asked() -> None:
@@ -271,9 +288,9 @@ def test_former_owner_is_forgotten() -> None:
     world.run(5, A, B)
     world.alive.clear()
     world.run(10, A, B)
-    world.health.set_owners([B])
+    world.health.set_owners([B], now=world.now)
     assert world.health.unhealthy == {B}
     world.health.traffic_resumed(A, now=world.now)
-    world.health.set_owners([])
+    world.health.set_owners([], now=world.now)
     assert world.health.next_deadline() is None
     assert not world.health.pong(A, b"x" * 8, now=world.now)

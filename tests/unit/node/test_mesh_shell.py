@@ -371,6 +371,28 @@ async def test_first_plan_makes_it_ready(shell: Shell, nursery: trio.Nursery) ->
     nursery.cancel_scope.cancel()
 
 
+async def test_who_waits_for_a_plan_waits_for_the_next_one_too(
+    shell: Shell, nursery: trio.Nursery
+) -> None:
+    """A plan that is asked for meanwhile neither ends the wait nor lets it hang."""
+    shell.shell._ask_for_plan()
+    waited = trio.Event()
+
+    async def wait() -> None:
+        await shell.shell.await_plans()
+        waited.set()
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    shell.shell._ask_for_plan()
+    await trio.testing.wait_all_tasks_blocked()
+    assert not waited.is_set()
+    nursery.start_soon(shell.shell.pump_plans, lambda: None)
+    with trio.fail_after(5):
+        await waited.wait()
+    nursery.cancel_scope.cancel()
+
+
 async def test_host_that_refuses_is_complained_of(
     shell: Shell, nursery: trio.Nursery
 ) -> None:
