@@ -1,29 +1,41 @@
 """The engines of this version, by name; the choice is explicit and never changed."""
 
+import importlib.util
+
 from meshnode.dataplane.interface import EngineFactory
 from meshnode.errors import ConfigError
 
+_COMPILED = "meshnode.dataplane.fast.sending"
+
 
 def check_engine(name: str) -> None:
-    """Raise `ConfigError` if this version has no engine called *name*.
+    """Raise `ConfigError` if there is no engine called *name* here.
 
     For who will not run it: no engine is imported.
     """
     if name == "fast":
+        if importlib.util.find_spec(_COMPILED) is None:
+            raise ConfigError(
+                "the fast engine was not compiled here: install meshnode with a C "
+                "compiler and libssl-dev, or use engine = reference"
+            )
+    elif name != "reference":
         raise ConfigError(
-            "the fast engine is not built in this version; use engine = reference"
+            f"there is no engine {name!r}; use engine = reference or fast"
         )
-    if name != "reference":
-        raise ConfigError(f"there is no engine {name!r}; use engine = reference")
 
 
 def open_engine(name: str) -> EngineFactory:
     """Return the factory of the engine called *name*.
 
     Raises:
-        ConfigError: if there is no such engine in this version.
+        ConfigError: if there is no such engine here.
     """
     check_engine(name)
+    if name == "fast":
+        from meshnode.dataplane.fast import FastFactory
+
+        return FastFactory()
     from meshnode.dataplane.reference import ReferenceFactory
 
     return ReferenceFactory()

@@ -41,14 +41,14 @@ class Owners:
 
 
 class Routes:
-    """The prefixes of all peers.
+    """The prefixes of all peers, in *table* or an ordinary one.
 
     `lookup` returns, for a packed address, the slot or the `Owners` of the longest
     prefix that holds it, or None.
     """
 
-    def __init__(self) -> None:
-        self._table: AllowedIps[int | Owners] = AllowedIps()
+    def __init__(self, table: AllowedIps[int | Owners] | None = None) -> None:
+        self._table = AllowedIps() if table is None else table
         self._shares: dict[Prefix, SharePrefix] = {}
         self.lookup: Callable[[bytes], int | Owners | None] = self._table.lookup
 

@@ -82,10 +82,10 @@ P = TypeVar("P", bound=TablePeer[Any])
 class _Program(Generic[P]):
     """A table under construction."""
 
-    def __init__(self) -> None:
+    def __init__(self, routes: Routes) -> None:
         self.peers: dict[int, P] = {}
         self.paths: dict[int, Path | None] = {}
-        self.routes = Routes()
+        self.routes = routes
 
 
 class ForwardingTable(Generic[P, S]):
@@ -100,16 +100,18 @@ class ForwardingTable(Generic[P, S]):
         generation: int,
         make_peer: Callable[[int], P],
         make_session: Callable[[int, Session], S],
+        make_routes: Callable[[], Routes] = Routes,
     ) -> None:
         self.peers: dict[int, P] = {}
         self.sessions: dict[int, S] = {}
-        self.routes = Routes()
+        self.routes = make_routes()
         self.mtu = DEFAULT_MTU
         self.is_up = False
         self.public_key = b""
         self._generation = generation
         self._make_peer = make_peer
         self._make_session = make_session
+        self._make_routes = make_routes
         self._program: _Program[P] | None = None
         self._has_begun = False
 
@@ -123,7 +125,7 @@ class ForwardingTable(Generic[P, S]):
             if command.generation != self._generation:
                 return None
             self._has_begun = True
-            self._program = _Program()
+            self._program = _Program(self._make_routes())
             return self._held_sessions()
         if not self._has_begun:
             return None

@@ -7,9 +7,10 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 venv=$root/.venv
 python=$venv/bin/python
 
+# A compiler and headers are for the fast engine.
 RUNTIME_PACKAGES=(
-  ca-certificates iperf3 iproute2 iputils-ping nftables procps python3 python3-venv
-  wireguard-tools
+  ca-certificates gcc iperf3 iproute2 iputils-ping libc6-dev libssl-dev nftables procps
+  python3 python3-dev python3-venv wireguard-tools
 )
 TEST_PACKAGES=(
   "${RUNTIME_PACKAGES[@]}" conntrack socat tcpdump tinc wireguard-go
@@ -60,7 +61,8 @@ install_packages() {
 }
 
 # make_environment EXTRA: a virtual environment with meshnode and its dependencies;
-# EXTRA is "" or "[dev]". Nothing happens while pyproject.toml stays as it was.
+# EXTRA is "" or "[dev]". Nothing happens while pyproject.toml and what is compiled stay
+# as they were.
 make_environment() {
   local extra=$1 stamp wanted installed
   stamp=$venv/installed${extra//[^a-z]/-}
@@ -69,7 +71,7 @@ make_environment() {
     say "making the virtual environment"
     quietly python3 -m venv --clear "$venv"
   fi
-  wanted=$(sha256sum <"$root/pyproject.toml")
+  wanted=$(cat "$root/pyproject.toml" "$root"/meshnode/dataplane/fast/*.p[xy][dx] | sha256sum)
   # What the tests need includes what running needs.
   for installed in "$stamp" "$venv/installed-dev-"; do
     [[ $(cat "$installed" 2>/dev/null) != "$wanted" ]] || return 0

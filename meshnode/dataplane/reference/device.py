@@ -37,7 +37,7 @@ class TunDevice:
         except BlockingIOError:
             return None
         except OSError as error:
-            _check_gone(error)
+            check_gone(error)
             return None
 
     def write(self, frame: Frame) -> bool:
@@ -51,12 +51,13 @@ class TunDevice:
         try:
             os.writev(self._descriptor, frame)
         except OSError as error:
-            _check_gone(error)
+            check_gone(error)
             return False
         return True
 
 
-def _check_gone(error: OSError) -> None:
+def check_gone(error: OSError) -> None:
+    """Raise `DeviceGoneError` if *error* says that the device was deleted."""
     # The descriptor outlives the device and says so by this error.
     if error.errno in (errno.EBADFD, errno.ENODEV, errno.ENXIO):
         raise DeviceGoneError("the TUN device was deleted; start the interface again")

@@ -59,6 +59,8 @@ _Ancillary = list[tuple[int, int, bytes]]
 class UdpSocket:
     """One bound UDP socket, IPv4 or IPv6-only, made non-blocking and told its options.
 
+    `has_segmentation` is False once the kernel refused a segmented send for good.
+
     Raises:
         OSError: if the kernel has not even the options to learn local addresses.
     """
@@ -66,7 +68,7 @@ class UdpSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self.version = 4 if sock.family == socket.AF_INET else 6
-        self._has_segmentation = True
+        self.has_segmentation = True
         self._paths: dict[tuple[object, bytes], Path] = {}
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
@@ -94,14 +96,14 @@ class UdpSocket:
         No error is raised: routes, filters and neighbours come and go.
         """
         count = burst.count
-        if count == 1 or self._has_segmentation:
+        if count == 1 or self.has_segmentation:
             code = self._send_from(burst.path, burst.data, burst.segment_size, count)
             if code == 0:
                 return 0
             if count == 1 or code not in (errno.EIO, *_TOO_LARGE_TO_SEGMENT):
                 return count
             if code == errno.EIO:
-                self._has_segmentation = False
+                self.has_segmentation = False
                 logger.warning("no segmented sends here; sending datagrams one by one")
         return sum(
             self._send_from(burst.path, datagram, len(datagram), 1) != 0

