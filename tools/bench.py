@@ -33,7 +33,7 @@ from topology.tunnels import (
 )
 
 TOOLS = Path(__file__).parent
-ROWS = ("meshnode", "veth", "wireguard-go", "tinc")
+ROWS = ("fast", "reference", "veth", "wireguard-go", "tinc")
 BASELINES = ("wireguard-go", "tinc")
 
 
@@ -92,7 +92,7 @@ def main() -> int:
         rows = []
         for name in options.only:
             try:
-                rows.append(_set_up(stack, _tunnel(name, options.engine)))
+                rows.append(_set_up(stack, _tunnel(name)))
             except LabError as error:
                 failed[name] = str(error)
                 print(f"{name}: cannot be set up: {error}", file=sys.stderr)
@@ -119,7 +119,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=ROWS, help="this row; may be repeated"
     )
-    parser.add_argument("--engine", help="meshnode's data-plane engine")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     if options.quick:
@@ -128,9 +127,10 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _tunnel(name: str, engine: str | None) -> Tunnel:
+def _tunnel(name: str) -> Tunnel:
     factories: Mapping[str, Callable[[], Tunnel]] = {
-        "meshnode": lambda: meshnode(engine),
+        "fast": lambda: meshnode("fast"),
+        "reference": lambda: meshnode("reference"),
         "veth": Veth,
         "wireguard-go": _newest_wireguard_go,
         "tinc": Tinc,

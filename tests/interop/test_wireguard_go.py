@@ -1,4 +1,4 @@
-"""Meshnode and wireguard-go talk to each other as initiator and as responder.
+"""Meshnode, by each of its engines, and wireguard-go talk to each other, both ways.
 
 wireguard-go also meets itself: that proves the scenarios, not us.
 """
@@ -15,11 +15,15 @@ pytestmark = pytest.mark.root
 
 FACTORIES: dict[str, Callable[[], UserspaceWireGuard]] = {
     "meshnode": meshnode,
+    "fast": lambda: meshnode("fast"),
     "wireguard-go": wireguard_go,
 }
 MATRIX = (
     ("meshnode", "wireguard-go"),
     ("wireguard-go", "meshnode"),
+    ("fast", "wireguard-go"),
+    ("wireguard-go", "fast"),
+    ("fast", "meshnode"),
     ("meshnode", "meshnode"),
     ("wireguard-go", "wireguard-go"),
 )
@@ -67,7 +71,7 @@ def test_source_addresses_stick_while_they_exist(
 ) -> None:
     """Answers leave from where they were asked; an address that goes is given up."""
     two = scenarios.pair(lab, both, outer=outer)
-    scenarios.sticky_source(two, outer, survives_loss=both[0].name == "meshnode")
+    scenarios.sticky_source(two, outer, survives_loss=both[0].name != "wireguard-go")
 
 
 def test_crypto_routing_filters_sources(
@@ -124,7 +128,7 @@ def test_low_order_keys_get_no_packet(lab: Lab, one: UserspaceWireGuard) -> None
 def test_session_is_replaced_under_traffic(lab: Lab) -> None:
     """After 120 s each side as initiator makes a new session and loses no packet."""
     pairs = []
-    for number, (left, right) in enumerate(MATRIX[:2]):
+    for number, (left, right) in enumerate(MATRIX[:4]):
         hosts = lab.host(f"left{number}"), lab.host(f"right{number}")
         ports = lab.connect(*hosts)
         both = FACTORIES[left](), FACTORIES[right]()
