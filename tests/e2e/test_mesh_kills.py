@@ -315,18 +315,22 @@ def test_founding_survives_kills(lab: Lab, rng: random.Random, seed: int) -> Non
     host = site.host("founder")
     words = ("network", "create", NETWORK, "--cidr", CIDR, "--no-passphrase")
     killed, halves = 0, 0
-    for _ in range(35):
+    longest = 0.03  # seconds from its first file to the kill; it shall not be done
+    for _ in range(40):
         _forget(host)
         process = host.start(*words, "--name", host.name)
-        status = _kill_soon(rng, process, host.config_file.exists, 0.03)
+        status = _kill_soon(rng, process, host.config_file.exists, longest)
         killed += status is None
         try:
             identity = load_identity(host.state_dir)
         except NotMemberError:
             assert status is None
             halves += bool(host.files())
+            longest *= 1.1
             host.run(*words, "--name", host.name)
             identity = load_identity(host.state_dir)
+        else:
+            longest *= 0.8
         assert identity.issuing is not None
         assert load_config(host.config_file).interface == NETWORK
     print(f"network create: {killed} kills, {halves} while it wrote")
