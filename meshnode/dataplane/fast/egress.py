@@ -1,7 +1,7 @@
 """The sending pump of the fast engine."""
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from meshnode.codec.virtio import PLAIN
@@ -9,17 +9,13 @@ from meshnode.dataplane.fast.mirror import MirroredRoutes
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
 from meshnode.dataplane.fast.sessions import SealSession
 from meshnode.dataplane.interface import Burst, WorkerResources
-from meshnode.dataplane.reference.device import TunDevice, check_gone
-from meshnode.dataplane.reference.seal import SealHalf
-from meshnode.dataplane.reference.udp import UdpSocket
-from meshnode.dataplane.traffic import EgressRecorder
-from meshnode.errors import DropReason
+from meshnode.dataplane.reference.device import check_gone
+from meshnode.dataplane.reference.egress import ReferenceEgress
 from meshnode.forwarding import (
     AddAllowedIps,
     Command,
     ProgramComplete,
     RemoveAllowedIps,
-    Report,
     SetLink,
 )
 from meshnode.wireguard.constants import MAX_PEERS
@@ -31,27 +27,16 @@ EXCEPTIONS_PER_PUMP = 32
 """Frames that the reference handles before that."""
 
 
-class FastEgress:
-    """TUN → seal → UDP; an `interface.EgressEngine`."""
+class FastEgress(ReferenceEgress):
+    """TUN → seal → UDP: the reference's pump, with the compiled way before it."""
 
     def __init__(self, resources: WorkerResources) -> None:
-        self._half = SealHalf(
-            resources.generation,
-            EgressRecorder(resources.traffic),
-            make_session=SealSession,
-            make_routes=MirroredRoutes,
-        )
-        self._device = TunDevice(resources.device)
-        self._sender = Sender(self._device.fileno(), MAX_PEERS, self._send_refused)
+        self._sender = Sender(resources.device, MAX_PEERS, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
-        self._sockets: dict[int, UdpSocket] = {}
-        self.use_sockets(resources.sockets)
-
-    @property
-    def drops(self) -> Mapping[DropReason, int]:
-        """How many packets were dropped, by reason, since the start."""
-        return self._half.drops
+        super().__init__(
+            resources, make_session=SealSession, make_routes=MirroredRoutes
+        )
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command, and send what it sets free.
@@ -59,14 +44,8 @@ class FastEgress:
         Raises:
             DeviceGoneError: if our host is to be told something and has no device.
         """
-        self._half.apply(command, now=now)
+        super().apply(command, now=now)
         self._mirror(command)
-        self._send(self._half.bursts_to_send())
-        self._return_packets()
-
-    def descriptors(self) -> Sequence[int]:
-        """Return the TUN device's descriptor."""
-        return (self._device.fileno(),)
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Send what waits in the TUN device, a bounded number of frames."""
@@ -89,25 +68,13 @@ class FastEgress:
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Speak by *sockets*, at most one an IP version; close the earlier ones."""
-        for earlier in self._sockets.values():
-            earlier.close()
-        opened = [UdpSocket(sock) for sock in sockets]
-        self._sockets = {sock.version: sock for sock in opened}
+        super().use_sockets(sockets)
         v4, v6 = (
             self._sockets[version].fileno() if version in self._sockets else -1
             for version in (4, 6)
         )
         self._sender.set_sockets(v4, v6)
         self._sender.can_segment = True
-
-    def reports(self) -> list[Report]:
-        """Return and forget what control must be told."""
-        return self._half.reports()
-
-    def close(self) -> None:
-        """Close the device and the sockets."""
-        self.use_sockets(())
-        self._device.close()
 
     # --- the exceptions ---
 
@@ -133,16 +100,6 @@ class FastEgress:
         for slot, packets, octets in self._sender.sent():
             self._half.note_sent(slot, packets, octets, now=now)
         self._sender.flush()
-
-    def _return_packets(self) -> None:
-        for packet in self._half.packets_to_return():
-            self._device.write((PLAIN, packet))
-
-    def _send(self, bursts: Iterable[Burst]) -> None:
-        for burst in bursts:
-            sock = self._sockets.get(burst.path.remote.version)
-            refused = burst.count if sock is None else sock.send(burst)
-            self._half.drops[DropReason.SEND_ERROR] += refused
 
     def _send_refused(self, slot: int, data: bytearray, segment_size: int) -> None:
         """Send with the reference's patience what the kernel did not take at once."""

@@ -13,6 +13,15 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from meshnode.dataplane.fast.wire cimport (
+    CWR,
+    FIN,
+    GSO_ECN,
+    GSO_NONE,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    GSO_UDP_L4,
+    NEEDS_CSUM,
+    PSH,
     TCP,
     UDP,
     VNET_BYTES,
@@ -28,18 +37,6 @@ from meshnode.dataplane.fast.wire cimport (
     transport_checksum,
     true_length,
 )
-
-cdef enum:
-    NEEDS_CSUM = 1
-    GSO_NONE = 0
-    GSO_TCPV4 = 1
-    GSO_TCPV6 = 4
-    GSO_UDP_L4 = 5
-    GSO_ECN = 0x80
-    FIN = 0x01
-    PSH = 0x08
-    CWR = 0x80
-
 
 cdef void read_frame(uint8_t *data, int size, Frame *frame) noexcept nogil:
     """Say which packets the *size* bytes of one frame stand for.

@@ -14,6 +14,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from meshnode.dataplane.fast.wire cimport (
+    ACK,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    GSO_UDP_L4,
+    NEEDS_CSUM,
+    PSH,
     TCP,
     UDP,
     VNET_BYTES,
@@ -27,12 +33,6 @@ from meshnode.dataplane.fast.wire cimport (
 )
 
 cdef enum:
-    NEEDS_CSUM = 1
-    GSO_TCPV4 = 1
-    GSO_TCPV6 = 4
-    GSO_UDP_L4 = 5
-    PSH = 0x08
-    ACK = 0x10
     MAX_PACKET = 65535
     MAX_DATAGRAMS = 64
 

@@ -241,7 +241,8 @@ cdef class Receiver:
         for number in range(_BATCHES):
             message = &self._messages[number].msg_hdr
             self._pieces[number].iov_base = self._buffers + number * _BATCH_BYTES
-            self._pieces[number].iov_len = _BATCH_BYTES
+            # As much as the reference's arena holds, should it get the batch.
+            self._pieces[number].iov_len = _BATCH_BYTES - 1
             message.msg_name = self._names[number]
             message.msg_namelen = _NAME_BYTES
             message.msg_iov = &self._pieces[number]

@@ -27,6 +27,18 @@ cdef enum:
     OVERHEAD = 32
     TCP = 6
     UDP = 17
+    # Of a virtio header (virtio 1.2, 5.1.6).
+    NEEDS_CSUM = 1
+    GSO_NONE = 0
+    GSO_TCPV4 = 1
+    GSO_TCPV6 = 4
+    GSO_UDP_L4 = 5
+    GSO_ECN = 0x80
+    # TCP flags (RFC 9293, RFC 3168).
+    FIN = 0x01
+    PSH = 0x08
+    ACK = 0x10
+    CWR = 0x80
 
 
 cdef inline uint16_t big16(const uint8_t *at) noexcept nogil:

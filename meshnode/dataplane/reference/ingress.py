@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
@@ -14,18 +15,22 @@ from meshnode.dataplane.reference.open import OpenHalf
 from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.errors import DropReason
-from meshnode.forwarding import Command, Report
-from meshnode.types import Datagram
+from meshnode.forwarding import Command, PreferSession, Report, SetEndpoint
+from meshnode.types import Datagram, Path
 
 RECEIVES_PER_PUMP = 32
 """Receives before commands are looked at again; about 10 ms of full ones."""
 
 
 class ReferenceIngress:
-    """UDP → open → TUN; an `interface.IngressEngine`."""
+    """UDP → open → TUN; an `interface.IngressEngine`.
 
-    def __init__(self, resources: WorkerResources) -> None:
-        self._half = OpenHalf(resources.generation, IngressRecorder(resources.traffic))
+    *options* are those of `OpenHalf`, for an engine that has a faster way beside ours.
+    """
+
+    def __init__(self, resources: WorkerResources, **options: Any) -> None:
+        recorder = IngressRecorder(resources.traffic)
+        self._half = OpenHalf(resources.generation, recorder, **options)
         self._coalescer = Coalescer(udp=resources.has_udp_offload)
         self._device = TunDevice(resources.device)
         self._arena = Arena(RECEIVE_BYTES)
@@ -55,7 +60,7 @@ class ReferenceIngress:
     def pump(self, descriptor: int, *, now: float) -> None:
         """Receive what waits in one socket, up to `RECEIVES_PER_PUMP` times."""
         sock = self._sockets[descriptor]
-        half, arena, add = self._half, self._arena, self._coalescer.add
+        half, arena = self._half, self._arena
         for _ in range(RECEIVES_PER_PUMP):
             received = sock.receive_into(arena)
             if received is None:
@@ -67,14 +72,8 @@ class ReferenceIngress:
                 if half.admit(data, *origin[0][:2], now=now):
                     half.pass_up(Datagram(data, sock.path_of(origin)))
                 continue
-            path = sock.path_of(origin)
-            half.receive_burst(arena, length, segment_size, path, now=now)
-            self._tell_moves()
-            for packet in half.packets_to_deliver():
-                add(packet)
-            self._write_frames()
-        self._coalescer.finish()
-        self._write_frames()
+            self._take_burst(length, segment_size, sock.path_of(origin), now)
+        self._finish_frame()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Receive by *sockets* from now on and close the earlier ones."""
@@ -96,12 +95,26 @@ class ReferenceIngress:
         self.use_sockets(())
         self._device.close()
 
-    def _tell_moves(self) -> None:
+    def _take_burst(
+        self, length: int, segment_size: int, path: Path, now: float
+    ) -> None:
+        """Open what is in the arena, and deliver it once egress knows of moves."""
+        self._half.receive_burst(self._arena, length, segment_size, path, now=now)
         for move in self._half.moves():
-            if self._roaming is not None:
-                # A full link loses nothing: control tells egress the same, later.
-                with contextlib.suppress(OSError):
-                    self._roaming.send(encode_command(move))
+            self._tell_move(move)
+        for packet in self._half.packets_to_deliver():
+            self._coalescer.add(packet)
+        self._write_frames()
+
+    def _tell_move(self, move: SetEndpoint | PreferSession) -> None:
+        if self._roaming is not None:
+            # A full link loses nothing: control tells egress the same, later.
+            with contextlib.suppress(OSError):
+                self._roaming.send(encode_command(move))
+
+    def _finish_frame(self) -> None:
+        self._coalescer.finish()
+        self._write_frames()
 
     def _write_frames(self) -> None:
         for frame in self._coalescer.frames():
