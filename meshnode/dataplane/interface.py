@@ -2,10 +2,12 @@
 
 A worker owns one engine object, egress or ingress, and drives it so:
 
+* `wait` for the links that bring commands, and for packets; an engine may carry packets
+  meanwhile as long as nobody else has to know;
 * `apply` each command as it comes; it takes effect at once, packets included;
-* poll `descriptors` for reading and call `pump` for one that is ready; a pump does a
-  bounded amount of work, so commands are never shut out for long;
-* after either, send on what `reports` (and, for ingress, `handshakes`) hand over.
+* call `pump` for each of `descriptors` that is ready; a pump does a bounded amount of
+  work, so commands are never shut out for long;
+* after that, send on what `reports` (and, for ingress, `handshakes`) hand over.
 
 Nothing else calls back, sleeps or keeps a deadline, so an idle worker never wakes.
 """
@@ -68,7 +70,17 @@ class Engine(Protocol):
         """
 
     def descriptors(self) -> Sequence[int]:
-        """Return the descriptors to poll for reading."""
+        """Return the descriptors that packets come by."""
+
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Sleep until there is something to do; return the descriptors that are ready.
+
+        Args:
+            links: what to wait for beside `descriptors`: poll events by descriptor.
+
+        Returns:
+            Ready ones of both kinds. None of them if there are only reports.
+        """
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Handle one bounded batch from *descriptor*, which was ready.

@@ -74,7 +74,7 @@ class TrafficTable:
     SIZE: Final = MAX_PEERS * RECORD_BYTES
     """Bytes of a table for every slot a device can give."""
 
-    __slots__ = ("slots", "times", "words")
+    __slots__ = ("slots", "times", "words", "workers")
 
     def __init__(self, buffer: "Buffer") -> None:
         octets = memoryview(buffer).cast("B")
@@ -85,6 +85,7 @@ class TrafficTable:
         self.words = octets.cast("Q")
         self.times = octets.cast("d")
         self.slots = octets.nbytes // RECORD_BYTES
+        self.workers = 1
 
 
 class _Fence:
@@ -198,9 +199,11 @@ class IngressRecorder(_Recorder):
         """
         return self._data(slot, packets, octets, now)
 
-    def received_keepalive(self, slot: int, octets: int, now: float) -> bool:
-        """Count one empty packet; we owe nothing for it, so always False."""
-        self._count(slot, 1, octets, now)
+    def received_keepalive(
+        self, slot: int, octets: int, now: float, *, packets: int = 1
+    ) -> bool:
+        """Count empty packets, *octets* together; we owe nothing, so always False."""
+        self._count(slot, packets, octets, now)
         return False
 
 

@@ -13,7 +13,7 @@ confirmed the session, it tells egress over the roaming link, by `SetEndpoint` a
 `PreferSession` and nothing else. Control says the same afterwards, so what that link
 loses is late and not lost.
 
-The loop sleeps in poll without a timeout: an idle worker never wakes.
+The loop sleeps without a timeout: an idle worker never wakes.
 """
 
 import enum
@@ -142,7 +142,6 @@ class _Worker:
         self._clock = clock
         self._outbox = _Outbox(program)
         self._published = 0
-        self._has_new_sockets = False
         self._roaming = roaming
         program.setblocking(False)
         if roaming is not None:
@@ -150,15 +149,11 @@ class _Worker:
 
     def run(self, after_turn: Callable[[], None]) -> WorkerEnd:
         """Take turns until the end; call *after_turn* after each."""
-        poller = self._make_poller()
         try:
             while True:
-                if self._turn(poller.poll()):
-                    poller = self._make_poller()
+                self._turn(self._engine.wait(self._links()))
                 after_turn()
                 self._publish_drops()
-                wants = select.POLLIN | (select.POLLOUT if self._outbox else 0)
-                poller.modify(self._program, wants)
         except _ChannelClosedError:
             return WorkerEnd.CHANNEL_CLOSED
         except DeviceGoneError:
@@ -166,32 +161,27 @@ class _Worker:
         finally:
             self._engine.close()
 
-    def _make_poller(self) -> select.poll:
-        poller = select.poll()
-        poller.register(self._program, select.POLLIN)
+    def _links(self) -> dict[int, int]:
+        """Return what to wait for beside packets."""
+        wants = select.POLLIN | (select.POLLOUT if self._outbox else 0)
+        links = {self._program.fileno(): wants}
         if self._roaming is not None:
-            poller.register(self._roaming, select.POLLIN)
-        for descriptor in self._engine.descriptors():
-            poller.register(descriptor, select.POLLIN)
-        return poller
+            links[self._roaming.fileno()] = select.POLLIN
+        return links
 
-    def _turn(self, ready: list[tuple[int, int]]) -> bool:
-        """Commands first, then packets; return whether the descriptors changed."""
-        self._has_new_sockets = False
-        descriptors = [descriptor for descriptor, _ in ready]
-        if self._program.fileno() in descriptors:
-            descriptors.remove(self._program.fileno())
+    def _turn(self, ready: list[int]) -> None:
+        """Commands first, then packets."""
+        if self._program.fileno() in ready:
             self.obey()
-        if self._roaming is not None and self._roaming.fileno() in descriptors:
+        if self._roaming is not None and self._roaming.fileno() in ready:
             self._follow_moves(self._roaming)
         now = self._clock()
-        known = self._engine.descriptors()
-        for descriptor in descriptors:
-            if descriptor in known:
+        # Those of sockets that a command replaced are none any more.
+        for descriptor in self._engine.descriptors():
+            if descriptor in ready:
                 self._engine.pump(descriptor, now=now)
         self._outbox.put(self._engine.reports())
         self._outbox.send()
-        return self._has_new_sockets
 
     def obey(self) -> None:
         """Obey the commands that wait."""
@@ -212,7 +202,6 @@ class _Worker:
                 raise _ChannelClosedError
             if message == SOCKETS:
                 self._engine.use_sockets(sockets)
-                self._has_new_sockets = True
             else:
                 self._engine.apply(decode_command(message), now=self._clock())
 

@@ -72,9 +72,11 @@ class _CountingRecorder(IngressRecorder):
         self._tally.accepted += packets
         return super().received_data(slot, packets, octets, now)
 
-    def received_keepalive(self, slot: int, octets: int, now: float) -> bool:
+    def received_keepalive(
+        self, slot: int, octets: int, now: float, *, packets: int = 1
+    ) -> bool:
         self._tally.accepted += 1
-        return super().received_keepalive(slot, octets, now)
+        return super().received_keepalive(slot, octets, now, packets=packets)
 
 
 class Workers:

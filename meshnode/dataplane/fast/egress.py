@@ -1,10 +1,11 @@
 """The sending pump of the fast engine."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from meshnode.codec.virtio import PLAIN
+from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
 from meshnode.dataplane.fast.sessions import SealSession
@@ -31,7 +32,8 @@ class FastEgress(ReferenceEgress):
     """TUN → seal → UDP: the reference's pump, with the compiled way before it."""
 
     def __init__(self, resources: WorkerResources) -> None:
-        self._sender = Sender(resources.device, MAX_PEERS, self._send_refused)
+        recorder = Recorder(resources.traffic, True)
+        self._sender = Sender(resources.device, MAX_PEERS, recorder, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
         super().__init__(
@@ -47,12 +49,18 @@ class FastEgress(ReferenceEgress):
         super().apply(command, now=now)
         self._mirror(command)
 
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Carry packets until one of *links* is ready, or somebody must be told."""
+        ready = self._sender.wait(links)
+        self._tell_news()
+        return ready
+
     def pump(self, descriptor: int, *, now: float) -> None:
         """Send what waits in the TUN device, a bounded number of frames."""
         sender = self._sender
         stop = sender.pump(FRAMES_PER_PUMP, now)
         for _ in range(EXCEPTIONS_PER_PUMP):
-            if stop == SHARED and self._send_shared(now):
+            if stop == SHARED and self._send_shared():
                 pass
             elif stop in (WAITING, SHARED):
                 self._send_exception(now)
@@ -62,7 +70,7 @@ class FastEgress(ReferenceEgress):
         else:
             if stop in (WAITING, SHARED):
                 self._send_exception(now)
-        self._flush(now)
+        self._finish()
         if stop == FAILED:
             check_gone(OSError(sender.error, "reading from the TUN device"))
 
@@ -81,25 +89,28 @@ class FastEgress(ReferenceEgress):
     def _send_exception(self, now: float) -> None:
         """Let the reference send the frame that waits, behind what came before it."""
         frame = self._sender.frame
-        self._flush(now)
+        self._finish()
         self._half.send_frame(frame, now=now)
         self._send(self._half.bursts_to_send())
         self._return_packets()
 
-    def _send_shared(self, now: float) -> bool:
+    def _send_shared(self) -> bool:
         """Choose the owner of a shared prefix for the frame that waits."""
         routes = cast(MirroredRoutes, self._half.table.routes)
         owners = routes.prefixes.shared.get(self._sender.shared)
         if owners is None:
             return False
         slot = owners.owner_of(self._sender.frame[len(PLAIN) :])
-        return self._sender.send_to(slot, now)
+        return self._sender.send_to(slot)
 
-    def _flush(self, now: float) -> None:
-        # The facts first: an answer must not come before the question is noted.
-        for slot, packets, octets in self._sender.sent():
-            self._half.note_sent(slot, packets, octets, now=now)
-        self._sender.flush()
+    def _finish(self) -> None:
+        self._sender.finish()
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        for slot, has_resumed in self._sender.news():
+            now = self._sender.now
+            self._half.note_carried(slot, has_resumed=has_resumed, now=now)
 
     def _send_refused(self, slot: int, data: bytearray, segment_size: int) -> None:
         """Send with the reference's patience what the kernel did not take at once."""

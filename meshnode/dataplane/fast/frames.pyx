@@ -3,10 +3,15 @@
 
     read_frame(data, size, &frame)
     for number in range(frame.count):
-        write_packet(&frame, number, out)   # packet_size(&frame, number) bytes
+        place_packet(&frame, number)   # -> packet_size(&frame, number) bytes
 
 The same packets as `codec.virtio.segments` makes. A frame with anything unusual in
 it has a `count` of 0 and is left to that function, which knows all the rules.
+
+Theory of operation: a packet is made where its payload lies, by writing its headers
+before it, over the end of the payload that came before. So nothing is copied but
+headers, packets must be taken in order, each once, and the frame is lost by it. Until
+the first is taken the frame stays as it was read.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -39,10 +44,7 @@ from meshnode.dataplane.fast.wire cimport (
 )
 
 cdef void read_frame(uint8_t *data, int size, Frame *frame) noexcept nogil:
-    """Say which packets the *size* bytes of one frame stand for.
-
-    The checksum of a single packet is completed where it stands.
-    """
+    """Say which packets the *size* bytes of one frame stand for; change nothing."""
     cdef uint16_t segment, start, offset
     cdef int kind, is_partial, version, length
     frame.count = 0
@@ -58,7 +60,7 @@ cdef void read_frame(uint8_t *data, int size, Frame *frame) noexcept nogil:
     memcpy(&start, data + 6, 2)
     memcpy(&offset, data + 8, 2)
     version = frame.packet[0] >> 4
-    frame.protocol = 0
+    frame.protocol = frame.checksum = 0
     frame.start = start
     if kind == GSO_NONE and not is_partial:
         frame.count = 1
@@ -71,10 +73,7 @@ cdef void read_frame(uint8_t *data, int size, Frame *frame) noexcept nogil:
     if kind == GSO_NONE:
         if start + offset + 2 > length:
             return
-        put_sum(
-            frame.packet + start + offset,
-            transport_checksum(add_words(frame.packet + start, length - start, 0)),
-        )
+        frame.checksum = start + offset
         frame.count = 1
         return
     if not is_partial or segment == 0:
@@ -91,8 +90,9 @@ cdef void read_frame(uint8_t *data, int size, Frame *frame) noexcept nogil:
             return
     else:
         return
-    if frame.header >= length:
+    if frame.header >= length or frame.header > MAX_HEADERS:
         return
+    memcpy(frame.headers, frame.packet, frame.header)
     frame.segment = segment
     frame.count = (length - frame.header + segment - 1) // segment
     # Addresses and protocol; each packet adds its own length.
@@ -108,20 +108,20 @@ cdef int packet_size(const Frame *frame, int number) noexcept nogil:
     return frame.size - number * frame.segment
 
 
-cdef void write_packet(const Frame *frame, int number, uint8_t *out) noexcept nogil:
-    """Write one of the packets to *out*, which has room for `packet_size` bytes."""
+cdef uint8_t *place_packet(Frame *frame, int number) noexcept nogil:
+    """Return one of the packets, complete, in the memory of the frame."""
     cdef int size = packet_size(frame, number)
     cdef int start = frame.start
-    cdef int payload
+    cdef uint8_t *out = frame.packet
     cdef uint64_t total
     if not frame.protocol:
-        memcpy(out, frame.packet, size)
-        return
-    payload = size - frame.header
-    memcpy(out, frame.packet, frame.header)
-    memcpy(
-        out + frame.header, frame.packet + frame.header + number * frame.segment, payload
-    )
+        if frame.checksum:
+            total = add_words(out + start, size - start, 0)
+            put_sum(out + frame.checksum, transport_checksum(total))
+        return out
+    if number > 0:
+        out += number * frame.segment
+        memcpy(out, frame.headers, frame.header)
     _write_ip(frame, number, size, out)
     total = frame.addresses + swapped(size - start)
     if frame.protocol == TCP:
@@ -134,6 +134,7 @@ cdef void write_packet(const Frame *frame, int number, uint8_t *out) noexcept no
         put_big16(out + start + 6, 0)
         total = add_words(out + start, size - start, total)
         put_sum(out + start + 6, transport_checksum(total))
+    return out
 
 
 cdef void _write_ip(
@@ -143,14 +144,14 @@ cdef void _write_ip(
         put_big16(out + 4, size - 40)
         return
     put_big16(out + 2, size)
-    put_big16(out + 4, big16(frame.packet + 4) + number)
+    put_big16(out + 4, big16(frame.headers + 4) + number)
     put_big16(out + 10, 0)
     put_sum(out + 10, <uint16_t>~fold(add_words(out, frame.start, 0)))
 
 
 cdef void _write_tcp(const Frame *frame, int number, uint8_t *tcp) noexcept nogil:
     """Number the segment; what ends a stream belongs to the last one (RFC 9293)."""
-    cdef uint32_t sequence = big32(frame.packet + frame.start + 4)
+    cdef uint32_t sequence = big32(frame.headers + frame.start + 4)
     put_big32(tcp + 4, sequence + <uint32_t>(number * frame.segment))
     if number + 1 < frame.count:
         tcp[13] &= ~(FIN | PSH) & 255

@@ -1,8 +1,10 @@
 """The receiving pump of the fast engine."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from meshnode.codec.wireguard import DATA_TYPE
+from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
 from meshnode.dataplane.fast.sessions import OpenSession
@@ -40,7 +42,10 @@ class FastIngress(ReferenceIngress):
         sessions = MirroredSessions()
         self._half.table.sessions = cast(dict[int, Any], sessions)
         self._receiver = Receiver(
-            resources.device, MAX_PEERS, resources.has_udp_offload
+            resources.device,
+            MAX_PEERS,
+            Recorder(resources.traffic, False),
+            resources.has_udp_offload,
         )
         self._receiver.set_sessions(sessions.table)
         self._routes: object = None
@@ -49,6 +54,12 @@ class FastIngress(ReferenceIngress):
         """Obey one command."""
         super().apply(command, now=now)
         self._mirror(command)
+
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Carry packets until one of *links* is ready, or somebody must be told."""
+        ready = self._receiver.wait(links, self.descriptors())
+        self._tell_news()
+        return ready
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Receive what waits in one socket, a bounded number of batches."""
@@ -62,7 +73,8 @@ class FastIngress(ReferenceIngress):
                 check_gone(OSError(receiver.error, "writing to the TUN device"))
             elif stop == EMPTY:
                 break
-        self._note(now)
+        receiver.finish()
+        self._tell_news()
 
     # --- the exceptions ---
 
@@ -84,14 +96,14 @@ class FastIngress(ReferenceIngress):
             self._receiver.set_origin(move.slot, move.path)
         super()._tell_move(move)
 
-    def _note(self, now: float) -> None:
+    def _tell_news(self) -> None:
         """Hand over what the compiled way saw."""
-        half = self._half
-        for facts in self._receiver.received():
-            half.note_received(*facts)
-        for slot, frame in self._receiver.control_frames():
-            half.take_frame(slot, frame, now=now)
-        for reason, count in zip(_REASONS, self._receiver.drops(), strict=True):
+        half, receiver = self._half, self._receiver
+        for slot in receiver.resumed():
+            half.note_resumed(slot)
+        for slot, frame in receiver.control_frames():
+            half.take_frame(slot, frame, now=receiver.now)
+        for reason, count in zip(_REASONS, receiver.drops(), strict=True):
             half.drops[reason] += count
 
     # --- the mirror ---

@@ -88,28 +88,59 @@ cdef extern from "<netinet/udp.h>" nogil:
     int UDP_GRO
 
 
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+
+    int POLLIN
+    int poll(pollfd *descriptors, unsigned long count, int timeout)
+
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+
+    int CLOCK_BOOTTIME
+    int clock_gettime(int clock, timespec *time)
+
+
+cdef extern from "<openssl/params.h>" nogil:
+    ctypedef struct OSSL_PARAM:
+        void *data
+
+    OSSL_PARAM OSSL_PARAM_construct_octet_string(
+        const char *key, void *buffer, size_t size
+    )
+    OSSL_PARAM OSSL_PARAM_construct_end()
+
+
+cdef extern from "<openssl/core_names.h>" nogil:
+    const char *OSSL_CIPHER_PARAM_AEAD_TAG
+
+
 cdef extern from "<openssl/evp.h>" nogil:
     ctypedef struct EVP_CIPHER_CTX
     ctypedef struct EVP_CIPHER
 
-    int EVP_CTRL_AEAD_GET_TAG
-    int EVP_CTRL_AEAD_SET_TAG
     const EVP_CIPHER *EVP_chacha20_poly1305()
     EVP_CIPHER_CTX *EVP_CIPHER_CTX_new()
     void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *context)
-    int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *context, int what, int size, void *data)
-    int EVP_EncryptInit_ex(
-        EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, void *engine,
-        const uint8_t *key, const uint8_t *nonce
+    int EVP_CIPHER_CTX_get_params(EVP_CIPHER_CTX *context, OSSL_PARAM *parameters)
+    int EVP_EncryptInit_ex2(
+        EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, const uint8_t *key,
+        const uint8_t *nonce, const OSSL_PARAM *parameters
     )
     int EVP_EncryptUpdate(
         EVP_CIPHER_CTX *context, uint8_t *out, int *written, const uint8_t *data,
         int size
     )
     int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *context, uint8_t *out, int *written)
-    int EVP_DecryptInit_ex(
-        EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, void *engine,
-        const uint8_t *key, const uint8_t *nonce
+    int EVP_DecryptInit_ex2(
+        EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, const uint8_t *key,
+        const uint8_t *nonce, const OSSL_PARAM *parameters
     )
     int EVP_DecryptUpdate(
         EVP_CIPHER_CTX *context, uint8_t *out, int *written, const uint8_t *data,

@@ -1,7 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The compiled way in: received datagrams to TUN frames, a batch a call.
 
-    receiver.pump(descriptor, now)   # -> Stop; WAITING: `batch` is the reference's
+    receiver.wait(links, sockets)    # carries packets until Python is needed
+    receiver.pump(descriptor, now)   # -> why it stopped; WAITING: `batch` is another's
+    receiver.finish()                # the facts
+    receiver.resumed(), receiver.control_frames(), receiver.drops()
 
 Theory of operation. One `recvmmsg` brings up to 32 batches, each of up to 64 datagrams
 of one sender. Datagrams are opened where they lie, checked as the paper says (5.4.6,
@@ -19,6 +22,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from meshnode.dataplane.fast.cipher cimport open_sealed
+from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data, note_keepalives
 from meshnode.dataplane.fast.libc cimport (
     MSG_DONTWAIT,
     iovec,
@@ -36,12 +41,18 @@ from meshnode.dataplane.fast.sessions cimport (
     accept,
     is_fresh,
 )
+from meshnode.dataplane.fast.waiting cimport (
+    Watch,
+    begin_watch,
+    boottime,
+    ready_links,
+    sleep,
+)
 from meshnode.dataplane.fast.wire cimport (
     HEADER_BYTES,
     OVERHEAD,
     little32,
     little64,
-    open_sealed,
     true_length,
 )
 
@@ -90,6 +101,7 @@ DROPS = (
 cdef struct Origin:
     RawPath path
     bint is_active
+    bint has_resumed
     uint64_t packets
     uint64_t octets
     uint64_t keepalives
@@ -102,6 +114,7 @@ cdef class Receiver:
     Args:
         device: descriptor of the TUN device.
         slots: more than the greatest slot.
+        recorder: writes the facts.
         udp_offload: whether the device takes many UDP datagrams in one frame.
     """
 
@@ -118,9 +131,18 @@ cdef class Receiver:
     cdef RawPath _path
     cdef int _segment
     cdef Run _run
+    cdef double _now
     cdef int _error
+    cdef int _pending         # why the last wait stopped, not yet told
+    cdef int _pending_socket
     cdef uint64_t _drops[_DROPS]
-    cdef list _active
+    cdef bint _has_news
+    cdef Facts _facts
+    cdef object _recorder
+    cdef int *_active
+    cdef int _active_count
+    cdef int *_resumed        # slots of whom control is to hear
+    cdef int _resumed_count
     cdef list _frames
     cdef PrefixTable _routes4
     cdef PrefixTable _routes6
@@ -129,16 +151,20 @@ cdef class Receiver:
     cdef bint _has_caught_up
     cdef public bint is_up
 
-    def __cinit__(self, int device, int slots, bint udp_offload):
+    def __cinit__(self, int device, int slots, Recorder recorder, bint udp_offload):
         self._device = device
         self._slots = slots
         self._origins = <Origin *>calloc(slots, sizeof(Origin))
         self._buffers = <uint8_t *>malloc(_BATCHES * _BATCH_BYTES)
+        self._active = <int *>calloc(slots, sizeof(int))
+        self._resumed = <int *>calloc(slots, sizeof(int))
         if self._origins == NULL or self._buffers == NULL:
+            raise MemoryError
+        if self._active == NULL or self._resumed == NULL:
             raise MemoryError
         memset(&self._run, 0, sizeof(Run))
         self._run.takes_udp = udp_offload
-        self._active = []
+        self._recorder, self._facts = recorder, recorder.facts
         self._frames = []
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
@@ -148,6 +174,8 @@ cdef class Receiver:
     def __dealloc__(self):
         free(self._origins)
         free(self._buffers)
+        free(self._active)
+        free(self._resumed)
 
     # --- the mirror ---
 
@@ -186,20 +214,19 @@ cdef class Receiver:
         memset(self._drops, 0, sizeof(self._drops))
         return counts
 
-    def received(self):
-        """Return and forget what came: slot, packets, bytes, keepalives, bytes."""
-        cdef Origin *origin
+    @property
+    def now(self):
+        """The boottime seconds of the last round."""
+        return self._now
+
+    def resumed(self):
+        """Return and forget of whom control is to hear: the slots that resumed."""
+        cdef int number
         result = []
-        for slot in self._active:
-            origin = &self._origins[slot]
-            result.append((
-                slot, origin.packets, origin.octets, origin.keepalives,
-                origin.keepalive_octets,
-            ))
-            origin.packets = origin.octets = 0
-            origin.keepalives = origin.keepalive_octets = 0
-            origin.is_active = False
-        self._active = []
+        for number in range(self._resumed_count):
+            result.append(self._resumed[number])
+            self._origins[self._resumed[number]].has_resumed = False
+        self._resumed_count = 0
         return result
 
     def control_frames(self):
@@ -207,14 +234,81 @@ cdef class Receiver:
         frames, self._frames = self._frames, []
         return frames
 
+    def wait(self, links, sockets):
+        """Carry packets until Python is needed.
+
+        Args:
+            links: the events to wait for beside ours, by descriptor.
+            sockets: the descriptors to receive by.
+
+        Returns:
+            The descriptors that are ready; a socket's if `pump` has something to tell.
+            None for a signal, or because there is news.
+        """
+        cdef Watch watch
+        begin_watch(&watch, links, sockets)
+        with nogil:
+            self._wait(&watch)
+        ready = ready_links(&watch)
+        if self._pending:
+            ready.append(self._pending_socket)
+        return ready
+
     def pump(self, int descriptor, double now):
         """Receive one round; call it again after `WAITING` for the rest of it."""
-        cdef int stop
-        with nogil:
-            stop = self._pump(descriptor, now)
+        cdef int stop = self._pending
+        self._pending = _EMPTY
+        self._now = now
+        if stop == _EMPTY:
+            with nogil:
+                stop = self._pump(descriptor)
         return stop
 
-    cdef int _pump(self, int descriptor, double now) noexcept nogil:
+    def finish(self):
+        """Write the facts."""
+        with nogil:
+            self._finish()
+
+    cdef void _wait(self, Watch *watch) noexcept nogil:
+        cdef int number, stop
+        while sleep(watch):
+            self._now = boottime()
+            for number in range(watch.links, watch.count):
+                if not watch.fds[number].revents:
+                    continue
+                stop = self._pump(watch.fds[number].fd)
+                if stop > _ENOUGH:
+                    self._pending = stop
+                    self._pending_socket = watch.fds[number].fd
+                    break
+            self._finish()
+            if self._pending or self._has_news:
+                self._has_news = False
+                return
+
+    cdef void _finish(self) noexcept nogil:
+        cdef int number, slot
+        cdef Origin *origin
+        for number in range(self._active_count):
+            slot = self._active[number]
+            origin = &self._origins[slot]
+            origin.is_active = False
+            if origin.packets and note_data(
+                &self._facts, slot, origin.packets, origin.octets, self._now
+            ) and not origin.has_resumed:
+                origin.has_resumed = self._has_news = True
+                self._resumed[self._resumed_count] = slot
+                self._resumed_count += 1
+            if origin.keepalives:
+                note_keepalives(
+                    &self._facts, slot, origin.keepalives, origin.keepalive_octets,
+                    self._now,
+                )
+            origin.packets = origin.octets = 0
+            origin.keepalives = origin.keepalive_octets = 0
+        self._active_count = 0
+
+    cdef int _pump(self, int descriptor) noexcept nogil:
         cdef int at, size
         cdef uint8_t *data
         if self._next == self._received:
@@ -229,7 +323,7 @@ cdef class Receiver:
             self._segment = received(&self._messages[at].msg_hdr, &self._path)
             if self._segment <= 0:
                 self._segment = size
-            if not self._take(data, size, now):
+            if not self._take(data, size):
                 self._write_run()
                 return _WAITING
         self._write_run()
@@ -258,7 +352,7 @@ cdef class Receiver:
             self._received = count
         return count > 0
 
-    cdef bint _take(self, uint8_t *data, int size, double now) noexcept nogil:
+    cdef bint _take(self, uint8_t *data, int size) noexcept nogil:
         """Open all datagrams of a batch; False, with nothing done, if it is not ours."""
         cdef OpenKeys *keys
         cdef Origin *origin
@@ -272,9 +366,11 @@ cdef class Receiver:
             if not self._has_caught_up:
                 self._has_caught_up = True
                 return False
-            self._drops[_UNKNOWN_INDEX] += (size + self._segment - 1) // self._segment
+            self._drop(_UNKNOWN_INDEX, (size + self._segment - 1) // self._segment)
             return True
-        if not keys.is_confirmed or now > keys.rekey_at or now >= keys.expires_at:
+        if not keys.is_confirmed or self._now > keys.rekey_at:
+            return False
+        if self._now >= keys.expires_at:
             return False
         origin = &self._origins[keys.slot]
         if not is_same(&origin.path, &self._path):
@@ -287,13 +383,17 @@ cdef class Receiver:
             at += self._segment
         if not origin.is_active:
             origin.is_active = True
-            with gil:
-                self._active.append(keys.slot)
+            self._active[self._active_count] = keys.slot
+            self._active_count += 1
         at = 0
         while at < size:
             self._open(keys, origin, data + at, min(self._segment, size - at))
             at += self._segment
         return True
+
+    cdef void _drop(self, int reason, uint64_t count) noexcept nogil:
+        self._drops[reason] += count
+        self._has_news = True
 
     cdef void _open(
         self, OpenKeys *keys, Origin *origin, uint8_t *data, int size
@@ -302,14 +402,14 @@ cdef class Receiver:
         cdef uint8_t *packet = data + HEADER_BYTES
         cdef int length = size - OVERHEAD
         if counter >= _LIMIT:
-            self._drops[_COUNTER_LIMIT] += 1
+            self._drop(_COUNTER_LIMIT, 1)
         elif not is_fresh(keys, counter):
             # Asked before the cipher, for a replayed flood must not cost one.
-            self._drops[_REPLAY] += 1
-        elif not open_sealed(keys.context, counter, packet, size - HEADER_BYTES):
-            self._drops[_BAD_TAG] += 1
+            self._drop(_REPLAY, 1)
+        elif not open_sealed(&keys.cipher, counter, packet, size - HEADER_BYTES):
+            self._drop(_BAD_TAG, 1)
         elif not accept(keys, counter):
-            self._drops[_REPLAY] += 1
+            self._drop(_REPLAY, 1)
         elif length == 0:
             origin.keepalives += 1
             origin.keepalive_octets += size
@@ -324,17 +424,18 @@ cdef class Receiver:
         cdef int owner
         if size < 0:
             if packet[0] == _CONTROL_FIRST:
+                self._has_news = True
                 with gil:
                     self._frames.append((slot, packet[:length]))
             else:
-                self._drops[_BAD_INNER] += 1
+                self._drop(_BAD_INNER, 1)
             return
         if packet[0] >> 4 == 4:
             owner = self._routes4.find(packet + 12)
         else:
             owner = self._routes6.find(packet + 8)
         if owner != slot and not self._is_accepted(slot, owner):
-            self._drops[_BAD_SOURCE] += 1
+            self._drop(_BAD_SOURCE, 1)
             return
         if not join(&self._run, packet, size):
             self._write_run()
@@ -359,5 +460,5 @@ cdef class Receiver:
             if c_errno == EINTR:
                 continue
             self._error = c_errno
-            self._drops[_DEVICE_DOWN] += 1
+            self._drop(_DEVICE_DOWN, 1)
             return

@@ -1,10 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The compiled way out: TUN frames to sealed datagrams, a batch a call.
 
-    sender.pump(frames, now)     # -> why it stopped; WAITING: `frame` is another's
-    sender.send_to(slot, now)    # the frame that waits, to this peer
-    sender.sent()                # the facts, before what they tell of has left
-    sender.flush()
+    sender.wait(links)           # carries packets until Python is needed
+    sender.pump(frames)          # -> why it stopped; WAITING: `frame` is another's
+    sender.send_to(slot)         # the frame that waits, to this peer
+    sender.finish()              # the facts, and then what is sealed
+    sender.news()                # what control is to be told
 
 Theory of operation. What a packet needs is mirrored into C structures when a command
 changes it; a frame that meets anything else (no session, no path, no route, a header
@@ -22,11 +23,14 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from meshnode.dataplane.fast.cipher cimport seal
+from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data
 from meshnode.dataplane.fast.frames cimport (
+    FRAME_SLACK,
     Frame,
     packet_size,
+    place_packet,
     read_frame,
-    write_packet,
 )
 from meshnode.dataplane.fast.libc cimport (
     CMSG_DATA,
@@ -54,7 +58,14 @@ from meshnode.dataplane.fast.paths cimport (
     encode,
     info_size,
 )
-from meshnode.dataplane.fast.sessions cimport SealKeys, SealSession
+from meshnode.dataplane.fast.sessions cimport SealKeys, SealSession, claim
+from meshnode.dataplane.fast.waiting cimport (
+    Watch,
+    begin_watch,
+    boottime,
+    ready_links,
+    sleep,
+)
 from meshnode.dataplane.fast.wire cimport (
     HEADER_BYTES,
     OVERHEAD,
@@ -62,15 +73,15 @@ from meshnode.dataplane.fast.wire cimport (
     padding,
     put_little32,
     put_little64,
-    seal,
 )
 
-from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
+from meshnode.wireguard.constants import REKEY_AFTER_MESSAGES
 
-cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
+cdef uint64_t _REKEY_AFTER = REKEY_AFTER_MESSAGES
 
 cdef enum:
     _FRAME_BYTES = VNET_BYTES + 65535
+    _FRAMES_PER_WAKE = 64     # about 3 ms of full-size ones; then links have a turn
     _BURST_BYTES = 65507      # the greatest UDP payload over IPv4
     _BURST_DATAGRAMS = 64     # more is refused by older kernels
     _BURSTS = 32              # peers with an open burst at once
@@ -95,6 +106,8 @@ cdef struct Target:
     RawPath path
     int burst         # number of its own and 1, 0 for none
     bint is_active
+    bint is_noted
+    bint has_resumed
     uint64_t packets
     uint64_t octets
 
@@ -114,6 +127,7 @@ cdef class Sender:
     Args:
         device: descriptor of the TUN device.
         slots: more than the greatest slot.
+        recorder: writes the facts.
         on_refused: called with slot, bytes and segment size of a burst that the
             kernel did not take as it was; returns how many datagrams are lost.
     """
@@ -129,16 +143,23 @@ cdef class Sender:
     cdef uint8_t *_frame
     cdef int _frame_size
     cdef Frame _parsed
+    cdef double _now
     cdef int _error
     cdef int _shared
-    cdef list _active
+    cdef int _pending         # why the last wait stopped, not yet told
+    cdef Facts _facts
+    cdef object _recorder
+    cdef int *_active
+    cdef int _active_count
+    cdef int *_noted          # slots of whom control is to hear
+    cdef int _noted_count
     cdef dict _kept
     cdef PrefixTable _routes4
     cdef PrefixTable _routes6
     cdef object _on_refused
     cdef public bint can_segment
 
-    def __cinit__(self, int device, int slots, object on_refused):
+    def __cinit__(self, int device, int slots, Recorder recorder, object on_refused):
         cdef int number
         self._device = device
         self._slots = slots
@@ -146,15 +167,19 @@ cdef class Sender:
         memset(self._bursts, 0, sizeof(self._bursts))
         # Zeros that nobody touches cost no memory.
         self._targets = <Target *>calloc(slots, sizeof(Target))
-        self._frame = <uint8_t *>malloc(_FRAME_BYTES)
+        self._active = <int *>calloc(slots, sizeof(int))
+        self._noted = <int *>calloc(slots, sizeof(int))
+        self._frame = <uint8_t *>malloc(_FRAME_BYTES + FRAME_SLACK)
         if self._targets == NULL or self._frame == NULL:
+            raise MemoryError
+        if self._active == NULL or self._noted == NULL:
             raise MemoryError
         for number in range(_BURSTS):
             self._bursts[number].slot = -1
             self._bursts[number].data = <uint8_t *>malloc(_BURST_BYTES)
             if self._bursts[number].data == NULL:
                 raise MemoryError
-        self._active = []
+        self._recorder, self._facts = recorder, recorder.facts
         self._kept = {}
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
@@ -164,6 +189,8 @@ cdef class Sender:
     def __dealloc__(self):
         cdef int number
         free(self._targets)
+        free(self._active)
+        free(self._noted)
         free(self._frame)
         for number in range(_BURSTS):
             free(self._bursts[number].data)
@@ -213,40 +240,105 @@ cdef class Sender:
         """Why reading failed, an error number."""
         return self._error
 
+    @property
+    def now(self):
+        """The boottime seconds of the last batch."""
+        return self._now
+
+    def wait(self, links):
+        """Carry packets until Python is needed.
+
+        Args:
+            links: the events to wait for beside ours, by descriptor.
+
+        Returns:
+            The descriptors that are ready; the device's if `pump` has something to
+            tell. None if there is only news, or a signal.
+        """
+        cdef Watch watch
+        begin_watch(&watch, links, (self._device,))
+        with nogil:
+            self._wait(&watch)
+        ready = ready_links(&watch)
+        if self._pending:
+            ready.append(self._device)
+        return ready
+
     def pump(self, int frames, double now):
         """Seal what waits in the device, up to so many frames; say why it stopped."""
-        cdef int stop
-        with nogil:
-            stop = self._pump(frames, now)
+        cdef int stop = self._pending
+        self._pending = _EMPTY
+        self._now = now
+        if stop == _EMPTY:
+            with nogil:
+                stop = self._pump(frames)
         return stop
 
-    def send_to(self, int slot, double now):
+    def send_to(self, int slot):
         """Send the frame that waits to *slot*; return whether that could be done."""
         cdef bint is_done
         if not 0 <= slot < self._slots:
             return False
         with nogil:
-            is_done = self._send_frame(slot, now)
+            is_done = self._send_frame(slot)
         return is_done
 
-    def flush(self):
-        """Send everything that is sealed."""
-        with nogil:
-            self._flush()
+    def finish(self):
+        """Write the facts, and then send everything that is sealed.
 
-    def sent(self):
-        """Return and forget what was sent: slot, packets and bytes of each peer."""
+        In this order: an answer must not come before the question is noted.
+        """
+        with nogil:
+            self._finish()
+
+    def news(self):
+        """Return and forget of whom control is to hear: slots, and who resumed."""
         cdef Target *target
+        cdef int number
         result = []
-        for slot in self._active:
-            target = &self._targets[slot]
-            result.append((slot, target.packets, target.octets))
-            target.packets = target.octets = 0
-            target.is_active = False
-        self._active = []
+        for number in range(self._noted_count):
+            target = &self._targets[self._noted[number]]
+            result.append((self._noted[number], bool(target.has_resumed)))
+            target.has_resumed = target.is_noted = False
+        self._noted_count = 0
         return result
 
-    cdef int _pump(self, int frames, double now) noexcept nogil:
+    cdef void _wait(self, Watch *watch) noexcept nogil:
+        cdef int stop
+        while sleep(watch):
+            self._now = boottime()
+            stop = self._pump(_FRAMES_PER_WAKE)
+            self._finish()
+            if stop > _ENOUGH:
+                self._pending = stop
+                return
+            if self._noted_count:
+                return
+
+    cdef void _finish(self) noexcept nogil:
+        cdef int number, slot
+        cdef Target *target
+        cdef bint is_due
+        for number in range(self._active_count):
+            slot = self._active[number]
+            target = &self._targets[slot]
+            target.is_active = False
+            if not target.packets:
+                continue
+            if note_data(
+                &self._facts, slot, target.packets, target.octets, self._now
+            ):
+                target.has_resumed = True
+            target.packets = target.octets = 0
+            is_due = target.keys != NULL and _is_rekey_due(target.keys, self._now)
+            if (target.has_resumed or is_due) and not target.is_noted:
+                target.is_noted = True
+                self._noted[self._noted_count] = slot
+                self._noted_count += 1
+        self._active_count = 0
+        self._flush()
+
+    cdef int _pump(self, int frames) noexcept nogil:
         cdef ssize_t size
         cdef int owner
         while frames > 0:
@@ -268,52 +360,59 @@ cdef class Sender:
             if owner <= SEVERAL:
                 self._shared = owner
                 return _SHARED
-            if owner == NOBODY or not self._send_frame(owner, now):
+            if owner == NOBODY or not self._send_frame(owner):
                 return _WAITING
         return _ENOUGH
 
-    cdef bint _send_frame(self, int slot, double now) noexcept nogil:
+    cdef bint _send_frame(self, int slot) noexcept nogil:
         """Seal the packets of the frame for *slot*; False if the reference must."""
         cdef Target *target
         cdef SealKeys *keys
         cdef Frame *frame = &self._parsed
-        cdef int number, size, padded
+        cdef uint64_t counter
+        cdef int number
         if slot >= self._slots or frame.count == 0:
             return False
         target = &self._targets[slot]
         keys = target.keys
-        if keys == NULL or now >= keys.expires_at:
-            return False
-        if keys.counter > _LIMIT - <uint64_t>frame.count:
+        if keys == NULL or self._now >= keys.expires_at:
             return False
         # The longest is the first, and with it and its padding the run begins.
         if packet_size(frame, 0) + 16 + OVERHEAD > _BURST_BYTES:
             return False
+        # Before anything is encrypted: whatever happens, no counter is used twice.
+        if not claim(keys, frame.count, &counter):
+            return False
         if not target.is_active:
             target.is_active = True
-            with gil:
-                self._active.append(slot)
+            self._active[self._active_count] = slot
+            self._active_count += 1
         for number in range(frame.count):
-            size = packet_size(frame, number)
-            padded = size + padding(size, self._mtu)
-            self._seal_packet(target, slot, number, size, padded)
+            self._seal_packet(target, slot, number, counter + <uint64_t>number)
+        # It is sealed, and its packets overwrote each other.
+        frame.count = 0
         return True
 
     cdef void _seal_packet(
-        self, Target *target, int slot, int number, int size, int padded
+        self, Target *target, int slot, int number, uint64_t counter
     ) noexcept nogil:
         cdef SealKeys *keys = target.keys
+        cdef int size = packet_size(&self._parsed, number)
+        cdef int padded = size + padding(size, self._mtu)
+        cdef uint8_t *packet = place_packet(&self._parsed, number)
         cdef Burst *burst = self._burst_for(target, slot, padded + OVERHEAD)
         cdef uint8_t *out = burst.data + burst.used
-        # Before anything is encrypted: whatever happens, no counter is used twice.
-        cdef uint64_t counter = keys.counter
-        keys.counter += 1
+        cdef uint8_t behind[FRAME_SLACK]
+        cdef bint is_sealed
         put_little32(out, 4)
         put_little32(out + 4, keys.remote_index)
         put_little64(out + 8, counter)
-        write_packet(&self._parsed, number, out + HEADER_BYTES)
-        memset(out + HEADER_BYTES + size, 0, padded - size)
-        if not seal(keys.context, counter, out + HEADER_BYTES, padded):
+        # The padding, less than 16 bytes, is written over what follows for a moment.
+        memcpy(behind, packet + size, FRAME_SLACK)
+        memset(packet + size, 0, padded - size)
+        is_sealed = seal(&keys.cipher, counter, packet, padded, out + HEADER_BYTES)
+        memcpy(packet + size, behind, FRAME_SLACK)
+        if not is_sealed:
             return  # libcrypto is out of memory: the packet is lost, nothing leaks
         burst.last = padded + OVERHEAD
         burst.used += burst.last
@@ -376,6 +475,13 @@ cdef class Sender:
             burst.slot, bytearray(burst.data[: burst.used]), burst.segment
         )
         return 0
+
+
+cdef bint _is_rekey_due(SealKeys *keys, double now) noexcept nogil:
+    """Whether control has not heard yet that the session is used or old enough."""
+    if keys.is_rekey_reported:
+        return False
+    return keys.counter[0] > _REKEY_AFTER or now >= keys.rekey_at
 
 
 cdef bint _send_burst(int descriptor, RawPath *path, Burst *burst) noexcept nogil:

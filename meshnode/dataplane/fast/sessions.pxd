@@ -1,29 +1,46 @@
 from libc.stdint cimport uint32_t, uint64_t
 
-from meshnode.dataplane.fast.libc cimport EVP_CIPHER_CTX
+from meshnode.dataplane.fast.cipher cimport Cipher
+
+cdef enum:
+    # Words of the record of a session (`dataplane.shared_sessions`).
+    RECORD_WORDS = 272
+    HOLDERS_WORD = 0
+    COUNTER_WORD = 1
+    WINDOW_WORD = 8
+    WINDOW_WORDS = 257   # the greatest counter and one, and the ring
 
 
 cdef struct SealKeys:
-    EVP_CIPHER_CTX *context
+    Cipher cipher
     uint32_t remote_index
-    uint64_t counter
+    uint64_t *counter        # of the next packet; perhaps shared
     double expires_at
     double rekey_at
+    bint is_rekey_reported
 
 
 cdef struct OpenKeys:
-    EVP_CIPHER_CTX *context
+    Cipher cipher
     int slot
     double expires_at
     double rekey_at
     bint is_confirmed
-    bint has_greatest
-    uint64_t greatest
-    uint64_t words[128]
+    uint64_t *window         # perhaps shared
 
 
-cdef bint is_fresh(const OpenKeys *keys, uint64_t counter) noexcept nogil
+cdef bint claim(SealKeys *keys, uint64_t packets, uint64_t *first) noexcept nogil
+cdef bint is_fresh(OpenKeys *keys, uint64_t counter) noexcept nogil
 cdef bint accept(OpenKeys *keys, uint64_t counter) noexcept nogil
+
+
+cdef class SessionMemory:
+    cdef object _view
+    cdef uint64_t *_words
+    cdef size_t _places
+    cdef uint64_t _holder
+    cdef uint64_t *hold(self, size_t place) except NULL
+    cdef void let_go(self, uint64_t *record) noexcept
 
 
 cdef class SealSession:
@@ -31,7 +48,8 @@ cdef class SealSession:
     cdef readonly int slot
     cdef readonly uint32_t local_index
     cdef readonly object secrets
-    cdef public bint is_rekey_reported
+    cdef SessionMemory _memory
+    cdef uint64_t *_record
     cdef object _sealer
 
 
@@ -44,4 +62,6 @@ cdef class OpenSession:
     cdef readonly int slot
     cdef readonly uint32_t local_index
     cdef readonly object secrets
+    cdef SessionMemory _memory
+    cdef uint64_t *_record
     cdef object _opener

@@ -1,13 +1,18 @@
 from meshnode.crypto.transport import Opener, Sealer
 from meshnode.forwarding import Session
 
+class SessionMemory:
+    def __init__(self, memory: memoryview, holder: int) -> None: ...
+
 class SealSession:
     slot: int
     local_index: int
     secrets: Session
     is_rekey_reported: bool
     counter: int
-    def __init__(self, slot: int, secrets: Session) -> None: ...
+    def __init__(
+        self, slot: int, secrets: Session, memory: SessionMemory | None = None
+    ) -> None: ...
     @property
     def sealer(self) -> Sealer: ...
     @property
@@ -17,6 +22,7 @@ class SealSession:
     @property
     def rekey_at(self) -> float: ...
     def can_carry(self, packets: int, now: float) -> bool: ...
+    def claim(self, packets: int) -> int: ...
 
 class Window:
     def is_fresh(self, counter: int) -> bool: ...
@@ -28,7 +34,9 @@ class OpenSession:
     secrets: Session
     is_confirmed: bool
     rekey_at: float
-    def __init__(self, slot: int, secrets: Session) -> None: ...
+    def __init__(
+        self, slot: int, secrets: Session, memory: SessionMemory | None = None
+    ) -> None: ...
     @property
     def opener(self) -> Opener: ...
     @property

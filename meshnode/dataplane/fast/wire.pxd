@@ -1,4 +1,4 @@
-"""Checksums, inner packets and the cipher: the inline functions of the inner loops.
+"""Numbers, checksums and inner packets: the inline functions of the inner loops.
 
 All pointers come with a length that the caller has checked. Sums are of words in the
 processor's own order (RFC 1071 allows it), so only lengths and numbers are swapped.
@@ -7,18 +7,6 @@ processor's own order (RFC 1071 allows it), so only lengths and numbers are swap
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from meshnode.dataplane.fast.libc cimport (
-    EVP_CIPHER_CTX,
-    EVP_CIPHER_CTX_ctrl,
-    EVP_CTRL_AEAD_GET_TAG,
-    EVP_CTRL_AEAD_SET_TAG,
-    EVP_DecryptFinal_ex,
-    EVP_DecryptInit_ex,
-    EVP_DecryptUpdate,
-    EVP_EncryptFinal_ex,
-    EVP_EncryptInit_ex,
-    EVP_EncryptUpdate,
-)
 
 cdef enum:
     VNET_BYTES = 10
@@ -183,48 +171,3 @@ cdef inline int padding(int size, int mtu) noexcept nogil:
         size %= mtu
         rounded = (16 - size % 16) % 16
     return min(rounded, mtu - size)
-
-
-# --- ChaCha20-Poly1305, in place (RFC 8439; paper 5.4.6) ---
-
-
-cdef inline bint seal(
-    EVP_CIPHER_CTX *context, uint64_t counter, uint8_t *data, int size
-) noexcept nogil:
-    """Encrypt *size* bytes where they are and write the tag behind them."""
-    cdef uint8_t nonce[12]
-    cdef int written = 0
-    put_little32(nonce, 0)
-    put_little64(nonce + 4, counter)
-    if EVP_EncryptInit_ex(context, NULL, NULL, NULL, nonce) != 1:
-        return False
-    if size and EVP_EncryptUpdate(context, data, &written, data, size) != 1:
-        return False
-    if EVP_EncryptFinal_ex(context, data + size, &written) != 1:
-        return False
-    return EVP_CIPHER_CTX_ctrl(
-        context, EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, data + size
-    ) == 1
-
-
-cdef inline bint open_sealed(
-    EVP_CIPHER_CTX *context, uint64_t counter, uint8_t *data, int size
-) noexcept nogil:
-    """Decrypt *size* bytes, the tag at their end included, where they are.
-
-    After False the bytes are not to be used.
-    """
-    cdef uint8_t nonce[12]
-    cdef int written = 0
-    cdef int length = size - TAG_BYTES
-    put_little32(nonce, 0)
-    put_little64(nonce + 4, counter)
-    if EVP_DecryptInit_ex(context, NULL, NULL, NULL, nonce) != 1:
-        return False
-    if EVP_CIPHER_CTX_ctrl(
-        context, EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, data + length
-    ) != 1:
-        return False
-    if length and EVP_DecryptUpdate(context, data, &written, data, length) != 1:
-        return False
-    return EVP_DecryptFinal_ex(context, data + length, &written) == 1

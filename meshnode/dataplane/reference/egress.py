@@ -1,5 +1,6 @@
 """The sending pump of the reference engine: TUN frames in, UDP datagrams out."""
 
+import select
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.reference.udp import UdpSocket
 from meshnode.dataplane.traffic import EgressRecorder
+from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
 from meshnode.forwarding import Command, Report
 
@@ -27,6 +29,7 @@ class ReferenceEgress:
         recorder = EgressRecorder(resources.traffic)
         self._half = SealHalf(resources.generation, recorder, **options)
         self._device = TunDevice(resources.device)
+        self._waiter = Waiter()
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
@@ -48,6 +51,10 @@ class ReferenceEgress:
     def descriptors(self) -> Sequence[int]:
         """Return the TUN device's descriptor."""
         return (self._device.fileno(),)
+
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Sleep until the device or one of *links* is ready; return those that are."""
+        return self._waiter.wait({**links, self._device.fileno(): select.POLLIN})
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Send what waits in the TUN device, up to `FRAMES_PER_PUMP` frames."""

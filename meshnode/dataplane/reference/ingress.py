@@ -1,6 +1,7 @@
 """The receiving pump of the reference engine: UDP datagrams in, TUN frames out."""
 
 import contextlib
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.open import OpenHalf
 from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
 from meshnode.dataplane.traffic import IngressRecorder
+from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
 from meshnode.forwarding import Command, PreferSession, Report, SetEndpoint
 from meshnode.types import Datagram, Path
@@ -37,6 +39,7 @@ class ReferenceIngress:
         self._roaming = resources.roaming
         if self._roaming is not None:
             self._roaming.setblocking(False)
+        self._waiter = Waiter()
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
@@ -56,6 +59,12 @@ class ReferenceIngress:
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors of the UDP sockets."""
         return tuple(self._sockets)
+
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Sleep until a socket or one of *links* is ready; return those that are."""
+        return self._waiter.wait(
+            {**links, **dict.fromkeys(self._sockets, select.POLLIN)}
+        )
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Receive what waits in one socket, up to `RECEIVES_PER_PUMP` times."""

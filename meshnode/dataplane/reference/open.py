@@ -222,17 +222,9 @@ class OpenHalf:
         """What commands have made, for an engine that has a faster way beside us."""
         return self._table
 
-    def note_received(
-        self, slot: int, packets: int, octets: int, keepalives: int, kept_octets: int
-    ) -> None:
-        """Count what authenticated another way, data and keepalives."""
-        peer = self._table.peers.get(slot)
-        if peer is not None:
-            self._active[slot] = peer
-            peer.data_packets += packets
-            peer.data_bytes += octets
-            peer.keepalives += keepalives
-            peer.keepalive_bytes += kept_octets
+    def note_resumed(self, slot: int) -> None:
+        """Tell control that traffic resumed, as who recorded it elsewhere found."""
+        self._reports.append(TrafficResumed(slot))
 
     def take_frame(self, slot: int, frame: bytes, *, now: float) -> None:
         """Take a control frame that authenticated another way."""
@@ -393,8 +385,9 @@ class OpenHalf:
                 )
                 peer.data_packets = peer.data_bytes = 0
             if peer.keepalives:
-                size = peer.keepalive_bytes
-                self._recorder.received_keepalive(slot, size, self._now)
+                self._recorder.received_keepalive(
+                    slot, peer.keepalive_bytes, self._now, packets=peer.keepalives
+                )
                 peer.keepalives = peer.keepalive_bytes = 0
             if has_resumed:
                 self._reports.append(TrafficResumed(slot))

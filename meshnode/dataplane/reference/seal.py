@@ -90,6 +90,12 @@ class _Session(TableSession):
         """Return whether that many packets may still be sent (paper 6.2)."""
         return now < self.expires_at and self.counter + packets <= REJECT_AFTER_MESSAGES
 
+    def claim(self, packets: int) -> int:
+        """Return the first of so many counters, which are used by nobody else."""
+        first = self.counter
+        self.counter += packets
+        return first
+
 
 class _Peer(TablePeer[_Session]):
     __slots__ = (
@@ -174,17 +180,17 @@ class SealHalf:
         """What commands have made, for an engine that has a faster way beside us."""
         return self._table
 
-    def note_sent(self, slot: int, packets: int, octets: int, *, now: float) -> None:
-        """Count data packets that went another way, under the session in use."""
-        peer = self._table.peers.get(slot)
-        if peer is None or peer.in_use is None:
-            return
+    def note_carried(self, slot: int, *, has_resumed: bool, now: float) -> None:
+        """Tell control what follows from data that was sent and recorded elsewhere.
+
+        *has_resumed* is what the recorder said.
+        """
         self._note_time(now)
-        self._active[slot] = peer
-        peer.data_packets += packets
-        peer.data_bytes += octets
-        self._check_rekey(peer.in_use)
-        self._record()
+        if has_resumed:
+            self._reports.append(TrafficResumed(slot))
+        peer = self._table.peers.get(slot)
+        if peer is not None and peer.in_use is not None:
+            self._check_rekey(peer.in_use)
 
     def send_frame(self, frame: bytes, *, now: float) -> None:
         """Send what one frame of a TUN device with IFF_VNET_HDR stands for."""
@@ -357,18 +363,19 @@ class SealHalf:
         """Pad *packets* and add them to the peer's run, sealing what is full."""
         self._active[peer.slot] = peer
         mtu = self._table.mtu
-        counter = session.counter
         # Before anything is encrypted: whatever happens, no counter is used twice.
-        session.counter += len(packets)
+        counter = session.claim(len(packets))
         for packet in packets:
             size = len(packet)
             padding = _padding(size, mtu)
             if padding:
                 packet += bytes(padding)
                 size += padding
-            # A shorter datagram may join as the last; nothing may follow it.
+            # A shorter datagram may join as the last; nothing may follow it. Other
+            # workers may have taken the counters between.
             if peer.run and (
-                size > peer.run_size
+                counter != peer.run_counter + len(peer.run)
+                or size > peer.run_size
                 or len(peer.run[-1]) != peer.run_size
                 or len(peer.run) == MAX_DATAGRAMS
                 or peer.run_bytes + size + DATA_OVERHEAD > MAX_BURST_BYTES

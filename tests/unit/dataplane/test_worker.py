@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import select
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -12,6 +13,7 @@ from meshnode.codec.datagram import decode_datagram
 from meshnode.codec.forwarding import decode_report, encode_command
 from meshnode.dataplane import worker
 from meshnode.dataplane.interface import DeviceGoneError
+from meshnode.dataplane.waiting import Waiter
 from meshnode.dataplane.worker import COUNTERS_BYTES, SOCKETS, WorkerEnd
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
@@ -47,6 +49,7 @@ class FakeEngine:
         self.messages: list[Datagram] = []
         self.on_command: Callable[[Command], None] = lambda command: None
         self.is_closed = False
+        self._waiter = Waiter()
         self.catch_up: Callable[[], object] = lambda: None
 
     def obey_first(self, catch_up: Callable[[], object]) -> None:
@@ -59,8 +62,12 @@ class FakeEngine:
         self.on_command(command)
 
     def descriptors(self) -> Sequence[int]:
-        """Poll the device."""
+        """Read from the device."""
         return (self.device.fileno(),)
+
+    def wait(self, links: Mapping[int, int]) -> list[int]:
+        """Wait for the device, too."""
+        return self._waiter.wait({**links, self.device.fileno(): select.POLLIN})
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Note a packet."""
