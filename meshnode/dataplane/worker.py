@@ -36,6 +36,7 @@ from meshnode.dataplane.interface import (
     Engine,
     IngressEngine,
 )
+from meshnode.dataplane.switches import summarise
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     ControlReceived,
@@ -44,6 +45,7 @@ from meshnode.forwarding import (
     Report,
     SetEndpoint,
 )
+from meshnode.offloads import STATES
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
@@ -54,8 +56,9 @@ COMMANDS_PER_TURN = 256
 """Commands obeyed before packets are looked at again."""
 
 _REASONS = tuple(DropReason)
-COUNTERS_BYTES = 8 * len(_REASONS)
-"""Size of one worker's drop counters: a 64-bit word a reason, in declaration order."""
+COUNTERS_BYTES = 8 * (len(_REASONS) + 2 * len(STATES))
+"""Size of one worker's counters: a 64-bit word a drop reason, in declaration order,
+then two an offload: `switches.summarise`."""
 
 
 _REFUSALS = (DropReason.QUEUE_FULL, DropReason.CONTROL_FULL)
@@ -141,7 +144,7 @@ class _Worker:
         self._counters = None if counters is None else counters.cast("B").cast("Q")
         self._clock = clock
         self._outbox = _Outbox(program)
-        self._published = 0
+        self._published = -1
         self._has_new_sockets = False
         self._roaming = roaming
         program.setblocking(False)
@@ -152,11 +155,13 @@ class _Worker:
         """Take turns until the end; call *after_turn* after each."""
         poller = self._make_poller()
         try:
+            self._publish()
             while True:
                 if self._turn(poller.poll()):
                     poller = self._make_poller()
+                    self._published = -1
                 after_turn()
-                self._publish_drops()
+                self._publish()
                 wants = select.POLLIN | (select.POLLOUT if self._outbox else 0)
                 poller.modify(self._program, wants)
         except _ChannelClosedError:
@@ -226,12 +231,14 @@ class _Worker:
             if isinstance(command, SetEndpoint | PreferSession):
                 self._engine.apply(command, now=self._clock())
 
-    def _publish_drops(self) -> None:
+    def _publish(self) -> None:
+        """Write down what changed since the last time, in shared memory."""
         if self._counters is None:
             return
         drops: Mapping[DropReason, int] = self._engine.drops
         refused = self.refused_handshakes, self._outbox.refused_frames
-        total = sum(drops.values()) + sum(refused)
+        switches = self._engine.switches
+        total = sum(drops.values()) + sum(refused) + sum(s.lowered for s in switches)
         if total == self._published:
             return
         self._published = total
@@ -239,6 +246,8 @@ class _Worker:
             self._counters[number] = drops[reason]
         for reason, count in zip(_REFUSALS, refused, strict=True):
             self._counters[_REASONS.index(reason)] += count
+        for number, word in enumerate(summarise(switches), len(_REASONS)):
+            self._counters[number] = word
 
 
 class _Outbox:

@@ -137,6 +137,7 @@ cdef class Sender:
     cdef PrefixTable _routes6
     cdef object _on_refused
     cdef public bint can_segment
+    cdef public bint takes_tails
 
     def __cinit__(self, int device, int slots, object on_refused):
         cdef int number
@@ -159,7 +160,7 @@ cdef class Sender:
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
         self._on_refused = on_refused
-        self.can_segment = True
+        self.can_segment = self.takes_tails = True
 
     def __dealloc__(self):
         cdef int number
@@ -330,6 +331,7 @@ cdef class Sender:
             # A shorter datagram may be the last; nothing may follow it.
             if (
                 size <= burst.segment and burst.last == burst.segment
+                and (size == burst.segment or self.takes_tails)
                 and burst.count < _BURST_DATAGRAMS
                 and burst.used + size <= _BURST_BYTES
             ):

@@ -9,6 +9,7 @@ from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.reference.udp import UdpSocket
+from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.errors import DropReason
 from meshnode.forwarding import Command, Report
@@ -27,6 +28,7 @@ class ReferenceEgress:
         recorder = EgressRecorder(resources.traffic)
         self._half = SealHalf(resources.generation, recorder, **options)
         self._device = TunDevice(resources.device)
+        self._offloads = resources.offloads
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
@@ -34,6 +36,11 @@ class ReferenceEgress:
     def drops(self) -> Mapping[DropReason, int]:
         """How many packets were dropped, by reason, since the start."""
         return self._half.drops
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """How far the sockets segment what is sent."""
+        return [sock.segmentation for sock in self._sockets.values()]
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command, and send what it sets free.
@@ -66,7 +73,7 @@ class ReferenceEgress:
         """Speak by *sockets*, at most one an IP version; close the earlier ones."""
         for earlier in self._sockets.values():
             earlier.close()
-        opened = [UdpSocket(sock) for sock in sockets]
+        opened = [UdpSocket(sock, self._offloads) for sock in sockets]
         self._sockets = {sock.version: sock for sock in opened}
 
     def reports(self) -> list[Report]:
