@@ -2,11 +2,13 @@
 
 Exit status 0 means that what was waited for happened.
 
-`send_file` runs both ends of a transfer over TCP and checks what arrived.
+`send_file` and `send_datagrams` run both ends of a transfer, over TCP or UDP, and check
+what arrived.
 """
 
 import hashlib
 import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from topology.processes import LabError, Process
 
 PORT = 7777
 _PATIENCE = 20.0
+
+_DATAGRAM = 1200
+_AT_ONCE = 40
+_UDP_SEGMENT = 103
+_TOTAL = struct.Struct(">Q")
 _ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[1])}
 
 
@@ -47,10 +54,32 @@ def send_file(
     Raises:
         LabError: if it takes longer than *timeout* seconds or arrives changed.
     """
-    server = start(receiver, "receive", address)
+    return _transfer(file, sender, receiver, address, ("send", "receive"), timeout)
+
+
+def send_datagrams(
+    file: Path, sender: Host, receiver: Host, address: str, *, timeout: float = 30
+) -> str:
+    """Send a file in datagrams, many by a call, and return its SHA-256.
+
+    Raises:
+        LabError: if it takes longer than *timeout* seconds or arrives changed.
+    """
+    return _transfer(file, sender, receiver, address, ("throw_all", "catch"), timeout)
+
+
+def _transfer(
+    file: Path,
+    sender: Host,
+    receiver: Host,
+    address: str,
+    verbs: tuple[str, str],
+    timeout: float,
+) -> str:
+    server = start(receiver, verbs[1], address)
     try:
         await_listener(receiver)
-        run(sender, "send", address, str(file), timeout=timeout)
+        run(sender, verbs[0], address, str(file), timeout=timeout)
         server.wait(timeout)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         if server.output.strip() != digest:
@@ -87,6 +116,42 @@ def send(address: str, file: str) -> int:
     return 0
 
 
+def catch(address: str) -> int:
+    """Take datagrams up to an empty one and print the SHA-256 of their bytes.
+
+    Each is answered by how many bytes there were so far.
+    """
+    digest, total = hashlib.sha256(), 0
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as udp:
+        udp.bind((address, PORT))
+        udp.settimeout(_PATIENCE)
+        while True:
+            data, sender = udp.recvfrom(1 << 16)
+            if not data:
+                break
+            digest.update(data)
+            total += len(data)
+            udp.sendto(_TOTAL.pack(total), sender)
+    print(digest.hexdigest())
+    return 0
+
+
+def throw_all(address: str, file: str) -> int:
+    """Send a file in datagrams, each lot when the one before has arrived."""
+    data = Path(file).read_bytes()
+    segments = [(socket.IPPROTO_UDP, _UDP_SEGMENT, struct.pack("=H", _DATAGRAM))]
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as udp:
+        udp.settimeout(_PATIENCE)
+        udp.connect((address, PORT))
+        for at in range(0, len(data), _AT_ONCE * _DATAGRAM):
+            lot = data[at : at + _AT_ONCE * _DATAGRAM]
+            udp.sendmsg([lot], segments)
+            while _TOTAL.unpack(udp.recv(64))[0] < at + len(lot):
+                pass
+        udp.send(b"")
+    return 0
+
+
 def datagram(address: str) -> int:
     """Wait a second for a datagram."""
     return _wait_for_datagram(address, PORT, 1.0)
@@ -117,7 +182,10 @@ def _wait_for_datagram(address: str, port: int, seconds: float) -> int:
     return 0
 
 
-VERBS = {verb.__name__: verb for verb in (receive, send, datagram, throw, silence)}
+VERBS = {
+    verb.__name__: verb
+    for verb in (receive, send, catch, throw_all, datagram, throw, silence)
+}
 
 if __name__ == "__main__":
     raise SystemExit(VERBS[sys.argv[1]](*sys.argv[2:]))

@@ -55,6 +55,7 @@ def status(
         "roles": ", ".join(result["roles"]) or "none",
         "members": f"{result['members']} known, {result['sessions']} with a session",
         "policy": f"version {result['policy']}" if result["policy"] else "open",
+        "offloads": _offloads(result["offload"]),
         "traffic": f"{size(result['receivedBytes'])} in, "
         f"{size(result['sentBytes'])} out",
     }
@@ -70,6 +71,22 @@ def status(
         for complaint in result["health"]:
             click.echo(f"- {complaint}")
     return 0
+
+
+def _offloads(states: dict[str, dict[str, Any]]) -> str:
+    """Return what is used less than in full, and why."""
+    limited = [
+        f"{key} {one['state']} ({_why(one)})"
+        for key, one in states.items()
+        if one["state"] != "full"
+    ]
+    return ", ".join(limited) or "all in use"
+
+
+def _why(offload: dict[str, Any]) -> str:
+    if offload["lowered"]:
+        return "the kernel refused more"
+    return "configured" if offload["setting"] != "auto" else "not in this kernel"
 
 
 @click.command(

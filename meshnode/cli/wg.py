@@ -14,6 +14,7 @@ from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options
 from meshnode.cli.run import run
 from meshnode.manage import paths
+from meshnode.offloads import CHOICES, Offloads
 
 ENGINES = ("reference", "fast")
 LOG_LEVELS = ("debug", "info", "warning", "error", "silent")
@@ -25,8 +26,10 @@ _WIREGUARD_GO_LEVELS = {
     "error": "error",
     "silent": "silent",
 }
+_OFFLOAD_HELP = "; ".join(f"{key}: {', '.join(CHOICES[key])}" for key in CHOICES)
 _EXAMPLES = examples(
     "meshnode wg wg0",
+    "meshnode wg wg0 --offload udp-segmentation=off",
     "WG_QUICK_USERSPACE_IMPLEMENTATION=meshnode-wg wg-quick up wg0",
 )
 
@@ -68,6 +71,16 @@ def _default_log_level() -> str:
     show_envvar=True,
     help="The least that is logged; LOG_LEVEL works as for wireguard-go.",
 )
+@click.option(
+    "--offload",
+    "offloads",
+    metavar="KEY=VALUE",
+    multiple=True,
+    envvar="MESHNODE_OFFLOAD",
+    show_envvar=True,
+    help="Limit an offload of the kernel, where it does harm; repeatable. "
+    f"{_OFFLOAD_HELP}.",
+)
 @directory_options
 @click.version_option(__version__, prog_name="meshnode")
 def wg(
@@ -75,6 +88,7 @@ def wg(
     foreground: bool,
     engine: str,
     log_level: str,
+    offloads: tuple[str, ...],
     directories: paths.Directories,
 ) -> int:
     """Run the WireGuard interface IFACE until it is told to stop.
@@ -83,6 +97,7 @@ def wg(
     at SIGTERM or SIGINT, or when the interface or its socket is removed.
     """
     name = paths.check_interface_name(interface)
+    limits = Offloads.parse(offloads)
     # Sockets, netlink and the rest take long to import; --help does without.
     from meshnode.node import supervisor
     from meshnode.node.launch import Settings
@@ -91,7 +106,7 @@ def wg(
     return supervisor.run_interface(
         name,
         foreground=foreground,
-        settings=Settings(engine, log_level, directories),
+        settings=Settings(engine, log_level, directories, offloads=limits),
         opening=Opening(),
     )
 

@@ -10,7 +10,7 @@ All segments are verified by one sum over the frame; if it is wrong, they go as 
 came, and the kernel finds the culprit.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -46,11 +46,12 @@ class Coalescer:
     """Packs packets into frames for a TUN device, in their order.
 
     Feed `add`, then call `finish` at the end of a batch; `frames` hands over what is
-    complete. UDP is only coalesced for a device that has agreed to it.
+    complete. `protocols`, of TCP and UDP, are those that the device takes so; fewer may
+    be set at any time.
     """
 
-    def __init__(self, *, udp: bool) -> None:
-        self._protocols = (TCP, UDP) if udp else (TCP,)
+    def __init__(self, protocols: Collection[int]) -> None:
+        self.protocols = protocols
         self._run: _Run | None = None
         self._frames: list[Frame] = []
 
@@ -61,7 +62,7 @@ class Coalescer:
             if run.take(packet):
                 return
             self._frames += run.frames()
-        self._run = run = _begin(packet, self._protocols)
+        self._run = run = _begin(packet, self.protocols)
         if run is None:
             self._frames.append((PLAIN, packet))
 
@@ -121,7 +122,7 @@ def _layout(version: int, protocol: int, header_size: int) -> _Layout:
     )
 
 
-def _begin(packet: bytes, protocols: Iterable[int]) -> "_Run | None":
+def _begin(packet: bytes, protocols: Collection[int]) -> "_Run | None":
     """Return a run that *packet* can begin, or None for a packet that stays alone."""
     if packet[0] == 0x45:
         version, ip_size, protocol = 4, 20, packet[9]

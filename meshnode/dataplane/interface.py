@@ -17,9 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import TrafficTable
 from meshnode.errors import DropReason, HostError
 from meshnode.forwarding import Command, Report
+from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Datagram, Path
 
 MAX_WAITING_FRAMES: Final = 256
@@ -47,6 +49,20 @@ class Burst:
         """How many datagrams there are."""
         return -(-len(self.data) // self.segment_size)
 
+    @property
+    def has_short_tail(self) -> bool:
+        """Whether the last of several is shorter."""
+        return self.count > 1 and len(self.data) % self.segment_size != 0
+
+    def without_tail(self) -> tuple["Burst", "Burst"]:
+        """Return the equal datagrams, and the shorter one at the end."""
+        at = len(self.data) // self.segment_size * self.segment_size
+        tail = self.data[at:]
+        return (
+            Burst(self.path, self.segment_size, self.data[:at]),
+            Burst(self.path, len(tail), tail),
+        )
+
     def datagrams(self) -> list[bytes]:
         """Return the single datagrams, as the wire carries them."""
         size = self.segment_size
@@ -61,6 +77,10 @@ class Engine(Protocol):
     @property
     def drops(self) -> Mapping[DropReason, int]:
         """How many packets were dropped, by reason, since the start."""
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """How far this direction uses the offloads of its sockets and its device."""
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command of control; *now* is boottime seconds everywhere.
@@ -123,8 +143,8 @@ class WorkerResources:
 
     `generation` is the worker's own; `device` a descriptor of the TUN device, opened
     with IFF_VNET_HDR and non-blocking; both and the sockets then belong to the engine.
-    `roaming` links the two workers: see `worker`.
-    `has_udp_offload` says that the device takes UDP super-packets (TUN_F_USO4 and 6).
+    `roaming` links the two workers: see `worker`. `offloads` says what may be used; of
+    the device's, "auto" means that the device has agreed to it.
     """
 
     generation: int
@@ -132,7 +152,7 @@ class WorkerResources:
     sockets: tuple[socket.socket, ...]
     traffic: TrafficTable
     roaming: socket.socket | None = None
-    has_udp_offload: bool = False
+    offloads: Offloads = UNFORCED
 
 
 class EngineFactory(Protocol):

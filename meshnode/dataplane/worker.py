@@ -36,6 +36,7 @@ from meshnode.dataplane.interface import (
     Engine,
     IngressEngine,
 )
+from meshnode.dataplane.switches import summarise
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     ControlReceived,
@@ -44,6 +45,7 @@ from meshnode.forwarding import (
     Report,
     SetEndpoint,
 )
+from meshnode.offloads import STATES
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
@@ -54,8 +56,9 @@ COMMANDS_PER_TURN = 256
 """Commands obeyed before packets are looked at again."""
 
 _REASONS = tuple(DropReason)
-COUNTERS_BYTES = 8 * len(_REASONS)
-"""Size of one worker's drop counters: a 64-bit word a reason, in declaration order."""
+COUNTERS_BYTES = 8 * (len(_REASONS) + 2 * len(STATES))
+"""Size of one worker's counters: a 64-bit word a drop reason, in declaration order,
+then two an offload: `switches.summarise`."""
 
 
 _REFUSALS = (DropReason.QUEUE_FULL, DropReason.CONTROL_FULL)
@@ -141,7 +144,7 @@ class _Worker:
         self._counters = None if counters is None else counters.cast("B").cast("Q")
         self._clock = clock
         self._outbox = _Outbox(program)
-        self._published = 0
+        self._published = -1
         self._roaming = roaming
         program.setblocking(False)
         if roaming is not None:
@@ -150,10 +153,11 @@ class _Worker:
     def run(self, after_turn: Callable[[], None]) -> WorkerEnd:
         """Take turns until the end; call *after_turn* after each."""
         try:
+            self._publish()
             while True:
                 self._turn(self._engine.wait(self._links()))
                 after_turn()
-                self._publish_drops()
+                self._publish()
         except _ChannelClosedError:
             return WorkerEnd.CHANNEL_CLOSED
         except DeviceGoneError:
@@ -202,6 +206,7 @@ class _Worker:
                 raise _ChannelClosedError
             if message == SOCKETS:
                 self._engine.use_sockets(sockets)
+                self._published = -1
             else:
                 self._engine.apply(decode_command(message), now=self._clock())
 
@@ -215,12 +220,14 @@ class _Worker:
             if isinstance(command, SetEndpoint | PreferSession):
                 self._engine.apply(command, now=self._clock())
 
-    def _publish_drops(self) -> None:
+    def _publish(self) -> None:
+        """Write down what changed since the last time, in shared memory."""
         if self._counters is None:
             return
         drops: Mapping[DropReason, int] = self._engine.drops
         refused = self.refused_handshakes, self._outbox.refused_frames
-        total = sum(drops.values()) + sum(refused)
+        switches = self._engine.switches
+        total = sum(drops.values()) + sum(refused) + sum(s.lowered for s in switches)
         if total == self._published:
             return
         self._published = total
@@ -228,6 +235,8 @@ class _Worker:
             self._counters[number] = drops[reason]
         for reason, count in zip(_REFUSALS, refused, strict=True):
             self._counters[_REASONS.index(reason)] += count
+        for number, word in enumerate(summarise(switches), len(_REASONS)):
+            self._counters[number] = word
 
 
 class _Outbox:

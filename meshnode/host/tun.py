@@ -13,9 +13,10 @@ import os
 import re
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshnode.errors import HostError, PrivilegeError
+from meshnode.offloads import AUTO, OFF, Offloads
 
 VNET_HEADER_BYTES = 10
 """`struct virtio_net_hdr` without the field for merged receive buffers."""
@@ -53,8 +54,8 @@ class Offload(enum.IntFlag):
     USO6 = 0x40  # the same over IPv6
 
 
-_TCP_OFFLOAD = Offload.CSUM | Offload.TSO4 | Offload.TSO6
-_FULL_OFFLOAD = _TCP_OFFLOAD | Offload.USO4 | Offload.USO6
+TCP_OFFLOAD = Offload.CSUM | Offload.TSO4 | Offload.TSO6
+UDP_OFFLOAD = Offload.CSUM | Offload.USO4 | Offload.USO6
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,28 @@ def check_name(name: str) -> str:
     return name
 
 
-def create_tun(name: str, *, queues: int = 1, offload: bool = True) -> TunDevice:
+def wanted_offload(offloads: Offloads) -> Offload:
+    """Return what a device shall be asked for."""
+    tcp = TCP_OFFLOAD if offloads.tun_tcp == AUTO else Offload.NONE
+    udp = UDP_OFFLOAD if offloads.tun_udp == AUTO else Offload.NONE
+    return tcp | udp
+
+
+def agreed_offloads(offloads: Offloads, agreed: Offload) -> Offloads:
+    """Return *offloads*, without those that a device has not agreed to."""
+    if TCP_OFFLOAD not in agreed:
+        offloads = replace(offloads, tun_tcp=OFF)
+    if UDP_OFFLOAD not in agreed:
+        offloads = replace(offloads, tun_udp=OFF)
+    return offloads
+
+
+def create_tun(
+    name: str, *, queues: int = 1, wanted: Offload = TCP_OFFLOAD | UDP_OFFLOAD
+) -> TunDevice:
     """Create the TUN device *name* in the network namespace of the caller.
+
+    It has the offloads *wanted*, as far as the kernel knows them.
 
     Raises:
         HostError: if the name is bad or taken, or the machine has no TUN driver.
@@ -103,7 +124,7 @@ def create_tun(name: str, *, queues: int = 1, offload: bool = True) -> TunDevice
         # Exclusive: joining a device that somebody else made (a second node would
         # quietly become one more queue of the first) is never what is wanted.
         fds.append(_open_queue(name, interface_flags(queues) | _IFF_TUN_EXCL))
-        agreed = _configure(fds[0], offload=offload)
+        agreed = _configure(fds[0], wanted)
         for _ in range(1, queues):
             # One by one, so that a failure closes those that were opened.
             fds.append(_open_queue(name, interface_flags(queues)))  # noqa: PERF401
@@ -165,18 +186,19 @@ def _open_queue(name: str, flags: int) -> int:
     return fd
 
 
-def _configure(fd: int, *, offload: bool) -> Offload:
+def _configure(fd: int, wanted: Offload) -> Offload:
     """Set what all queues share; return the offloads the kernel agreed to."""
     fcntl.ioctl(fd, _TUNSETVNETHDRSZ, _INT.pack(VNET_HEADER_BYTES))
     fcntl.ioctl(fd, _TUNSETVNETLE, _INT.pack(1))
-    for wanted in (_FULL_OFFLOAD, _TCP_OFFLOAD) if offload else ():
+    # Before 6.2 a kernel knows no offloads of UDP.
+    for known in (wanted, wanted & TCP_OFFLOAD):
         try:
-            fcntl.ioctl(fd, _TUNSETOFFLOAD, int(wanted))
+            fcntl.ioctl(fd, _TUNSETOFFLOAD, int(known))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
         else:
-            return wanted
+            return known
     return Offload.NONE
 
 

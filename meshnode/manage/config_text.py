@@ -31,6 +31,7 @@ from meshnode.manage.toml_reader import (
     quote,
     text,
 )
+from meshnode.offloads import AUTO, CHOICES, UNFORCED, Offloads
 from meshnode.types import Prefix
 
 _AUTO = "auto"
@@ -60,6 +61,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         announced=tuple(map(_announced, routes.tables("announce"))),
         wireguard=tuple(map(_wireguard_peer, document.tables("wireguard"))),
         metrics=metrics.optional("listen", _numeric_host_port),
+        offload=_offloads(document.table("offload")),
     )
     if len(config.announced) > MAX_ROUTES:
         raise routes.error("announce", f"has more than {MAX_ROUTES} prefixes")
@@ -84,6 +86,8 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(
             f"# Where Prometheus finds the metrics.\n[metrics]\nlisten = {listen}\n"
         )
+    if config.offload != UNFORCED:
+        sections.append(_offload_section(config.offload))
     return "\n".join(sections)
 
 
@@ -187,6 +191,12 @@ def _wireguard_peer(table: Table) -> WireguardPeer:
     return peer
 
 
+def _offloads(table: Table) -> Offloads:
+    values = {key: table.get(key, choice(*CHOICES[key]), AUTO) for key in CHOICES}
+    table.finish()
+    return Offloads.of(values)
+
+
 def _label(value: object) -> str:
     try:
         return check_label(text(value), "it")
@@ -280,4 +290,12 @@ def _wireguard_section(peer: WireguardPeer) -> str:
         lines.append(f"preshared_key_file = {quote(str(peer.preshared_key_file))}")
     if peer.keepalive:
         lines.append(f"keepalive = {peer.keepalive}")
+    return "\n".join(lines) + "\n"
+
+
+def _offload_section(offloads: Offloads) -> str:
+    lines = ["# What is not used of the kernel's offloads.", "[offload]"]
+    for key, value in offloads.settings().items():
+        if value != AUTO:
+            lines.append(f"{key} = {quote(value)}")
     return "\n".join(lines) + "\n"

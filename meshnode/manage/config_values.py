@@ -9,6 +9,7 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Prefix
 
 DEFAULT_PORT: Final = 51820
@@ -108,7 +109,8 @@ class NetworkConfig:
     `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
     where the node chooses. `accept_routes` is whether prefixes of others are used, or
     the prefixes inside which they are. `metrics` is where they are served, None for
-    nowhere.
+    nowhere. `offload` limits the offloads: the table `[offload]`, whose keys are those
+    of `offloads.CHOICES`.
     """
 
     interface: str
@@ -124,6 +126,7 @@ class NetworkConfig:
     announced: tuple[AnnouncedRoute, ...] = ()
     wireguard: tuple[WireguardPeer, ...] = ()
     metrics: HostPort | None = None
+    offload: Offloads = UNFORCED
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

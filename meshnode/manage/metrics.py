@@ -139,6 +139,16 @@ def _node_families(
     families.append(
         Family("meshnode_dropped_packets_total", "counter", text, tuple(samples))
     )
+    offload = status.get("offload")
+    samples = [
+        sample
+        for key, one in (offload if isinstance(offload, dict) else {}).items()
+        for sample in _one(_look_up(one, "lowered"), {**network, "offload": str(key)})
+    ]
+    text = "Times that the kernel refused an offload, which is then used less."
+    families.append(
+        Family("meshnode_offload_lowered_total", "counter", text, tuple(samples))
+    )
     return families
 
 
@@ -167,7 +177,7 @@ def _peer_families(
     return families
 
 
-def _look_up(values: Mapping[str, Any], path: str) -> object:
+def _look_up(values: object, path: str) -> object:
     found: Any = values
     for key in path.split("."):
         if not isinstance(found, Mapping):

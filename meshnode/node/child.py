@@ -100,7 +100,7 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         sockets=tuple(socket.socket(fileno=fd) for fd in udp),
         traffic=TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE)),
         roaming=roaming,
-        has_udp_offload=bool(task.udp_offload),
+        offloads=task.offloads,
     )
     program = socket.socket(fileno=task.program_fd)
     counters = row_of(map_shared(task.counters_fd, COUNTERS_SIZE), task.worker)

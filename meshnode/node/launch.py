@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 
 from meshnode.codec.lifeline import Worker
-from meshnode.host.tun import Offload
+from meshnode.host.tun import agreed_offloads
 from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
+from meshnode.offloads import UNFORCED, Offloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Settings:
     log_level: str
     directories: Directories
     network: str = ""
+    offloads: Offloads = UNFORCED
 
 
 class Launcher:
@@ -30,7 +32,7 @@ class Launcher:
 
     def worker(self, worker: Worker, generation: int) -> int:
         """Start a worker and return its process id; raises `HostError`."""
-        resources = self._resources
+        resources, settings = self._resources, self._settings
         handshakes = NO_DESCRIPTOR
         if worker is Worker.INGRESS:
             handshakes = resources.handshakes.worker.fileno()
@@ -38,11 +40,11 @@ class Launcher:
             WorkerTask(
                 worker=worker,
                 interface=resources.name,
-                engine=self._settings.engine,
-                log_level=self._settings.log_level,
+                engine=settings.engine,
+                log_level=settings.log_level,
                 parent=os.getpid(),
                 generation=generation,
-                udp_offload=int(Offload.USO4 in resources.tun.offload),
+                offloads=agreed_offloads(settings.offloads, resources.tun.offload),
                 tun_fd=resources.tun.fds[0],
                 udp4_fd=resources.udp.v4.fileno(),
                 udp6_fd=self._udp6(),

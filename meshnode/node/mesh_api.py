@@ -47,6 +47,7 @@ class MeshApi:
         device: gives the state of the interface.
         facts: what never changes while this process lives: interface, engine, MTU.
         drops: gives the packets dropped by the workers, by reason.
+        offloads: gives how the workers' offloads stand, by key.
         reload: reads the configuration again, and returns what needs a restart.
     """
 
@@ -58,12 +59,14 @@ class MeshApi:
         device: Callable[[], DeviceStatus],
         facts: Mapping[str, object],
         drops: Callable[[], dict[str, int]],
+        offloads: Callable[[], Mapping[str, object]],
         reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._shell = shell
         self._device = device
         self._facts = facts
         self._drops = drops
+        self._offloads = offloads
         self._reload = reload
         self._verbs: dict[str, Verb] = {
             "hello": self._hello,
@@ -116,6 +119,7 @@ class MeshApi:
             "receivedBytes": sum(peer.received_bytes for peer in device.peers),
             "sentBytes": sum(peer.sent_bytes for peer in device.peers),
             "drops": self._drops(),
+            "offload": self._offloads(),
         }
 
     async def _peers(self, args: Table) -> Answered:

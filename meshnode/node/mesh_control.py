@@ -41,7 +41,7 @@ from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.network import fwmark_of, table_of
-from meshnode.node.shared import drop_counts
+from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.tasks import ControlTask
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerChange
@@ -49,6 +49,12 @@ from meshnode.wireguard.engine import Engine
 
 _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
+
+_NEED_RESTART: Final = (
+    *("interface", "listen_port", "mtu", "table", "fwmark", "engine"),
+    "offload",
+)
+"""Fields of the configuration that are read once, at the start."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -125,6 +131,7 @@ class MeshControl:
                 "pid": os.getppid(),
             },
             drops=lambda: drop_counts(self._counters),
+            offloads=lambda: offload_states(self._counters, self._started_with.offload),
             reload=self._reload,
         )
         listener = trio.socket.from_stdlib_socket(
@@ -168,7 +175,7 @@ class MeshControl:
         await self.shell.await_plans()
         return [
             name
-            for name in ("interface", "listen_port", "mtu", "table", "fwmark", "engine")
+            for name in _NEED_RESTART
             if getattr(config, name) != getattr(self._started_with, name)
         ]
 

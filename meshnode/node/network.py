@@ -54,7 +54,13 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
     config = load_config(directories.config_file(network))
     load_identity(directories.state_dir(network))
     _require_own_table(network, config, directories)
-    settings = Settings(config.engine, config.log_level, directories, network=network)
+    settings = Settings(
+        config.engine,
+        config.log_level,
+        directories,
+        network=network,
+        offloads=config.offload,
+    )
     opening = Opening(
         port=config.listen_port,
         fwmark=fwmark_of(config),

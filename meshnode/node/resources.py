@@ -19,11 +19,12 @@ from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
 from meshnode.host.memory import create_shared
-from meshnode.host.tun import TunDevice, create_tun
+from meshnode.host.tun import TunDevice, create_tun, wanted_offload
 from meshnode.host.udp import UdpPair, open_udp_pair
 from meshnode.manage.paths import Directories, uapi_socket
 from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.uapi_listener import listen_uapi
+from meshnode.offloads import UNFORCED, Offloads
 from meshnode.wireguard.constants import DEFAULT_MTU
 
 _SIOCSIFMTU: Final = 0x8922
@@ -75,8 +76,14 @@ class Resources:
     _cleanup: contextlib.ExitStack = field(repr=False)
 
     @classmethod
-    def open(cls, name: str, directories: Directories, opening: Opening) -> "Resources":
-        """Make everything, or nothing.
+    def open(
+        cls,
+        name: str,
+        directories: Directories,
+        opening: Opening,
+        offloads: Offloads = UNFORCED,
+    ) -> "Resources":
+        """Make everything, or nothing; *offloads* is what may be asked of the device.
 
         Raises:
             HostError: naming what is in the way.
@@ -85,7 +92,7 @@ class Resources:
             journal = open_journal(name, directories.run)
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
-            tun = create_tun(name)
+            tun = create_tun(name, wanted=wanted_offload(offloads))
             stack.callback(tun.close)
             _set_mtu(name, opening.mtu)
             udp = open_udp_pair(opening.port, fwmark=opening.fwmark)

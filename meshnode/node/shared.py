@@ -1,12 +1,13 @@
-"""The sizes of shared memories, and the rows of drop counters in one of them.
+"""The sizes of shared memories, and the rows of counters in one of them.
 
 Here and not beside their use, lest the supervisor load what only others need.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from meshnode.codec.lifeline import Worker
 from meshnode.errors import DropReason
+from meshnode.offloads import STATES, Offloads
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,6 +27,24 @@ def drop_counts(memory: memoryview) -> dict[str, int]:
         for reason, count in zip(DropReason, words, strict=False):
             total[reason.value] += count
     return total
+
+
+def offload_states(memory: memoryview, offloads: Offloads) -> dict[str, dict[str, Any]]:
+    """Return how each offload stands, what it was set to, and how often it was lowered.
+
+    Of several workers the lowest state counts, and the sum of what happened.
+    """
+    states = {}
+    settings = offloads.settings()
+    rows = [row_of(memory, worker).cast("Q") for worker in Worker]
+    for number, (key, names) in enumerate(STATES.items()):
+        at = len(DropReason) + 2 * number
+        states[key] = {
+            "state": names[max(words[at] for words in rows)],
+            "setting": settings[key],
+            "lowered": sum(words[at + 1] for words in rows),
+        }
+    return states
 
 
 VAULT_BYTES: Final = 64 * 2**20

@@ -98,7 +98,9 @@ def _supervise(
 ) -> None:
     close_on_exec()
     with ending_signals() as signals, ExitStack() as stack:
-        resources = Resources.open(name, settings.directories, opening)
+        resources = Resources.open(
+            name, settings.directories, opening, settings.offloads
+        )
         stack.callback(resources.close)
         supervisor = Supervisor(resources, settings, on_ready)
         stack.callback(supervisor.close)

@@ -5,12 +5,13 @@ can read: so nothing here is secret. A descriptor has the same number in supervi
 and child; -1 stands for one that is not there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from meshnode.codec.lifeline import Worker
+from meshnode.offloads import Offloads
 
 NO_DESCRIPTOR = -1
 
@@ -21,8 +22,8 @@ class WorkerTask:
 
     `parent` is the supervisor's process id, `program_fd` the link to control, and
     `handshakes_fd` the end that takes handshakes to it (ingress only), `roaming_fd`
-    this worker's end of the link between the workers. `udp_offload` is 1 if the
-    device takes UDP super-packets.
+    this worker's end of the link between the workers. `offloads` are those that may be
+    used and that the device has agreed to.
     """
 
     worker: Worker
@@ -31,7 +32,7 @@ class WorkerTask:
     log_level: str
     parent: int
     generation: int
-    udp_offload: int
+    offloads: Offloads
     tun_fd: int
     udp4_fd: int
     udp6_fd: int
@@ -80,11 +81,17 @@ Task = TypeVar("Task", WorkerTask, ControlTask)
 
 def arguments_of(task: WorkerTask | ControlTask) -> list[str]:
     """Return the command-line arguments that `parse_task` takes."""
-    values = ((field.name, getattr(task, field.name)) for field in fields(task))
     return [
-        f"{name}={value.value if isinstance(value, Worker) else value}"
-        for name, value in values
+        f"{field.name}={_text(getattr(task, field.name))}" for field in fields(task)
     ]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Worker):
+        return value.value
+    if isinstance(value, Offloads):
+        return ",".join(value.forced())
+    return str(value)
 
 
 def descriptors_of(task: WorkerTask | ControlTask) -> list[int]:
@@ -107,5 +114,8 @@ def parse_task(kind: type[Task], arguments: Sequence[str]) -> Task:
     types = {field.name: field.type for field in fields(kind)}
     if texts.keys() != types.keys():
         raise ValueError(f"not the fields of a {kind.__name__}")
-    converters: dict[object, type] = {int: int, str: str, Path: Path, Worker: Worker}
+    converters: dict[object, Callable[[str], Any]] = {
+        **{kind: kind for kind in (int, str, Path, Worker)},
+        Offloads: lambda text: Offloads.parse(text.split(",") if text else ()),
+    }
     return kind(**{name: converters[types[name]](texts[name]) for name in types})

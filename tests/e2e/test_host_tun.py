@@ -118,7 +118,7 @@ def test_device_has_its_name_queues_and_offloads(
 
 def test_offloads_can_be_off(namespaces: list[int]) -> None:
     """Without offloads the frames still have their header."""
-    made = run_inside(namespaces[0], lambda: create_tun(NAME, offload=False))
+    made = run_inside(namespaces[0], lambda: create_tun(NAME, wanted=Offload.NONE))
     assert made.offload == Offload.NONE
     change(namespaces[0], index=made.index, state="up")
     packet = bytes.fromhex("45000014000000004000000000000000") + bytes(4)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from meshnode.codec import ip, virtio
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.icmp import unreachable
+from meshnode.codec.virtio import TCP, UDP
 from meshnode.errors import BadPacket
 from tests.inner_packets import tcp_packet, udp_packet
 
@@ -60,7 +61,7 @@ def test_hostile_packets_coalesce_or_are_refused(
     hostile: list[bytes], udp: bool
 ) -> None:
     """Frames hold every accepted payload and split without complaint."""
-    coalescer = Coalescer(udp=udp)
+    coalescer = Coalescer((TCP, UDP) if udp else (TCP,))
     accepted = 0
     for packet in hostile:
         try:
@@ -89,7 +90,7 @@ def test_answers_to_anything_are_packets(packet: bytes) -> None:
 def test_random_bytes_in_bulk(seed: int) -> None:
     """Many random inputs, where Hypothesis tries few."""
     generator = random.Random(seed)
-    coalescer = Coalescer(udp=True)
+    coalescer = Coalescer((TCP, UDP))
     for _ in range(20_000):
         noise = bytearray(generator.randbytes(generator.randrange(90)))
         if noise and generator.random() < 0.9:

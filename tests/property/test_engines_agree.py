@@ -12,6 +12,7 @@ from meshnode.dataplane.engines import open_engine
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.errors import DropReason
 from meshnode.forwarding import Command, Report, SetLink
+from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Endpoint, Path
 from tests.inner_packets import ACK, CWR, FIN, PSH, ip_packet, tcp_packet, udp_packet
 from tests.unit.dataplane.reference.halves import (
@@ -33,7 +34,9 @@ OPTIONS = st.sampled_from((b"", bytes(4), bytes.fromhex("0101080a010203040506070
 class Rig:
     """One engine of one kind between a make-believe kernel and a peer on loopback."""
 
-    def __init__(self, name: str, role: str, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, role: str, stack: ExitStack, offloads: Offloads = UNFORCED
+    ) -> None:
         device, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -46,7 +49,7 @@ class Rig:
         self.address = ours.getsockname()
         self.traffic, self.view = traffic_memory()
         resources = WorkerResources(
-            1, device.detach(), (ours,), self.traffic, has_udp_offload=True
+            1, device.detach(), (ours,), self.traffic, offloads=offloads
         )
         self.engine = getattr(open_engine(name), role)(resources)
         stack.callback(self.engine.close)

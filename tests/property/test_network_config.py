@@ -17,6 +17,7 @@ from meshnode.manage.config_values import (
     WireguardPeer,
 )
 from meshnode.manage.network_config import load_config, save_config
+from meshnode.offloads import CHOICES, Offloads
 from meshnode.types import Prefix
 
 PATH = Path("/etc/meshnode/home.toml")
@@ -86,6 +87,9 @@ configs = st.builds(
         peers, max_size=3, unique_by=(lambda p: p.name, lambda p: p.public_key)
     ).map(tuple),
     metrics=st.none() | numeric,
+    offload=st.fixed_dictionaries(
+        {key: st.sampled_from(words) for key, words in CHOICES.items()}
+    ).map(Offloads.of),
 )
 
 

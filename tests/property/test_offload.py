@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from meshnode.codec import virtio
 from meshnode.codec.coalesce import Coalescer
+from meshnode.codec.virtio import TCP, UDP
 from tests.inner_packets import ACK, PSH, parse_strictly, tcp_packet, udp_packet
 
 VERSIONS = st.sampled_from((4, 6))
@@ -12,7 +13,7 @@ VERSIONS = st.sampled_from((4, 6))
 
 def coalesce(packets: list[bytes], *, udp: bool) -> list[bytes]:
     """Coalesce one batch into whole frames."""
-    coalescer = Coalescer(udp=udp)
+    coalescer = Coalescer((TCP, UDP) if udp else (TCP,))
     for packet in packets:
         coalescer.add(packet)
     coalescer.finish()

@@ -19,6 +19,7 @@ from meshnode.forwarding import (
     RemoveAllowedIps,
     SetLink,
 )
+from meshnode.offloads import FULL, OFF
 from meshnode.wireguard.constants import MAX_PEERS
 
 FRAMES_PER_PUMP = 64
@@ -82,7 +83,7 @@ class FastEgress(ReferenceEgress):
             for version in (4, 6)
         )
         self._sender.set_sockets(v4, v6)
-        self._sender.can_segment = True
+        self._follow_switches()
 
     # --- the exceptions ---
 
@@ -117,9 +118,13 @@ class FastEgress(ReferenceEgress):
         peer = self._half.table.peers.get(slot)
         if peer is not None and peer.path is not None:
             self._send((Burst(peer.path, segment_size, data),))
-        self._sender.can_segment = all(
-            sock.has_segmentation for sock in self._sockets.values()
-        )
+        self._follow_switches()
+
+    def _follow_switches(self) -> None:
+        """Limit the compiled way as the most limited socket is; the rest is ours."""
+        states = {one.state for one in self.switches}
+        self._sender.can_segment = OFF not in states
+        self._sender.takes_tails = states <= {FULL}
 
     # --- the mirror ---
 

@@ -1,14 +1,16 @@
 """The receiving pump of the fast engine."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, cast
 
+from meshnode.codec.virtio import TCP, UDP
 from meshnode.codec.wireguard import DATA_TYPE
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
 from meshnode.dataplane.fast.sessions import OpenSession
-from meshnode.dataplane.interface import WorkerResources
+from meshnode.dataplane.interface import DeviceGoneError, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.ingress import ReferenceIngress
 from meshnode.errors import DropReason
@@ -45,8 +47,9 @@ class FastIngress(ReferenceIngress):
             resources.device,
             MAX_PEERS,
             Recorder(resources.traffic, False),
-            resources.has_udp_offload,
+            self._write_refused,
         )
+        self._follow_switches()
         self._receiver.set_sessions(sessions.table)
         self._routes: object = None
 
@@ -90,6 +93,19 @@ class FastIngress(ReferenceIngress):
         self._arena.data[: len(data)] = data
         self._take_burst(len(data), segment_size, path, now)
         self._finish_frame()
+
+    def _write_refused(self, frame: bytes) -> None:
+        # A device that is gone says so again at the next write.
+        with contextlib.suppress(DeviceGoneError):
+            self._write_singly(frame)
+
+    def _stop_merging(self, protocol: int) -> None:
+        super()._stop_merging(protocol)
+        self._follow_switches()
+
+    def _follow_switches(self) -> None:
+        merged = self._merged()
+        self._receiver.set_merged(TCP in merged, UDP in merged)
 
     def _tell_move(self, move: SetEndpoint | PreferSession) -> None:
         if isinstance(move, SetEndpoint):

@@ -7,6 +7,7 @@ cdef enum:
 
 
 cdef struct Run:
+    bint takes_tcp
     bint takes_udp
     int count            # packets, 0 for none
     bint is_closed

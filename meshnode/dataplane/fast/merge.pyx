@@ -114,7 +114,7 @@ cdef bint _read_shape(Run *run, const uint8_t *packet, int size) noexcept nogil:
         run.protocol = packet[6]
     else:
         return False
-    if run.protocol == TCP:
+    if run.protocol == TCP and run.takes_tcp:
         if size < at + 20 or (packet[at + 12] >> 4) < 5 or packet[at + 12] & 15:
             return False
         if (packet[at + 13] & ~PSH) != ACK:

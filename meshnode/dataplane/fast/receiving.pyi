@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.lookup import IndexTable, PrefixTable
@@ -13,8 +13,13 @@ DROPS: tuple[str, ...]
 class Receiver:
     is_up: bool
     def __init__(
-        self, device: int, slots: int, recorder: Recorder, udp_offload: bool
+        self,
+        device: int,
+        slots: int,
+        recorder: Recorder,
+        on_refused: Callable[[bytes], None],
     ) -> None: ...
+    def set_merged(self, tcp: bool, udp: bool) -> None: ...
     def set_routes(self, v4: PrefixTable, v6: PrefixTable) -> None: ...
     def set_sessions(self, sessions: IndexTable) -> None: ...
     def set_origin(self, slot: int, path: Path | None) -> None: ...

@@ -17,7 +17,7 @@ Bounds: every datagram lies within the bytes that the kernel says it wrote, and 
 packets within their datagram, by their own length, before a byte of them is read.
 """
 
-from libc.errno cimport EAGAIN, EINTR, errno as c_errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, errno as c_errno
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
@@ -115,7 +115,8 @@ cdef class Receiver:
         device: descriptor of the TUN device.
         slots: more than the greatest slot.
         recorder: writes the facts.
-        udp_offload: whether the device takes many UDP datagrams in one frame.
+        on_refused: called with a frame of many packets with which the device found
+            fault.
     """
 
     cdef int _device
@@ -148,10 +149,11 @@ cdef class Receiver:
     cdef PrefixTable _routes6
     cdef IndexTable _sessions
     cdef dict _accepted
+    cdef object _on_refused
     cdef bint _has_caught_up
     cdef public bint is_up
 
-    def __cinit__(self, int device, int slots, Recorder recorder, bint udp_offload):
+    def __cinit__(self, int device, int slots, Recorder recorder, object on_refused):
         self._device = device
         self._slots = slots
         self._origins = <Origin *>calloc(slots, sizeof(Origin))
@@ -163,8 +165,8 @@ cdef class Receiver:
         if self._active == NULL or self._resumed == NULL:
             raise MemoryError
         memset(&self._run, 0, sizeof(Run))
-        self._run.takes_udp = udp_offload
         self._recorder, self._facts = recorder, recorder.facts
+        self._on_refused = on_refused
         self._frames = []
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
@@ -178,6 +180,10 @@ cdef class Receiver:
         free(self._resumed)
 
     # --- the mirror ---
+
+    def set_merged(self, bint tcp, bint udp):
+        """Write many packets of these protocols in one frame; of others, none."""
+        self._run.takes_tcp, self._run.takes_udp = tcp, udp
 
     def set_routes(self, PrefixTable v4, PrefixTable v6):
         """Ask these tables whose a source is."""
@@ -459,6 +465,20 @@ cdef class Receiver:
         while writev(self._device, self._run.pieces, count) < 0:
             if c_errno == EINTR:
                 continue
+            if c_errno == EINVAL and count > 2:
+                with gil:
+                    self._refuse(count)
+                return
             self._error = c_errno
             self._drop(_DEVICE_DOWN, 1)
             return
+
+    cdef int _refuse(self, int count) except -1 with gil:
+        self._has_news = True
+        self._on_refused(b"".join([
+            (<uint8_t *>self._run.pieces[number].iov_base)[
+                : self._run.pieces[number].iov_len
+            ]
+            for number in range(count)
+        ]))
+        return 0

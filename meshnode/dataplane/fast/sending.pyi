@@ -13,6 +13,7 @@ FAILED: int
 
 class Sender:
     can_segment: bool
+    takes_tails: bool
     def __init__(
         self,
         device: int,

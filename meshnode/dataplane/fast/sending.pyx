@@ -153,11 +153,13 @@ cdef class Sender:
     cdef int _active_count
     cdef int *_noted          # slots of whom control is to hear
     cdef int _noted_count
+    cdef bint _has_refused    # what Python made of it is perhaps to be published
     cdef dict _kept
     cdef PrefixTable _routes4
     cdef PrefixTable _routes6
     cdef object _on_refused
     cdef public bint can_segment
+    cdef public bint takes_tails
 
     def __cinit__(self, int device, int slots, Recorder recorder, object on_refused):
         cdef int number
@@ -184,7 +186,7 @@ cdef class Sender:
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
         self._on_refused = on_refused
-        self.can_segment = True
+        self.can_segment = self.takes_tails = True
 
     def __dealloc__(self):
         cdef int number
@@ -312,7 +314,8 @@ cdef class Sender:
             if stop > _ENOUGH:
                 self._pending = stop
                 return
-            if self._noted_count:
+            if self._noted_count or self._has_refused:
+                self._has_refused = False
                 return
 
     cdef void _finish(self) noexcept nogil:
@@ -429,6 +432,7 @@ cdef class Sender:
             # A shorter datagram may be the last; nothing may follow it.
             if (
                 size <= burst.segment and burst.last == burst.segment
+                and (size == burst.segment or self.takes_tails)
                 and burst.count < _BURST_DATAGRAMS
                 and burst.used + size <= _BURST_BYTES
             ):
@@ -471,6 +475,7 @@ cdef class Sender:
         self._open_count -= 1
 
     cdef int _refuse(self, Burst *burst) except -1 with gil:
+        self._has_refused = True
         self._on_refused(
             burst.slot, bytearray(burst.data[: burst.used]), burst.segment
         )

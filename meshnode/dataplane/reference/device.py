@@ -40,10 +40,11 @@ class TunDevice:
             check_gone(error)
             return None
 
-    def write(self, frame: Frame) -> bool:
-        """Write one frame; return whether the kernel took it.
+    def write(self, frame: Frame) -> int:
+        """Write one frame; return 0, or why the kernel did not take it.
 
-        It does not while the device is down, or if it finds fault with the frame.
+        It does not while the device is down (EIO), or if it finds fault with the frame
+        (EINVAL).
 
         Raises:
             DeviceGoneError: if the device was deleted.
@@ -52,8 +53,8 @@ class TunDevice:
             os.writev(self._descriptor, frame)
         except OSError as error:
             check_gone(error)
-            return False
-        return True
+            return error.errno or errno.EIO
+        return 0
 
 
 def check_gone(error: OSError) -> None:

@@ -10,6 +10,7 @@ from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.reference.udp import UdpSocket
+from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
@@ -30,6 +31,7 @@ class ReferenceEgress:
         self._half = SealHalf(resources.generation, recorder, **options)
         self._device = TunDevice(resources.device)
         self._waiter = Waiter()
+        self._offloads = resources.offloads
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
@@ -37,6 +39,11 @@ class ReferenceEgress:
     def drops(self) -> Mapping[DropReason, int]:
         """How many packets were dropped, by reason, since the start."""
         return self._half.drops
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """How far the sockets segment what is sent."""
+        return [sock.segmentation for sock in self._sockets.values()]
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command, and send what it sets free.
@@ -73,7 +80,7 @@ class ReferenceEgress:
         """Speak by *sockets*, at most one an IP version; close the earlier ones."""
         for earlier in self._sockets.values():
             earlier.close()
-        opened = [UdpSocket(sock) for sock in sockets]
+        opened = [UdpSocket(sock, self._offloads) for sock in sockets]
         self._sockets = {sock.version: sock for sock in opened}
 
     def reports(self) -> list[Report]:

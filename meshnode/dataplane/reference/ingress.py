@@ -1,6 +1,7 @@
 """The receiving pump of the reference engine: UDP datagrams in, TUN frames out."""
 
 import contextlib
+import errno
 import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -8,16 +9,19 @@ from typing import Any
 
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
+from meshnode.codec.virtio import GSO_NONE, GSO_UDP_L4, PLAIN, TCP, UDP, segments
 from meshnode.codec.wireguard import DATA_TYPE
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.open import OpenHalf
 from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
+from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
 from meshnode.forwarding import Command, PreferSession, Report, SetEndpoint
+from meshnode.offloads import FULL, READS, TUN_TCP, TUN_UDP
 from meshnode.types import Datagram, Path
 
 RECEIVES_PER_PUMP = 32
@@ -33,7 +37,12 @@ class ReferenceIngress:
     def __init__(self, resources: WorkerResources, **options: Any) -> None:
         recorder = IngressRecorder(resources.traffic)
         self._half = OpenHalf(resources.generation, recorder, **options)
-        self._coalescer = Coalescer(udp=resources.has_udp_offload)
+        self._offloads = offloads = resources.offloads
+        self._merging = {
+            TCP: Switch(TUN_TCP, offloads.tun_tcp),
+            UDP: Switch(TUN_UDP, offloads.tun_udp),
+        }
+        self._coalescer = Coalescer(self._merged())
         self._device = TunDevice(resources.device)
         self._arena = Arena(RECEIVE_BYTES)
         self._roaming = resources.roaming
@@ -47,6 +56,12 @@ class ReferenceIngress:
     def drops(self) -> Mapping[DropReason, int]:
         """How many packets were dropped, by reason, since the start."""
         return self._half.drops
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """How far the sockets coalesce what comes, and we what the device gets."""
+        coalescing = [sock.coalescing for sock in self._sockets.values()]
+        return [*coalescing, *self._merging.values()]
 
     def obey_first(self, catch_up: Callable[[], object]) -> None:
         """Call *catch_up* before a session is taken for unknown."""
@@ -88,7 +103,7 @@ class ReferenceIngress:
         """Receive by *sockets* from now on and close the earlier ones."""
         for earlier in self._sockets.values():
             earlier.close()
-        opened = [UdpSocket(sock) for sock in sockets]
+        opened = [UdpSocket(sock, self._offloads) for sock in sockets]
         self._sockets = {sock.fileno(): sock for sock in opened}
 
     def handshakes(self) -> list[Datagram]:
@@ -127,5 +142,26 @@ class ReferenceIngress:
 
     def _write_frames(self) -> None:
         for frame in self._coalescer.frames():
-            if not self._device.write(frame):
+            code = self._device.write(frame)
+            if code == errno.EINVAL and frame[0][1] != GSO_NONE:
+                self._write_singly(b"".join(frame))
+            elif code:
                 self._half.drops[DropReason.DEVICE_DOWN] += 1
+
+    def _write_singly(self, frame: bytes) -> None:
+        """Write the packets of a refused frame; if they pass, learn from it."""
+        codes = [self._device.write((PLAIN, packet)) for packet in segments(frame)]
+        refused = len(codes) - codes.count(0)
+        self._half.drops[DropReason.DEVICE_DOWN] += refused
+        if not refused:
+            self._stop_merging(UDP if frame[1] == GSO_UDP_L4 else TCP)
+
+    def _stop_merging(self, protocol: int) -> None:
+        name = "UDP" if protocol == UDP else "TCP"
+        reason = f"frames of many {name} packets are refused; receiving is slower"
+        self._merging[protocol].lower(READS, reason)
+        self._coalescer.protocols = self._merged()
+
+    def _merged(self) -> tuple[int, ...]:
+        """Return the protocols whose packets the device takes many in a frame."""
+        return tuple(p for p, one in self._merging.items() if one.state == FULL)

@@ -15,6 +15,16 @@ from typing import Any
 
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import Burst
+from meshnode.dataplane.switches import Switch
+from meshnode.offloads import (
+    FULL,
+    OFF,
+    UDP_COALESCING,
+    UDP_SEGMENTATION,
+    UNFORCED,
+    WHOLE,
+    Offloads,
+)
 from meshnode.types import Endpoint, Path, Source
 
 logger = logging.getLogger(__name__)
@@ -59,16 +69,18 @@ _Ancillary = list[tuple[int, int, bytes]]
 class UdpSocket:
     """One bound UDP socket, IPv4 or IPv6-only, made non-blocking and told its options.
 
-    `has_segmentation` is False once the kernel refused a segmented send for good.
+    `segmentation` and `coalescing` tell how far the kernel's offloads are used, which
+    *offloads* limits.
 
     Raises:
         OSError: if the kernel has not even the options to learn local addresses.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, offloads: Offloads = UNFORCED) -> None:
         self._socket = sock
         self.version = 4 if sock.family == socket.AF_INET else 6
-        self.has_segmentation = True
+        self.segmentation = Switch(UDP_SEGMENTATION, offloads.udp_segmentation)
+        self.coalescing = Switch(UDP_COALESCING, offloads.udp_coalescing)
         self._paths: dict[tuple[object, bytes], Path] = {}
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
@@ -78,9 +90,11 @@ class UdpSocket:
         else:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         try:
-            sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+            # Off, too: the socket had other users before, and remembers.
+            sock.setsockopt(_SOL_UDP, _UDP_GRO, int(self.coalescing.state == FULL))
         except OSError:
             logger.info("the kernel coalesces no UDP datagrams")
+            self.coalescing = Switch(UDP_COALESCING, OFF)
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -95,28 +109,46 @@ class UdpSocket:
 
         No error is raised: routes, filters and neighbours come and go.
         """
-        count = burst.count
-        if count == 1 or self.has_segmentation:
-            code = self._send_from(burst.path, burst.data, burst.segment_size, count)
-            if code == 0:
-                return 0
-            if count == 1 or code not in (errno.EIO, *_TOO_LARGE_TO_SEGMENT):
-                return count
-            if code == errno.EIO:
-                self.has_segmentation = False
-                logger.warning("no segmented sends here; sending datagrams one by one")
-        return sum(
-            self._send_from(burst.path, datagram, len(datagram), 1) != 0
-            for datagram in burst.datagrams()
-        )
+        state = self.segmentation.state
+        if burst.count > 1 and state == OFF:
+            return self._send_singly(burst)
+        if burst.has_short_tail and state == WHOLE:
+            return sum(map(self.send, burst.without_tail()))
+        code = self._send_at_once(burst)
+        if code == 0:
+            return 0
+        if burst.count == 1 or code not in (errno.EIO, *_TOO_LARGE_TO_SEGMENT):
+            return burst.count
+        if code == errno.EINVAL and burst.has_short_tail:
+            return self._send_tail_apart(burst)
+        if code == errno.EIO:
+            reason = "segmented sends get no checksums; sending singly is slower"
+            self.segmentation.lower(OFF, reason)
+        return self._send_singly(burst)
 
-    def _send_from(
-        self, path: Path, data: bytes | bytearray, segment_size: int, count: int
-    ) -> int:
-        """Send by *path*; where its local address has gone, from any."""
+    def _send_tail_apart(self, burst: Burst) -> int:
+        """Send in two what was refused as one, and see whether that was to blame."""
+        whole, tail = burst.without_tail()
+        if whole.count == 1 or self._send_at_once(whole) != 0:
+            # No: more likely the segments do not fit the path.
+            return self._send_singly(burst)
+        refused = self.send(tail)
+        if not refused:
+            reason = "a shorter last segment is refused; sending it apart is slower"
+            self.segmentation.lower(WHOLE, reason)
+        return refused
+
+    def _send_singly(self, burst: Burst) -> int:
+        path = burst.path
+        bursts = [Burst(path, len(d), bytearray(d)) for d in burst.datagrams()]
+        return sum(self._send_at_once(one) != 0 for one in bursts)
+
+    def _send_at_once(self, burst: Burst) -> int:
+        """Send by one call; where the path's local address has gone, from any."""
+        path, data = burst.path, burst.data
         segmented: _Ancillary = []
-        if count > 1:
-            segmented.append((_SOL_UDP, _UDP_SEGMENT, _U16.pack(segment_size)))
+        if burst.count > 1:
+            segmented.append((_SOL_UDP, _UDP_SEGMENT, _U16.pack(burst.segment_size)))
         if path.source is None:
             return self._send(path.remote, data, segmented)
         sticky = _packet_info(path.source)
@@ -125,9 +157,7 @@ class UdpSocket:
             code = self._send(path.remote, data, segmented)
         return code
 
-    def _send(
-        self, remote: Endpoint, data: bytes | bytearray, ancillary: _Ancillary
-    ) -> int:
+    def _send(self, remote: Endpoint, data: bytearray, ancillary: _Ancillary) -> int:
         """Return 0 or the error number."""
         address: tuple[str, int] | tuple[str, int, int, int]
         if self.version == 4:

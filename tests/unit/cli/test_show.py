@@ -31,6 +31,11 @@ STATUS: dict[str, Any] = {
     "receivedBytes": 2048,
     "sentBytes": 10,
     "drops": {"bad tag": 0, "no route": 7},
+    "offload": {
+        "udp-segmentation": {"state": "full", "setting": "auto", "lowered": 0},
+        "tun-tcp": {"state": "full", "setting": "auto", "lowered": 0},
+        "tun-udp": {"state": "full", "setting": "auto", "lowered": 0},
+    },
     "health": [],
 }
 PEER: dict[str, Any] = {
@@ -61,6 +66,7 @@ def test_status_is_for_people(meshnode: Run, node: Any) -> None:
     assert facts["groups"] == "none"
     assert facts["roles"] == "relay, issuer"
     assert facts["policy"] == "open"
+    assert facts["offloads"] == "all in use"
     assert facts["traffic"] == "2.0 KiB in, 10 B out"
     assert facts["dropped"] == "no route 7"
     assert "Health" not in out
@@ -80,6 +86,21 @@ def test_complaints_come_last(meshnode: Run, node: Any) -> None:
     assert "ended 3 h ago" in out
     assert "version 3" in out
     assert "dropped" not in out
+
+
+def test_limited_offloads_are_told_with_their_cause(meshnode: Run, node: Any) -> None:
+    """Configured, missing, and refused by the kernel while it ran."""
+    offload = {
+        "udp-segmentation": {"state": "off", "setting": "whole", "lowered": 1},
+        "udp-coalescing": {"state": "full", "setting": "auto", "lowered": 0},
+        "tun-tcp": {"state": "off", "setting": "off", "lowered": 0},
+        "tun-udp": {"state": "off", "setting": "auto", "lowered": 0},
+    }
+    node.answers["status"] = {**STATUS, "offload": offload}
+    assert (
+        "udp-segmentation off (the kernel refused more), tun-tcp off (configured), "
+        "tun-udp off (not in this kernel)\n"
+    ) in meshnode("status").out
 
 
 def test_status_is_json(meshnode: Run, node: Any) -> None:

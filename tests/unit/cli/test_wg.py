@@ -13,12 +13,14 @@ from meshnode.errors import PrivilegeError
 from meshnode.manage.paths import Directories
 from meshnode.node.launch import Settings
 from meshnode.node.resources import Opening
+from meshnode.offloads import Offloads
 
 DEFAULTS = {
     "foreground": False,
     "engine": "reference",
     "log_level": "info",
     "directories": Directories(),
+    "offloads": Offloads(),
 }
 
 
@@ -36,6 +38,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
             "engine": settings.engine,
             "log_level": settings.log_level,
             "directories": settings.directories,
+            "offloads": settings.offloads,
         }
         runs.append((name, options))
         return 0
@@ -61,6 +64,7 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
     meshnode(
         *("wg", "-f", "--engine", "fast", "--log-level", "debug"),
         *("--state-dir", "/a", "--run-dir", "/b", "wg0"),
+        *("--offload", "udp-segmentation=whole", "--offload", "tun-udp=off"),
     )
     assert runs == [
         (
@@ -70,6 +74,7 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
                 "engine": "fast",
                 "log_level": "debug",
                 "directories": Directories(state=Path("/a"), run=Path("/b")),
+                "offloads": Offloads(udp_segmentation="whole", tun_udp="off"),
             },
         )
     ]
@@ -91,6 +96,12 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
         ),
         ("MESHNODE_RUN_DIR", "/b", "directories", Directories(run=Path("/b"))),
         ("MESHNODE_UAPI_DIR", "/c", "directories", Directories(uapi=Path("/c"))),
+        (
+            "MESHNODE_OFFLOAD",
+            "tun-tcp=off udp-coalescing=off",
+            "offloads",
+            Offloads(udp_coalescing="off", tun_tcp="off"),
+        ),
         ("LOG_LEVEL", "verbose", "log_level", "debug"),
         ("LOG_LEVEL", "silent", "log_level", "silent"),
         ("LOG_LEVEL", "ERROR", "log_level", "error"),
@@ -110,6 +121,19 @@ def test_the_environment_is_honoured(
     monkeypatch.setenv(variable, value)
     assert meshnode("wg", "wg0").code == 0
     assert runs == [("wg0", {**DEFAULTS, option: expected})]
+
+
+@pytest.mark.parametrize("option", ["tun-tcp", "tun-tcp=whole", "tun=off"])
+def test_a_wrong_offload_is_one_line_that_names_the_right_ones(
+    meshnode: Callable[..., Any], runs: Runs, option: str
+) -> None:
+    """Nothing is run."""
+    result = meshnode("wg", "wg0", "--offload", option)
+    assert result.code != 0
+    assert option in result.err
+    assert "tun-tcp" in result.err
+    assert result.err.count("\n") == 1
+    assert runs == []
 
 
 def test_our_log_level_goes_before_that_of_wireguard_go(

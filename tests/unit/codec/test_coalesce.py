@@ -4,7 +4,7 @@ import pytest
 
 from meshnode.codec import virtio
 from meshnode.codec.coalesce import MAX_DATAGRAMS, Coalescer
-from meshnode.codec.virtio import PLAIN
+from meshnode.codec.virtio import PLAIN, TCP, UDP
 from tests.inner_packets import (
     ACK,
     FIN,
@@ -34,7 +34,7 @@ def stream(
 
 def pack(packets: list[bytes], *, udp: bool = False) -> list[bytes]:
     """Coalesce one batch."""
-    coalescer = Coalescer(udp=udp)
+    coalescer = Coalescer((TCP, UDP) if udp else (TCP,))
     for packet in packets:
         coalescer.add(packet)
     coalescer.finish()
@@ -185,7 +185,7 @@ def test_udp_with_a_false_length_stays_alone() -> None:
 
 def test_batches_do_not_mix() -> None:
     """After `finish` the next segment begins a new frame, and frames come once."""
-    coalescer = Coalescer(udp=False)
+    coalescer = Coalescer((TCP,))
     first, second = stream(4, SIZE, SIZE)
     coalescer.add(first)
     assert coalescer.frames() == []

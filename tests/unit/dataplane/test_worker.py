@@ -5,6 +5,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
@@ -13,6 +14,7 @@ from meshnode.codec.datagram import decode_datagram
 from meshnode.codec.forwarding import decode_report, encode_command
 from meshnode.dataplane import worker
 from meshnode.dataplane.interface import DeviceGoneError
+from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.waiting import Waiter
 from meshnode.dataplane.worker import COUNTERS_BYTES, SOCKETS, WorkerEnd
 from meshnode.errors import DropReason
@@ -28,6 +30,7 @@ from meshnode.forwarding import (
     SendKeepalive,
     SetEndpoint,
 )
+from meshnode.offloads import AUTO, OFF, READS, STATES, TUN_TCP
 from meshnode.types import Datagram, Endpoint, Path
 
 PATH = Path(Endpoint("192.0.2.1", 51820))
@@ -43,6 +46,7 @@ class FakeEngine:
 
     def __init__(self, device: socket.socket) -> None:
         self.drops = dict.fromkeys(DropReason, 0)
+        self.switches: list[Switch] = []
         self.device = device
         self.log: list[object] = []
         self.outgoing: list[Report] = []
@@ -277,9 +281,39 @@ def test_drops_are_published(rig: Rig) -> None:
     rig.device.send(b"!")
     rig.finish()
     words = list(memoryview(rig.counters).cast("Q"))
-    wanted = [0] * len(DropReason)
+    wanted = [0] * len(words)
     wanted[list(DropReason).index(DropReason.NO_ROUTE)] = 4
     assert words == wanted
+
+
+def test_offloads_are_published(rig: Rig) -> None:
+    """At the start, when one is lowered, and when new sockets begin anew."""
+    at = len(DropReason) + 2 * list(STATES).index(TUN_TCP)
+    words = memoryview(rig.counters).cast("Q")
+    switch = Switch(TUN_TCP, OFF)
+    rig.engine.switches = [switch]
+    rig.start()
+    wait_for(lambda: list(words[at : at + 2]) == [2, 0])
+    rig.engine.switches = [lowered] = [Switch(TUN_TCP, AUTO)]
+    lowered.lower(READS, "a test")
+    rig.device.send(b"packet")
+    wait_for(lambda: list(words[at : at + 2]) == [1, 1])
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    rig.engine.switches = [Switch(TUN_TCP, AUTO)]
+    socket.send_fds(rig.program, [SOCKETS], [ours.fileno()])
+    wait_for(lambda: list(words[at : at + 2]) == [0, 0])
+    ours.close()
+    theirs.send(b"!")
+    rig.finish()
+    theirs.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until the worker's thread has done something."""
+    give_up_at = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.005)
 
 
 def test_egress_needs_no_handshake_link(rig: Rig) -> None:

@@ -8,13 +8,19 @@ import pytest
 from meshnode.errors import HostError, PrivilegeError
 from meshnode.host import tun
 from meshnode.host.tun import (
+    TCP_OFFLOAD,
+    UDP_OFFLOAD,
+    Offload,
+    agreed_offloads,
     check_name,
     create_tun,
     device_name,
     interface_flags,
     pack_ifreq,
     unpack_ifreq,
+    wanted_offload,
 )
+from meshnode.offloads import Offloads
 
 
 @pytest.mark.parametrize("name", ["a", "wg0", "a" * 15, "A_=+.-9", "..."])
@@ -71,6 +77,52 @@ def test_refusals_name_the_remedy(
         create_tun("wg0")
     assert type(caught.value) is kind
     assert caught.value.errno == number
+
+
+@pytest.mark.parametrize(
+    ("offloads", "wanted"),
+    [
+        (Offloads(), TCP_OFFLOAD | UDP_OFFLOAD),
+        (Offloads(tun_tcp="off"), UDP_OFFLOAD),
+        (Offloads(tun_udp="off"), TCP_OFFLOAD),
+        (Offloads(tun_tcp="off", tun_udp="off"), Offload.NONE),
+    ],
+)
+def test_a_device_is_asked_for_what_may_be_used(
+    offloads: Offloads, wanted: Offload
+) -> None:
+    """And if it agrees, that is what there is."""
+    assert wanted_offload(offloads) == wanted
+    assert agreed_offloads(offloads, wanted) == offloads
+
+
+def test_what_a_device_has_not_agreed_to_is_off() -> None:
+    """The rest stays as it is set."""
+    offloads = Offloads(udp_segmentation="whole")
+    assert agreed_offloads(offloads, TCP_OFFLOAD) == Offloads("whole", tun_udp="off")
+    none = Offloads("whole", tun_tcp="off", tun_udp="off")
+    assert agreed_offloads(offloads, Offload.CSUM) == none
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "agreed"),
+    [
+        (TCP_OFFLOAD | UDP_OFFLOAD, TCP_OFFLOAD, TCP_OFFLOAD),
+        (UDP_OFFLOAD, TCP_OFFLOAD, Offload.CSUM),
+        (TCP_OFFLOAD, Offload.NONE, Offload.NONE),
+    ],
+)
+def test_an_old_kernel_gives_what_it_knows(
+    monkeypatch: pytest.MonkeyPatch, wanted: Offload, known: Offload, agreed: Offload
+) -> None:
+    """A request with anything unknown is refused whole, so less is asked for."""
+
+    def ioctl(fd: int, request: int, argument: object) -> None:
+        if isinstance(argument, int) and argument & ~known:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(tun.fcntl, "ioctl", ioctl)
+    assert tun._configure(0, wanted) == agreed
 
 
 def test_descriptor_of_something_else_is_an_error() -> None:

@@ -13,6 +13,7 @@ from meshnode.manage.config_values import (
     NetworkConfig,
     WireguardPeer,
 )
+from meshnode.offloads import Offloads
 from meshnode.types import Prefix
 
 PATH = Path("/etc/meshnode/home.toml")
@@ -58,6 +59,12 @@ public_key = "{OTHER_KEY}"
 
 [metrics]
 listen = "127.0.0.1:9105"
+
+[offload]
+udp-segmentation = "whole"
+udp-coalescing = "off"
+tun-tcp = "auto"
+tun-udp = "off"
 """
 
 EXPECTED = NetworkConfig(
@@ -89,6 +96,7 @@ EXPECTED = NetworkConfig(
         WireguardPeer("tablet", OTHER_KEY),
     ),
     metrics=HostPort("127.0.0.1", 9105),
+    offload=Offloads(udp_segmentation="whole", udp_coalescing="off", tun_udp="off"),
 )
 
 
@@ -152,7 +160,7 @@ def test_what_is_written_is_read_back() -> None:
 def test_defaults_are_not_written() -> None:
     """So that a later version's defaults count."""
     written = serialise_config(NetworkConfig("home"))
-    for word in ("mtu", "engine", "table", "routes", "metrics"):
+    for word in ("mtu", "engine", "table", "routes", "metrics", "offload"):
         assert word not in written
 
 
@@ -213,9 +221,18 @@ PEER = f'[[wireguard]]\nname = "a"\npublic_key = "{KEY}"\n'
         (PEER + PEER.replace('"a"', '"b"'), f"wireguard: {KEY} is there twice"),
         ('[metrics]\nlisten = "a.org:1"', 'metrics.listen: "a.org:1" has a host name'),
         ("[metrics]\nport = 1", "metrics.port: is no known key; known here are listen"),
+        (
+            '[offload]\nudp-segmentation = "no"',
+            'offload.udp-segmentation: "no" is none of auto, whole, off',
+        ),
+        ('[offload]\ntun-tcp = "whole"', 'offload.tun-tcp: "whole" is none of auto'),
+        (
+            "[offload]\ntun_tcp = 1",
+            "offload.tun_tcp: is no known key; did you mean tun-",
+        ),
         ("[nodes]", "nodes: is no known key; did you mean node?"),
         ("[[node]]", "node: must be a table"),
-        ("x = 1", "x: is no known key; known here are metrics, node, routes, wireg"),
+        ("x = 1", "x: is no known key; known here are metrics, node, offload, routes"),
     ],
 )
 def test_errors_name_file_key_and_remedy(text: str, message: str) -> None:

@@ -26,6 +26,7 @@ STATUS: dict[str, Any] = {
     "certificate": {"notAfter": 1_800_000_000},
     "health": ["a", "b"],
     "drops": {"bad length": 4, 'odd "\\\n reason': 1},
+    "offload": {"tun-tcp": {"state": "reads", "lowered": 1}, "tun-udp": {"lowered": 0}},
 }
 PEERS: list[dict[str, Any]] = [
     {
@@ -103,6 +104,7 @@ def test_a_status_becomes_metrics() -> None:
     assert value(samples, end, **home) == 1_800_000_000
     info = {"name": "founder", "interface": "wg0", "engine": "reference", "key": "AAAA"}
     assert value(samples, "info", **home, **info) == 1
+    assert value(samples, "offload_lowered_total", **home, offload="tun-tcp") == 1
     drops = "dropped_packets_total"
     assert value(samples, drops, **home, reason="bad length") == 4
     assert value(samples, drops, **home, reason='odd "\\\n reason') == 1
@@ -133,6 +135,7 @@ def test_peers_have_their_names() -> None:
         {},
         {"members": "three", "drops": 5, "health": None, "certificate": 1},
         {"certificate": {}, "drops": {"x": "y"}, "isReady": None},
+        {"offload": {"x": 1, "y": {"lowered": "z"}}},
     ],
 )
 def test_what_a_status_does_not_have_is_left_out(status: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Which descriptors each process is started with."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import pytest
 
 from meshnode.codec.lifeline import Worker
-from meshnode.host.tun import Offload
+from meshnode.host.tun import TCP_OFFLOAD, UDP_OFFLOAD, Offload
 from meshnode.manage.paths import Directories
 from meshnode.node import launch
 from meshnode.node.launch import Launcher, Settings
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
+from meshnode.offloads import Offloads
 
 
 def descriptor(number: int) -> Any:
@@ -94,8 +96,18 @@ def test_sockets_are_those_in_use_at_that_moment(tasks: list[Any]) -> None:
     assert (tasks[0].udp4_fd, tasks[0].udp6_fd) == (20, 21)
 
 
-@pytest.mark.parametrize(("offload", "told"), [(Offload.USO4, 1), (Offload.TSO4, 0)])
-def test_udp_offload_is_told(tasks: list[Any], offload: Offload, told: int) -> None:
-    """Ingress may merge UDP only for a device that takes it."""
-    Launcher(resources(offload), SETTINGS).worker(Worker.INGRESS, 1)
-    assert tasks[0].udp_offload == told
+@pytest.mark.parametrize(
+    ("agreed", "told"),
+    [
+        (TCP_OFFLOAD | UDP_OFFLOAD, Offloads(udp_segmentation="whole")),
+        (TCP_OFFLOAD, Offloads(udp_segmentation="whole", tun_udp="off")),
+        (Offload.CSUM, Offloads("whole", tun_tcp="off", tun_udp="off")),
+    ],
+)
+def test_offloads_are_those_that_are_wanted_and_agreed(
+    tasks: list[Any], agreed: Offload, told: Offloads
+) -> None:
+    """Ingress may merge only for a device that takes it."""
+    settings = replace(SETTINGS, offloads=Offloads(udp_segmentation="whole"))
+    Launcher(resources(agreed), settings).worker(Worker.INGRESS, 1)
+    assert tasks[0].offloads == told

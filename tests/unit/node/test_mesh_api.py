@@ -47,6 +47,7 @@ class Client:
             device=shell.driver.status,
             facts={"interface": "mesh", "engine": "reference", "mtu": 1420, "pid": 1},
             drops=lambda: {"unknown type": 3},
+            offloads=lambda: {"tun-tcp": {"state": "reads"}},
             reload=self._reload,
         )
 
@@ -111,6 +112,7 @@ async def test_status_has_everything(client: Client) -> None:
     assert found["port"] == client.shell.driver.status().listen_port
     assert found["sessions"] == 0
     assert found["drops"] == {"unknown type": 3}
+    assert found["offload"] == {"tun-tcp": {"state": "reads"}}
 
 
 async def test_peers_and_routes_are_listed(client: Client) -> None:

@@ -32,6 +32,7 @@ from meshnode.node.mesh_control import MeshControl, accepted_prefixes
 from meshnode.node.shared import COUNTERS_SIZE
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
+from meshnode.offloads import Offloads
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.engine import Engine
 from tests.founded_node import directories_in, found_home
@@ -186,8 +187,9 @@ async def test_reload_follows_the_file(process: Process) -> None:
     control = process.begin()
     before = control.shell.node.roads.settings
     process.change(announced=(AnnouncedRoute(LAN),), mtu=1300, fwmark=5, table=7)
+    process.change(offload=Offloads(tun_tcp="off"))
     for _ in range(2):
-        assert sorted(await control._reload()) == ["fwmark", "mtu", "table"]
+        assert sorted(await control._reload()) == ["fwmark", "mtu", "offload", "table"]
     settings = control.shell.node.roads.settings
     assert [route.prefix for route in settings.routes] == [LAN]
     # The sockets have the old mark: rules with another would make packets go round.

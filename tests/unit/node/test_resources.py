@@ -21,7 +21,7 @@ from tests.unit.node.test_outlet import unbound_pair
 def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directories:
     """A host whose TUN device and UDP sockets are make-believe."""
 
-    def create_tun(name: str) -> TunDevice:
+    def create_tun(name: str, *, wanted: Offload) -> TunDevice:
         fd = os.open(os.devnull, os.O_RDWR)
         return TunDevice(name, 1, (fd,), Offload.NONE)
 

@@ -3,9 +3,11 @@
 import mmap
 
 from meshnode.codec.lifeline import Worker
+from meshnode.dataplane.switches import Switch, summarise
 from meshnode.dataplane.worker import COUNTERS_BYTES
 from meshnode.errors import DropReason
-from meshnode.node.shared import COUNTERS_SIZE, drop_counts, row_of
+from meshnode.node.shared import COUNTERS_SIZE, drop_counts, offload_states, row_of
+from meshnode.offloads import OFF, READS, TUN_TCP, UDP_SEGMENTATION, WHOLE, Offloads
 
 
 def test_every_worker_has_a_page_of_its_own() -> None:
@@ -31,4 +33,26 @@ def test_drops_of_all_workers_are_added() -> None:
     assert {name: count for name, count in counts.items() if count} == {
         DropReason.BAD_TAG.value: 3,
         DropReason.CONTROL_FULL.value: 30,
+    }
+
+
+def test_an_offload_stands_where_the_most_limited_worker_has_it() -> None:
+    """Nothing written yet is nothing limited; what was lowered is added up."""
+    memory = bytearray(COUNTERS_SIZE)
+    states = offload_states(memoryview(memory), Offloads())
+    full = {"state": "full", "setting": "auto", "lowered": 0}
+    assert states == dict.fromkeys(Offloads().settings(), full)
+    sent = Switch(UDP_SEGMENTATION, WHOLE)
+    sent.lower(OFF, "a test")
+    written = Switch(TUN_TCP, "auto")
+    written.lower(READS, "a test")
+    for worker, switch in zip(Worker, (sent, written), strict=True):
+        words = row_of(memory, worker).cast("Q")
+        for number, word in enumerate(summarise([switch]), len(DropReason)):
+            words[number] = word
+    assert offload_states(memoryview(memory), Offloads("whole")) == {
+        "udp-segmentation": {"state": "off", "setting": "whole", "lowered": 1},
+        "udp-coalescing": full,
+        "tun-tcp": {"state": "reads", "setting": "auto", "lowered": 1},
+        "tun-udp": full,
     }

@@ -1,6 +1,6 @@
 """What a child is told on its command line."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from meshnode.node.tasks import (
     descriptors_of,
     parse_task,
 )
+from meshnode.offloads import Offloads
 
 WORKER = WorkerTask(
     worker=Worker.INGRESS,
@@ -22,7 +23,7 @@ WORKER = WorkerTask(
     log_level="info",
     parent=77,
     generation=3,
-    udp_offload=1,
+    offloads=Offloads(udp_segmentation="whole", tun_udp="off"),
     tun_fd=10,
     udp4_fd=11,
     udp6_fd=NO_DESCRIPTOR,
@@ -61,6 +62,8 @@ def test_tasks_survive_the_command_line() -> None:
     """What is parsed is what was meant, whatever characters are in it."""
     assert parse_task(WorkerTask, arguments_of(WORKER)) == WORKER
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
+    free = replace(WORKER, offloads=Offloads())
+    assert parse_task(WorkerTask, arguments_of(free)) == free
 
 
 def test_only_descriptors_that_exist_are_handed_over() -> None:

@@ -25,6 +25,7 @@ from meshnode.forwarding import (
     UnsharePrefix,
     UseSession,
 )
+from meshnode.offloads import OFF
 from meshnode.types import Endpoint, Path, Prefix
 from tests.inner_packets import tcp_packet, udp_packet
 from tests.property.test_engines_agree import Rig
@@ -96,8 +97,8 @@ def test_more_than_a_burst_holds_goes_in_several(rig: Rig) -> None:
 def test_without_segmented_sends_datagrams_go_alone(rig: Rig) -> None:
     """The switch of the socket holds for both ways, until there are new sockets."""
     for sock in rig.engine._sockets.values():
-        sock.has_segmentation = False
-    rig.engine._sender.can_segment = False
+        sock.segmentation.lower(OFF, "as the test wants")
+    rig.engine._follow_switches()
     rig.kernel.send(FRAME)
     rig.pump()
     assert len(rig.datagrams()) == 31
