@@ -1,11 +1,14 @@
 """Compiled sessions keep the contract of the reference's."""
 
+import dataclasses
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshnode.crypto.primitives import aead_seal
-from meshnode.dataplane.fast.sessions import OpenSession, SealSession
+from meshnode.dataplane.fast.sessions import OpenSession, SealSession, SessionMemory
 from meshnode.forwarding import Session
 from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES, WINDOW
 from meshnode.wireguard.replay import ReplayWindow
@@ -95,3 +98,72 @@ def test_a_key_of_another_length_is_refused() -> None:
     for kind in (SealSession, OpenSession):
         with pytest.raises(ValueError, match="32 bytes"):
             kind(3, Session(7, 9, bytes(31), bytes(31), BORN_AT, True))
+
+
+# --- several workers ---
+
+RECORD = 272 * 8
+PLACES = 3
+
+
+def _placed(place: int) -> Session:
+    return dataclasses.replace(secrets(), place=place)
+
+
+def test_workers_claim_different_counters() -> None:
+    """Of one session in one memory; another place is another session."""
+    memory = memoryview(bytearray(PLACES * RECORD))
+    first, second = [
+        SealSession(1, _placed(1), SessionMemory(memory, holder)) for holder in (0, 1)
+    ]
+    assert [first.claim(3), second.claim(2), first.claim(1)] == [0, 3, 5]
+    assert first.counter == second.counter == 6
+    elsewhere = SealSession(1, _placed(2), SessionMemory(memory, 0))
+    assert elsewhere.counter == 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2), st.integers(0, 20_000) | st.integers(0, 2**64 - 1)
+        ),
+        max_size=200,
+    )
+)
+def test_workers_share_one_window(seen: list[tuple[int, int]]) -> None:
+    """Whoever receives, a counter is accepted once, and as one window would."""
+    memory = memoryview(bytearray(PLACES * RECORD))
+    windows = [
+        OpenSession(1, _placed(2), SessionMemory(memory, 16 + number)).window
+        for number in range(3)
+    ]
+    oracle = ReplayWindow()
+    for worker, counter in seen:
+        assert windows[worker].is_fresh(counter) is oracle.is_fresh(counter)
+        assert windows[worker].accept(counter) is oracle.accept(counter)
+
+
+def test_a_place_is_held_while_a_session_lives() -> None:
+    """One bit a worker, so that control gives away no place in use."""
+    memory = memoryview(bytearray(PLACES * RECORD))
+    holders = memory[RECORD:].cast("Q")
+    sealing = SealSession(1, _placed(1), SessionMemory(memory, 2))
+    opening = OpenSession(1, _placed(1), SessionMemory(memory, 17))
+    assert holders[0] == 1 << 2 | 1 << 17
+    del sealing
+    assert holders[0] == 1 << 17
+    del opening
+    assert holders[0] == 0
+
+
+def test_a_place_beyond_the_memory_is_refused() -> None:
+    """Before anything of it is touched."""
+    memory = SessionMemory(memoryview(bytearray(PLACES * RECORD)), 0)
+    with pytest.raises(IndexError):
+        SealSession(1, _placed(PLACES), memory)
+    with pytest.raises(IndexError):
+        OpenSession(1, _placed(PLACES), memory)
+    with pytest.raises(ValueError, match="no place"):
+        SessionMemory(memoryview(bytearray(8)), 0)
+    with pytest.raises(ValueError, match="64 bits"):
+        SessionMemory(memoryview(bytearray(RECORD)), 64)
