@@ -5,6 +5,9 @@
     tools/lab up topology/three-sites.toml       leave it running …
     tools/lab exec desk-a -- ping 192.168.2.2    … and look around in it
     tools/lab exec site-a -- meshnode status
+    tools/lab rebind box-a                       a router's NAT forgets its mappings
+    tools/lab blackhole box-a box-b              nothing passes from box-a to box-b …
+    tools/lab heal box-a box-b                   … until now
     tools/lab down                               remove it
 
 The machine's own network is not touched. docs/topologies.md tells how to write a file.
@@ -17,9 +20,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from topology import checks, drawing, kept, simulate
-from topology.build import build, ignored
+from topology.build import (
+    begin_blackhole,
+    build,
+    end_blackhole,
+    ignored,
+    nat_router,
+    shared_lans,
+)
 from topology.description import Description
-from topology.hosts import Lab
+from topology.hosts import Host, Lab
 from topology.mesh import Mesh, environment
 from topology.narrator import Narrator
 from topology.parsing import load
@@ -35,6 +45,9 @@ def main() -> int:
         "run": lambda: _runner(arguments.simulated)(load(arguments.file)),
         "down": lambda: _down(arguments.file),
         "exec": lambda: _exec(arguments.file, arguments.node, arguments.command),
+        "rebind": lambda: _rebind(arguments.file, arguments.router),
+        "blackhole": lambda: _change(begin_blackhole, arguments),
+        "heal": lambda: _change(end_blackhole, arguments),
         "list": _list,
         "check": lambda: _check(arguments.files),
         "draw": lambda: _draw(load(arguments.file), arguments.svg),
@@ -64,6 +77,9 @@ def _arguments() -> argparse.Namespace:
     run = verb("run", "Build, play all steps, check what must hold, remove.")
     down = verb("down", "Remove what `up` made of FILE, or all of it.")
     inside = verb("exec", "Run a command in a node that is up.")
+    rebind = verb("rebind", "Let a router's NAT forget all mappings.")
+    blackhole = verb("blackhole", "Lose all that FROM sends to TO, and nothing else.")
+    heal = verb("heal", "End that black hole.")
     verb("list", "List what is up.")
     check = verb("check", "Read files and say what is wrong with them.")
     draw = verb("draw", "Print a picture of the network.")
@@ -75,7 +91,14 @@ def _arguments() -> argparse.Namespace:
     down.add_argument("file", type=Path, metavar="FILE", nargs="?")
     check.add_argument("files", type=Path, metavar="FILE", nargs="+")
     draw.add_argument("--svg", action="store_true", help="as an SVG document")
-    inside.add_argument("--file", type=Path, help="which network, if several are up")
+    for command in (inside, rebind, blackhole, heal):
+        command.add_argument(
+            "--file", type=Path, help="which network, if several are up"
+        )
+    rebind.add_argument("router", metavar="ROUTER")
+    for command in (blackhole, heal):
+        command.add_argument("sender", metavar="FROM")
+        command.add_argument("receiver", metavar="TO")
     inside.add_argument("node", metavar="NODE")
     inside.add_argument("command", metavar="-- CMD", nargs="+")
     return parser.parse_args()
@@ -148,6 +171,15 @@ def _down(file: Path | None) -> int:
 
 
 def _exec(file: Path | None, node: str, command: list[str]) -> int:
+    lab = _up_with(file, node)
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    variables = {**os.environ, **environment(lab.directory, node), "PATH": path}
+    words = ["ip", "netns", "exec", lab.namespace(node), *command]
+    os.execvpe(words[0], words, variables)
+
+
+def _up_with(file: Path | None, node: str) -> kept.Kept:
+    """Return the one network that is up and has this node."""
     up = kept.everything() if file is None else kept.find(file)
     found = [lab for lab in up if node in lab.nodes]
     if not found:
@@ -155,10 +187,35 @@ def _exec(file: Path | None, node: str, command: list[str]) -> int:
     if len(found) > 1:
         files = ", ".join(str(lab.file) for lab in found)
         raise LabError(f"{node!r} is up more than once: give --file, one of {files}")
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    variables = {**os.environ, **environment(found[0].directory, node), "PATH": path}
-    words = ["ip", "netns", "exec", found[0].namespace(node), *command]
-    os.execvpe(words[0], words, variables)
+    return found[0]
+
+
+def _rebind(file: Path | None, name: str) -> int:
+    lab = _up_with(file, name)
+    description = load(lab.file)
+    place = description.node(name).nat
+    if place is None:
+        raise LabError(f"{name} has no NAT: tools/lab draw {lab.file} shows who has")
+    nat_router(description, lab.host(name), place).rebind()
+    return 0
+
+
+def _change(
+    change: Callable[[Description, Mapping[str, Host], str, str], None],
+    arguments: argparse.Namespace,
+) -> int:
+    """Begin or end a black hole."""
+    sender, receiver = arguments.sender, arguments.receiver
+    lab = _up_with(arguments.file, sender)
+    description = load(lab.file)
+    if receiver not in lab.nodes or not shared_lans(description, sender, receiver):
+        raise LabError(
+            f"{sender} and {receiver} share no LAN: name nodes that do, "
+            f"tools/lab draw {lab.file} shows them"
+        )
+    hosts = {name: lab.host(name) for name in lab.nodes}
+    change(description, hosts, sender, receiver)
+    return 0
 
 
 def _list() -> int:

@@ -143,5 +143,9 @@ def _carry_out(mesh: Mesh, step: Step, details: list[str]) -> None:
             mesh.underlay.cut(step.node, lan=step.lan, other=step.other)
         case Action.HEAL:
             mesh.underlay.heal(step.node, lan=step.lan, other=step.other)
+        case Action.BLACKHOLE:
+            mesh.underlay.blackhole(step.node, step.other)
+        case Action.REBIND:
+            mesh.underlay.router(step.node).rebind()
         case Action.WAIT:
             time.sleep(step.seconds)

@@ -22,8 +22,11 @@ A file `topology/NAME.toml` says which nodes there are, which LANs join them (th
                 weight = 1, masquerade = true }]
                                announces `prefix`; `map`: the LAN's real one, if other
       of a router:
-    nat = "masquerade"         rewrites the source of what leaves …
-    outside = "internet"       … to this LAN, and lets nothing new in from there
+    nat = "masquerade"         hides what is behind it, as a NAT of this kind does: see
+                               `NatKind`; "open" hides nothing
+    outside = "internet"       from this LAN
+    expiry = "30s"             of an idle mapping
+    hairpin = true             sends back in what goes to its own address outside
 
     [[lan]]                    one Ethernet segment
     name = "internet"          also the name of the interfaces in it; 1–15 letters
@@ -34,8 +37,12 @@ A file `topology/NAME.toml` says which nodes there are, which LANs join them (th
     latency = "20ms"           one way, from any member to any other
     jitter = "5ms"             up to this much more, at random
     loss = "1%"                of the packets
+    reorder = "1%"             of the packets take up to half a second more
     rate = "10mbit"            of each member, in each direction
     mtu = 1500
+    hops = 2                   it is no segment but an internet, with so many routers
+                               between any two: they lower the TTL, and what is larger
+                               than `mtu` vanishes without a word
 
     [[step]]                   one after the other; `name` is for `after`
     do = "join"                node
@@ -44,7 +51,10 @@ A file `topology/NAME.toml` says which nodes there are, which LANs join them (th
     do = "stop"                node: `meshnode down`
     do = "start"               node: `meshnode up`
     do = "cut"                 node, and lan (out of that LAN) or to (from that node)
-    do = "heal"                the same keys: undoes it
+    do = "blackhole"           node, and to: nothing passes from node to that node, yet
+                               all does the other way
+    do = "heal"                node, and lan or to: undoes either
+    do = "rebind"              node, a router with a NAT: forgets all mappings
     do = "wait"                for ("5s")
 
     [[must]]                   what holds once all have joined, or …
@@ -63,6 +73,7 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 
+from meshnode.simulation.nat_kinds import EXPIRY, NatKind
 from topology.reading import IPNetwork
 
 WITHIN = 10.0
@@ -86,7 +97,9 @@ class Action(enum.Enum):
     STOP = "stop"
     START = "start"
     CUT = "cut"
+    BLACKHOLE = "blackhole"
     HEAL = "heal"
+    REBIND = "rebind"
     WAIT = "wait"
 
 
@@ -110,8 +123,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class NatPlace:
+    """What a router's NAT is like, and the LAN that it hides its others from.
+
+    `expiry` is how many seconds an idle mapping lives.
+    """
+
+    kind: NatKind
+    outside: str
+    expiry: float = EXPIRY
+    hairpin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """A host. `outside` is the LAN that a masquerading router hides the others from."""
+    """A host; a router that has no `nat` only forwards."""
 
     name: str
     runs: Runs
@@ -121,7 +147,12 @@ class Node:
     groups: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
     gateway: str = ""
-    outside: str = ""
+    nat: NatPlace | None = None
+
+    @property
+    def outside(self) -> str:
+        """The LAN that a NAT hides the others from; empty without a NAT."""
+        return self.nat.outside if self.nat else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +169,9 @@ class Lan:
     """One Ethernet segment.
 
     `latency` and `jitter` are seconds one way, `loss` is a share from 0 to 1, `rate`
-    bits a second for each member and direction (0: no limit), `mtu` bytes.
+    bits a second for each member and direction (0: no limit), `mtu` bytes. `reorder` is
+    the share that takes up to half a second more. With `hops` it is an internet of so
+    many routers.
     """
 
     name: str
@@ -150,6 +183,8 @@ class Lan:
     loss: float
     rate: int
     mtu: int
+    reorder: float = 0.0
+    hops: int = 0
 
     def member(self, node: str) -> Member | None:
         """Return a node's place here, None if it has none."""
@@ -173,8 +208,8 @@ class Target:
 class Step:
     """Something that happens.
 
-    `target` is of `ping`; `cut` and `heal` have `lan`, or `other`, a node; `seconds` is
-    how long to wait, or how long a `ping` may take.
+    `target` is of `ping`; `cut` and `heal` have `lan`, or `other`, a node; `blackhole`
+    has `other`; `seconds` is how long to wait, or how long a `ping` may take.
     """
 
     action: Action

@@ -114,6 +114,8 @@ def _facts(lan: Lan) -> str:
         facts.append(str(lan.prefix6))
     if lan.latency:
         facts.append(f"{lan.latency * 1000:g} ms")
+    if lan.hops:
+        facts.append(f"{lan.hops} hops")
     if lan.loss:
         facts.append(f"{lan.loss * 100:g} % lost")
     if lan.rate:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from topology import leaks
 from topology.description import Description
-from topology.hosts import Lab
+from topology.hosts import Host, Lab
 from topology.interrupts import signals_held_back
 from topology.processes import LabError
 
@@ -36,6 +36,10 @@ class Kept:
     def namespace(self, node: str) -> str:
         """Return the name of a node's network namespace."""
         return f"{self.tag}-{node}"
+
+    def host(self, node: str) -> Host:
+        """Return the namespace of a node, to change something in it."""
+        return Host(Lab(tag=self.tag, directory=self.directory), node)
 
     def remove(self) -> None:
         """End all its processes, and remove its namespaces and files."""

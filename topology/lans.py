@@ -5,6 +5,10 @@ own end of a cable. Loss and cuts happen there too: a host cannot tell them from
 network that fails somewhere on the way.
 """
 
+from collections.abc import Mapping, Sequence
+
+from topology.clouds import CloudLan
+from topology.description import Lan
 from topology.hosts import Host, Lab, Port
 
 _BURST = "32kb"
@@ -33,6 +37,10 @@ class Switches:
         self._lab.note_interface(self.host, bridge)
         self.host.ip(f"link set dev {bridge} up")
         return HostLan(self, name, bridge, mtu, loss, rate)
+
+    def cloud(self, lan: Lan, places: Mapping[str, Sequence[str]]) -> CloudLan:
+        """Add a LAN that is an internet; its process is among the bridges."""
+        return CloudLan(self.host, lan, places)
 
     def next_port(self) -> int:
         """Return a number that no other port of these switches has."""

@@ -5,11 +5,13 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from meshnode.simulation.nat_kinds import EXPIRY, NatKind
 from topology.description import (
     Action,
     Description,
     Lan,
     Member,
+    NatPlace,
     Network,
     Node,
     Route,
@@ -22,6 +24,8 @@ from topology.reading import NAME, DescriptionError, Table
 LONGEST_NAME = 32
 LONGEST_INTERFACE = 15
 """Of a network or LAN: they name interfaces, and this is the kernel's limit."""
+
+_NAT_KEYS = ("nat", "outside", "expiry", "hairpin")
 
 
 def load(path: Path) -> Description:
@@ -86,14 +90,10 @@ def _named(table: Table, kind: str) -> Table:
 def _node(table: Table) -> Node:
     kind = Runs(table.choice("runs", [kind.value for kind in Runs]))
     meshnode = ("founder", "joins", "accept_routes", "groups", "routes")
-    known = {Runs.MESHNODE: meshnode, Runs.ROUTER: ("nat", "outside"), Runs.PLAIN: ()}
+    known = {Runs.MESHNODE: meshnode, Runs.ROUTER: _NAT_KEYS, Runs.PLAIN: ()}
     table.only("name", "runs", "gateway", *known[kind])
     if "joins" in table.values:
         table.choice("joins", ["invite"])
-    if "nat" in table.values:
-        table.choice("nat", ["masquerade"])
-    if ("nat" in table.values) != ("outside" in table.values):
-        raise table.wrong("nat", "goes with outside; give both or neither")
     return Node(
         table.name("name", LONGEST_NAME),
         kind,
@@ -103,8 +103,29 @@ def _node(table: Table) -> Node:
         groups=table.texts("groups"),
         routes=tuple(_route(route) for route in table.tables("routes")),
         gateway=table.text("gateway", ""),
-        outside=table.text("outside", ""),
+        nat=_nat(table),
     )
+
+
+def _nat(table: Table) -> NatPlace | None:
+    if "nat" not in table.values:
+        for key in _NAT_KEYS:
+            if key in table.values:
+                raise table.wrong(key, "goes with nat; give both or neither")
+        return None
+    kind = NatKind(table.choice("nat", [kind.value for kind in NatKind]))
+    if kind is NatKind.OPEN:
+        table.only("name", "runs", "gateway", "nat")
+        return None
+    if "outside" not in table.values:
+        raise table.wrong("nat", "goes with outside; give both or neither")
+    hairpin = table.flag("hairpin")
+    if hairpin and kind is not NatKind.FULL_CONE:
+        raise table.wrong("hairpin", 'needs nat = "full-cone"; leave it out')
+    expiry = table.duration("expiry", EXPIRY)
+    if expiry < 1:
+        raise table.wrong("expiry", 'is too short; give at least "1s"')
+    return NatPlace(kind, table.text("outside"), expiry, hairpin)
 
 
 def _route(table: Table) -> Route:
@@ -125,7 +146,7 @@ def _route(table: Table) -> Route:
 def _lan(table: Table, nodes: tuple[Node, ...], network: Network) -> Lan:
     table.only(
         *("name", "prefix", "prefix6", "members", "addresses"),
-        *("latency", "jitter", "loss", "rate", "mtu"),
+        *("latency", "jitter", "loss", "reorder", "rate", "mtu", "hops"),
     )
     name = table.name("name", LONGEST_INTERFACE)
     if name in ("lo", network.name):
@@ -143,6 +164,8 @@ def _lan(table: Table, nodes: tuple[Node, ...], network: Network) -> Lan:
         loss=table.share("loss"),
         rate=table.rate("rate"),
         mtu=table.integer("mtu", 1280, 65535, default=1500),
+        reorder=table.share("reorder"),
+        hops=table.integer("hops", 0, 32, default=0),
     )
 
 

@@ -22,6 +22,8 @@ _STEP_KEYS: Mapping[Action, tuple[str, ...]] = {
     Action.START: ("node",),
     Action.CUT: ("node", "lan", "to"),
     Action.HEAL: ("node", "lan", "to"),
+    Action.BLACKHOLE: ("node", "to"),
+    Action.REBIND: ("node",),
     Action.WAIT: ("for",),
 }
 
@@ -44,6 +46,12 @@ def read_step(table: Table, described: Description) -> Step:
         return Step(action, name, node, target=target, seconds=seconds)
     if action in (Action.CUT, Action.HEAL):
         return _cut(table, action, name, node, described)
+    if action is Action.BLACKHOLE:
+        return Step(action, name, node, other=_neighbour(table, node, described))
+    if action is Action.REBIND:
+        if described.node(node).nat is None:
+            raise table.wrong("node", f"{node} has no NAT; name a router that has")
+        return Step(action, name, node)
     if described.node(node).runs is not Runs.MESHNODE:
         raise table.wrong(
             "node", f"{node} does not run meshnode: it cannot {action.value}"
@@ -61,12 +69,17 @@ def _cut(
         if lan not in [lan.name for lan in described.lans_of(node)]:
             raise table.wrong("lan", f"{node} is in no LAN {lan!r}")
         return Step(action, name, node, lan=lan)
+    return Step(action, name, node, other=_neighbour(table, node, described))
+
+
+def _neighbour(table: Table, node: str, described: Description) -> str:
+    """Read `to`, a node that shares a LAN with *node*."""
     other = _existing(table, "to", described)
     if other == node or not any(lan.member(other) for lan in described.lans_of(node)):
         raise table.wrong(
             "to", f"{node} and {other} share no LAN; cut one of them off it"
         )
-    return Step(action, name, node, other=other)
+    return other
 
 
 def read_must(table: Table, described: Description, steps: tuple[Step, ...]) -> Must:

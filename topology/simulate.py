@@ -3,8 +3,7 @@
 The third runner beside namespaces and virtual machines. What is real are the nodes
 (`MeshNode` over the engine and the data plane); the kernel's part is played here: who
 is reached by a ping is who the description puts at its address, and routes into the
-tunnel are those of the node's host plan. Rates are not simulated, nor what a rule of
-NAT does to a packet.
+tunnel are those of the node's host plan. Rates are not simulated.
 """
 
 import ipaddress
@@ -18,8 +17,8 @@ from meshnode.simulation.world import Unreached
 from meshnode.types import Prefix
 from topology.description import Action, Description, Must, Node, Runs, Step, Target
 from topology.narrator import Narrator
-from topology.paths import paths_between
 from topology.processes import LabError
+from topology.simulated_underlay import SimulatedUnderlay
 
 _PING_EVERY = 0.5
 _PINGS = 3
@@ -41,13 +40,7 @@ class SimulatedLab:
     def __init__(self, description: Description, seed: int | str = 0) -> None:
         self.description = description
         self.world = MeshWorld(seed, link=Link(blackhole=True), keep=400)
-        self._links = {
-            pair: Link(
-                latency=way.latency, jitter=way.jitter, loss=way.loss, mtu=way.mtu
-            )
-            for pair, way in paths_between(description).items()
-        }
-        self._cuts: set[tuple[str, str, str]] = set()
+        self.underlay = SimulatedUnderlay(self.world, description)
 
     # --- beginning ---
 
@@ -86,29 +79,12 @@ class SimulatedLab:
 
     def _settle_in(self, name: str) -> None:
         """Give the host its addresses, and links to all who have theirs."""
-        host, network = self.world.hosts[name], self.world.network
-        for address in host.addresses.values():
-            network.take_address(address)
-        first = self.description.lans_of(name)[0].member(name)
-        assert first is not None
-        host.addresses = {4: str(first.v4)}
-        if first.v6 is not None:
-            host.addresses[6] = str(first.v6)
-        for address in host.addresses.values():
-            network.give_address(address, name)
-        self._lay_links()
+        host = self.world.hosts[name]
+        self.underlay.settle_in(host)
         home = self.world.homes.get(name)
         if home is not None and home.life is not None:
             home.life.follow_addresses()
             host.settle()
-
-    def _lay_links(self) -> None:
-        for one in self.world.hosts:
-            for other in self.world.hosts:
-                link = self._links.get((one, other), Link(blackhole=True))
-                if self._is_cut(one, other):
-                    link = Link(blackhole=True)
-                self.world.network.set_link(one, other, link)
 
     # --- steps ---
 
@@ -131,27 +107,15 @@ class SimulatedLab:
                 supervisor.switch_on()
                 self.world.run(1.0)
             case Action.CUT:
-                self._cuts.add((step.node, step.lan, step.other))
-                self._lay_links()
+                self.underlay.cut(step.node, lan=step.lan, other=step.other)
             case Action.HEAL:
-                self._cuts.discard((step.node, step.lan, step.other))
-                self._lay_links()
+                self.underlay.heal(step.node, lan=step.lan, other=step.other)
+            case Action.BLACKHOLE:
+                self.underlay.blackhole(step.node, step.other)
+            case Action.REBIND:
+                self.underlay.router(step.node).rebind()
             case Action.WAIT:
                 self.world.run(step.seconds)
-
-    def _is_cut(self, one: str, other: str) -> bool:
-        for node, lan, peer in self._cuts:
-            if node not in (one, other):
-                continue
-            far = other if node == one else one
-            if peer == far:
-                return True
-            # Cut off its only LAN, a node is cut off from all.
-            if lan and [each.name for each in self.description.lans_of(node)] == [lan]:
-                return True
-            if lan and self.description.lan(lan).member(far):
-                return True
-        return False
 
     # --- pings ---
 
@@ -192,11 +156,9 @@ class SimulatedLab:
         return True
 
     def _reaches_underlay(self, source: str, other: str) -> bool:
-        """Whether plain datagrams pass both ways."""
+        """Whether plain datagrams pass there and their answers back."""
         self.world.run(_ANSWER_WITHIN)
-        both = ((source, other), (other, source))
-        links = [self.world.network.link(*pair) for pair in both]
-        return not any(link.blackhole for link in links)
+        return self.underlay.is_reachable(source, other)
 
     def _way(self, source: str, target: Target) -> _Way | None:
         """Return how a ping of a host, or of one behind a node, leaves."""

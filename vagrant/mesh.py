@@ -25,9 +25,11 @@ class Cables(Underlay):
         self._load()
 
     def heal(self, node: str, *, lan: str = "", other: str = "") -> None:
-        """Undo the same `cut`."""
+        """Undo the same `cut`, or a `blackhole` between the two nodes."""
         self.parted.difference_update(self._directions(node, lan, other))
         self._load()
+        if other:
+            self._end_blackholes(node, other)
 
     def _directions(
         self, node: str, lan: str, other: str

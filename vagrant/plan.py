@@ -18,7 +18,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from topology.description import Description, Lan, Node, Runs
+from topology.description import Description, Lan, NatPlace, Node, Runs
+from topology.nat_rules import rules, variables
 from topology.parsing import load
 from topology.paths import routed_trails
 from topology.reading import DescriptionError
@@ -103,8 +104,8 @@ def _script(description: Description, node: Node) -> Iterator[str]:
             yield f"tc qdisc replace dev {name} root netem limit {_QUEUE} {shape}"
     if node.runs is Runs.ROUTER:
         yield "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
-    if node.outside:
-        yield from _masquerade(node.outside)
+    if node.nat:
+        yield from _hide(description, node.name, node.nat)
     yield from _routes(description, node)
 
 
@@ -130,17 +131,20 @@ def _shape(lan: Lan) -> str:
     return " ".join(options)
 
 
-def _masquerade(outside: str) -> Iterator[str]:
+def _hide(description: Description, node: str, place: NatPlace) -> Iterator[str]:
+    """Yield what makes a NAT, as in namespaces."""
+    member = description.lan(place.outside).member(node)
+    assert member is not None
+    inside = [
+        (lan.name, lan.prefix)
+        for lan in description.lans_of(node)
+        if lan.name != place.outside
+    ]
     yield "nft -f - <<'END'"
-    yield "table inet outside"
-    yield "delete table inet outside"
-    yield "table inet outside {"
-    yield "  chain postrouting {"
-    yield "    type nat hook postrouting priority srcnat;"
-    yield f'    oifname "{outside}" masquerade'
-    yield "  }"
-    yield "}"
-    yield "END"
+    yield rules(place, place.outside, str(member.v4), inside) + "END"
+    # They exist once a rule made the kernel load what they are of.
+    for key, value in variables(place).items():
+        yield f"sysctl -qw {key}={value}"
 
 
 def _routes(description: Description, node: Node) -> Iterator[str]:

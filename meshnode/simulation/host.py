@@ -276,7 +276,7 @@ class SimulatedHost:
         """Take new addresses and leave the old ones."""
         network = self.world.network
         for address in self.addresses.values():
-            network.take_address(address)
+            network.take_address(address, self.name)
         self._moves += 1
         self.addresses = {
             4: f"198.18.{self.index}.{self._moves % 250 + 1}",

@@ -1,6 +1,10 @@
 """The network between simulated hosts: delay, loss and everything worse.
 
 All chance comes from the generator given. An address belongs to one host at a time.
+
+Hosts and NATs are *stations*. What is behind a NAT is a *realm* of its own, called as
+the NAT is; the public one is called "". Realms may use the same addresses. A datagram
+goes from station to station: over a link inside a realm, through a NAT to the next.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,6 +13,7 @@ from random import Random
 from typing import Final
 
 from meshnode.codec.wireguard import INITIATION_TYPE, RESPONSE_TYPE, message_type
+from meshnode.simulation.nat import Drop, Nat, Packet
 from meshnode.simulation.trace import Flight, Mark, authentic_part
 from meshnode.types import Endpoint
 
@@ -22,7 +27,7 @@ class Link:
     Times are seconds: `latency` always, up to `jitter` more at random, up to
     `reorder_delay` more for the share `reorder`. `loss`, `duplicate`, `reorder` and
     `corrupt` are probabilities. `mtu` is in bytes of a whole IP packet; a longer one
-    vanishes, as where ICMP is filtered.
+    vanishes, as where ICMP is filtered. `hops` routers on the way lower its TTL.
     """
 
     latency: float = 0.02
@@ -33,6 +38,7 @@ class Link:
     reorder_delay: float = 0.5
     corrupt: float = 0.0
     mtu: int = 1500
+    hops: int = 0
     blackhole: bool = False
 
 
@@ -52,21 +58,73 @@ class Network:
         self.default = default
         self._random = random
         self._links: dict[tuple[str, str], Link] = {}
-        self._owners: dict[str, str] = {}
+        self._owners: dict[tuple[str, str], str] = {}
+        self._realms: dict[str, str] = {}
+        self._nats: dict[str, Nat] = {}
         self._groups: tuple[frozenset[str], ...] = ()
         self._filters: list[Callable[[Flight], bool]] = []
 
+    def add_nat(self, name: str, nat: Nat, *, behind: str = "") -> None:
+        """Add a NAT whose outer address is in the realm *behind*."""
+        self._nats[name] = nat
+        self.settle(name, behind)
+        self.give_address(nat.outside, name)
+
+    def nat(self, name: str) -> Nat | None:
+        """Return the NAT of that name, None if it is none's."""
+        return self._nats.get(name)
+
+    def settle(self, station: str, realm: str) -> None:
+        """Let the addresses that *station* is given be in *realm* from now on."""
+        self._realms[station] = realm
+
+    def realm(self, station: str) -> str:
+        """Return the realm that a station's addresses are in."""
+        return self._realms.get(station, "")
+
     def give_address(self, address: str, owner: str) -> None:
         """Let *owner* answer to a numeric address from now on."""
-        self._owners[address] = owner
+        self._owners[self.realm(owner), address] = owner
 
-    def take_address(self, address: str) -> None:
-        """Let nobody have *address*."""
-        self._owners.pop(address, None)
+    def take_address(self, address: str, owner: str) -> None:
+        """Let nobody have *address* in the realm of *owner*."""
+        self._owners.pop((self.realm(owner), address), None)
 
-    def owner(self, endpoint: Endpoint) -> str | None:
-        """Return the host that has this address, or None."""
-        return self._owners.get(endpoint.host)
+    def owner(self, endpoint: Endpoint, realm: str = "") -> str | None:
+        """Return the station that has this address in *realm*, or None."""
+        return self._owners.get((realm, endpoint.host))
+
+    def towards(self, endpoint: Endpoint, realm: str) -> str | None:
+        """Return the next station for what is in *realm* and goes to *endpoint*.
+
+        It is the address's owner there, else the NAT by which one leaves the realm.
+        """
+        return self.owner(endpoint, realm) or realm or None
+
+    def translate(self, flight: Flight, now: float) -> Flight | Drop:
+        """Let the NAT that *flight* came to pass it on, to the next station."""
+        name = flight.receiver
+        nat, outer = self._nats[name], self.realm(name)
+        packet = Packet(flight.source, flight.destination, flight.data, flight.ttl)
+        if self.realm(flight.sender) != name:
+            outcome, realm = nat.inbound(packet, now=now), name
+        elif packet.destination.host == nat.outside:
+            outcome, realm = nat.hairpin(packet, now=now), name
+        else:
+            outcome, realm = nat.outbound(packet, now=now), outer
+        if isinstance(outcome, Drop):
+            return outcome
+        receiver = self.towards(outcome.destination, realm)
+        if receiver == name:  # nobody inside has the address: it turns back no more
+            receiver = None
+        return replace(
+            flight,
+            sender=name,
+            receiver=receiver or "?",
+            source=outcome.source,
+            destination=outcome.destination,
+            ttl=outcome.ttl,
+        )
 
     def link(self, sender: str, receiver: str) -> Link:
         """Return how datagrams from *sender* to *receiver* fare."""
@@ -103,6 +161,7 @@ class Network:
         mark = self._fate(flight, link)
         if mark is not Mark.NONE:
             return [Arrival(flight, None, mark)]
+        flight = replace(flight, ttl=flight.ttl - link.hops)
         arrivals = [self._arrival(flight, link, now, Mark.NONE)]
         if self._happens(link.duplicate):
             arrivals.append(self._arrival(flight, link, now, Mark.DUPLICATE))
@@ -116,6 +175,8 @@ class Network:
             return Mark.UNREACHABLE
         if len(flight.data) + _IP_AND_UDP[flight.destination.version] > link.mtu:
             return Mark.TOO_BIG
+        if flight.ttl <= link.hops:
+            return Mark.TTL
         return Mark.LOST if self._happens(link.loss) else Mark.NONE
 
     def _arrival(self, flight: Flight, link: Link, now: float, mark: Mark) -> Arrival:

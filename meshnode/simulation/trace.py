@@ -30,6 +30,9 @@ _NAMES: Final = {
     INTRODUCTION_TYPE: "introduction",
 }
 
+TTL: Final = 64
+"""What hosts send with unless they choose otherwise."""
+
 
 class Mark(enum.Enum):
     """What happened to a datagram on its way; the value is how the story says it."""
@@ -39,6 +42,8 @@ class Mark(enum.Enum):
     DROPPED = "dropped by the test"
     UNREACHABLE = "unreachable"
     TOO_BIG = "larger than the link's MTU"
+    TTL = "its TTL ran out"
+    REFUSED = "refused by a NAT"
     NO_SUCH_ADDRESS = "nobody has this address"
     DEAF = "the host is not running"
     DUPLICATE = "duplicate"
@@ -52,6 +57,8 @@ LOSSES: Final = frozenset(
         Mark.DROPPED,
         Mark.UNREACHABLE,
         Mark.TOO_BIG,
+        Mark.TTL,
+        Mark.REFUSED,
         Mark.NO_SUCH_ADDRESS,
         Mark.DEAF,
     }
@@ -62,9 +69,10 @@ LOSSES: Final = frozenset(
 class Flight:
     """One copy of a datagram under way.
 
-    `sender` is the host that it comes from, "*" for an attacker. `origin` is the
-    host that made the bytes, if they are still as it made them: a replay by the
-    attacker keeps it, damage and forgery have none.
+    `sender` is the host that it comes from, or the NAT that passed it on last, "*" for
+    an attacker; `receiver` is the host or NAT it comes to next. `origin` is the host
+    that made the bytes, if they are still as it made them: a replay by the attacker
+    keeps it, damage and forgery have none. `ttl` is how many routers it may come to.
     """
 
     sender: str
@@ -74,6 +82,7 @@ class Flight:
     destination: Endpoint
     sent_at: float
     origin: str | None
+    ttl: int = TTL
 
 
 @dataclass(frozen=True, slots=True)

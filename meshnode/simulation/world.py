@@ -22,8 +22,9 @@ from meshnode.simulation.clock import Clock
 from meshnode.simulation.host import SimulatedHost
 from meshnode.simulation.invariants import Invariant, Watch, standard_invariants
 from meshnode.simulation.links import Arrival, Link, Network
+from meshnode.simulation.nat import Drop
 from meshnode.simulation.story import tell
-from meshnode.simulation.trace import Flight, Mark, Trace
+from meshnode.simulation.trace import TTL, Flight, Mark, Trace
 from meshnode.types import Endpoint
 
 _MAX_STEPS_AT_ONCE: Final = 10_000
@@ -175,13 +176,18 @@ class World:
     # --- the network ---
 
     def transmit(
-        self, sender: SimulatedHost, data: bytes, source: Endpoint, to: Endpoint
+        self,
+        sender: SimulatedHost,
+        data: bytes,
+        source: Endpoint,
+        to: Endpoint,
+        *,
+        ttl: int = TTL,
     ) -> None:
         """Carry a datagram that *sender* made: its node, or a program beside it."""
-        receiver = self.network.owner(to)
-        flight = Flight(
-            sender.name, receiver or "?", data, source, to, self.now, sender.name
-        )
+        name = sender.name
+        receiver = self.network.towards(to, self.network.realm(name))
+        flight = Flight(name, receiver or "?", data, source, to, self.now, name, ttl)
         self.trace.sent(flight)
         if source.port not in sender.visitors:
             self.watch.emitted(sender, flight)
@@ -213,7 +219,11 @@ class World:
 
     def _land(self, arrival: Arrival) -> None:
         flight = arrival.flight
-        host = self.hosts.get(self.network.owner(flight.destination) or "")
+        if self.network.nat(flight.receiver) is not None:
+            self._translate(flight)
+            return
+        realm = self.network.realm(flight.receiver)
+        host = self.hosts.get(self.network.owner(flight.destination, realm) or "")
         if host is None:
             self.trace.landed(flight, self.now, Mark.NO_SUCH_ADDRESS)
         elif not host.is_listening(flight.destination):
@@ -221,6 +231,17 @@ class World:
         else:
             self.trace.landed(flight, self.now, arrival.mark)
             host.receive(flight)
+
+    def _translate(self, flight: Flight) -> None:
+        """Let a NAT pass a datagram on, or refuse it."""
+        outcome = self.network.translate(flight, self.now)
+        if isinstance(outcome, Drop):
+            self.trace.landed(flight, self.now, Mark.REFUSED)
+            self.trace.note(self.now, flight.receiver, f"drops: {outcome.value}")
+        elif outcome.receiver == "?":
+            self.trace.landed(outcome, self.now, Mark.NO_SUCH_ADDRESS)
+        else:
+            self._launch(outcome)
 
     # --- the steps ---
 

@@ -398,6 +398,40 @@ def test_run_tells_by_its_status_whether_all_holds(plain_file: Path) -> None:
     assert "desk → one: 198.18.0.2 answers desk still" in bad.stdout
 
 
+def test_nats_and_black_holes_are_changed_while_up(plain_file: Path) -> None:
+    """By the names of the file; what makes no sense is one clear line."""
+    with _up(plain_file):
+        at = ("--file", plain_file)
+        ping = ("exec", *at, "one", "--", "ping", "-c1", "-W1", "198.18.0.3")
+        assert _tool("rebind", *at, "home").returncode == 0
+        assert _tool("blackhole", *at, "two", "one").returncode == 0
+        assert _tool(*ping).returncode == 1
+        assert _tool("heal", *at, "two", "one").returncode == 0
+        assert _tool(*ping).returncode == 0
+        said = [
+            _tool("rebind", *at, "one").stderr,
+            _tool("blackhole", *at, "desk", "two").stderr,
+            _tool("heal", *at, "one", "nobody").stderr,
+        ]
+    assert [line.count("\n") for line in said] == [1, 1, 1]
+    assert said[0].startswith("one has no NAT: ")
+    assert said[1].startswith("desk and two share no LAN: ")
+    assert said[2].startswith("one and nobody share no LAN: ")
+
+
+def test_an_internet_that_is_up_goes_on_and_goes(plain_file: Path) -> None:
+    """Its process outlives `up`, and ends with `down`."""
+    plain_file.write_text(
+        PLAIN.replace('name = "net"\n', 'name = "net"\nhops = 1\nlatency = "5ms"\n')
+    )
+    with _up(plain_file) as lab:
+        ping = ("ping", "-c1", "-W2", "198.18.0.2")
+        inside = _tool("exec", "--file", plain_file, "desk", "--", *ping)
+        assert "ttl=62" in inside.stdout
+        assert _tool("down", plain_file).returncode == 0
+        assert leaks.find_leaks(lab.tag) == []
+
+
 def test_check_tells_one_line_for_each_bad_file(plain_file: Path) -> None:
     """Good files are counted up, bad ones named on standard error."""
     bad = plain_file.with_name("bad.toml")

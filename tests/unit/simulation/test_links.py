@@ -1,11 +1,14 @@
 """Links delay, lose, repeat, damage and cut, by the seed and by nothing else."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from meshnode.codec.wireguard import Initiation
 from meshnode.simulation.links import Link, Network, corrupt, damage
+from meshnode.simulation.nat import Drop, Nat
+from meshnode.simulation.nat_kinds import NatBehaviour
 from meshnode.simulation.trace import Flight, Mark
 from meshnode.types import Endpoint
 
@@ -139,8 +142,54 @@ def test_addresses_have_one_owner_at_a_time():
     net = network()
     net.give_address(B.host, "b")
     assert net.owner(B) == "b"
-    net.take_address(B.host)
+    net.take_address(B.host, "b")
     assert net.owner(B) is None
+
+
+def test_routers_on_the_way_lower_the_ttl():
+    """What has no more than they are is lost."""
+    net = network(hops=3)
+    (arrival,) = net.carry(replace(flight(), ttl=4), 0.0)
+    assert arrival.flight.ttl == 1
+    assert net.carry(replace(flight(), ttl=3), 0.0)[0].mark is Mark.TTL
+
+
+def test_realms_have_addresses_of_their_own():
+    """A NAT is in the realm that it is behind, its hosts are in its own."""
+    net = network()
+    net.add_nat("box", Nat(NatBehaviour(), B.host, Random(1)))
+    net.settle("a", "box")
+    net.give_address(A.host, "a")
+    assert (net.owner(A), net.owner(A, "box")) == (None, "a")
+    assert (net.owner(B), net.realm("box"), net.realm("a")) == ("box", "", "box")
+    # What nobody inside has goes out by the NAT; outside nobody can help.
+    assert net.towards(B, "box") == "box"
+    assert net.towards(A, "box") == "a"
+    assert net.towards(A, "") is None
+    net.take_address(A.host, "a")
+    assert net.owner(A, "box") is None
+
+
+def test_a_nat_passes_flights_on_to_the_next_station():
+    """With its own address outward, to the inner host inward, or says why not."""
+    net = network()
+    net.add_nat("box", Nat(NatBehaviour(), B.host, Random(1)))
+    net.settle("a", "box")
+    net.give_address(A.host, "a")
+    far = Endpoint("203.0.113.1", 9)
+    net.give_address(far.host, "far")
+    sent = Flight("a", "box", b"x", A, far, 0.0, "a")
+    passed = net.translate(sent, 1.0)
+    outer = Endpoint(B.host, A.port)
+    assert passed == replace(
+        sent, sender="box", receiver="far", source=outer, ttl=sent.ttl - 1
+    )
+    back = Flight("far", "box", b"y", far, outer, 1.0, "far")
+    assert net.translate(back, 1.1).receiver == "a"
+    assert net.translate(replace(back, source=A), 1.1) is Drop.FILTERED
+    assert net.translate(replace(sent, destination=outer), 1.1) is Drop.NO_HAIRPIN
+    net.take_address(A.host, "a")
+    assert net.translate(back, 1.2).receiver == "?"
 
 
 def test_the_same_seed_gives_the_same_fates():
