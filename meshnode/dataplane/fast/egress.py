@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from meshnode.codec.virtio import PLAIN
+from meshnode.dataplane.fast.ciphers import CipherSealSession
 from meshnode.dataplane.fast.mirror import MirroredRoutes
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
-from meshnode.dataplane.fast.sessions import SealSession
 from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.egress import ReferenceEgress
@@ -18,6 +18,7 @@ from meshnode.forwarding import (
     RemoveAllowedIps,
     SetLink,
 )
+from meshnode.types import Cipher
 from meshnode.wireguard.constants import MAX_PEERS
 
 FRAMES_PER_PUMP = 64
@@ -35,7 +36,7 @@ class FastEgress(ReferenceEgress):
         self._routes: object = None
         self._mirrored: set[int] = set()
         super().__init__(
-            resources, make_session=SealSession, make_routes=MirroredRoutes
+            resources, make_session=CipherSealSession, make_routes=MirroredRoutes
         )
 
     def apply(self, command: Command, *, now: float) -> None:
@@ -133,7 +134,9 @@ class FastEgress(ReferenceEgress):
     def _mirror_peer(self, slot: int) -> None:
         table = self._half.table
         peer = table.peers.get(slot) if table.is_up else None
-        session = None if peer is None else cast(SealSession | None, peer.in_use)
+        session = None if peer is None else cast(CipherSealSession | None, peer.in_use)
+        if session is not None and session.cipher is not Cipher.CHACHA20_POLY1305:
+            session = None  # the compiled way has no other
         if peer is None or session is None or peer.path is None:
             self._sender.set_target(slot, None, None)
             self._mirrored.discard(slot)

@@ -2,10 +2,10 @@
 
 from typing import Any, cast
 
-from meshnode.codec.wireguard import DATA_TYPE
+from meshnode.codec.wireguard import DATA_TYPES
+from meshnode.dataplane.fast.ciphers import CipherOpenSession
 from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
-from meshnode.dataplane.fast.sessions import OpenSession
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.ingress import ReferenceIngress
@@ -35,7 +35,7 @@ class FastIngress(ReferenceIngress):
 
     def __init__(self, resources: WorkerResources) -> None:
         super().__init__(
-            resources, make_session=OpenSession, make_routes=MirroredRoutes
+            resources, make_session=CipherOpenSession, make_routes=MirroredRoutes
         )
         sessions = MirroredSessions()
         self._half.table.sessions = cast(dict[int, Any], sessions)
@@ -70,7 +70,7 @@ class FastIngress(ReferenceIngress):
         """Let the reference take the batch that waits."""
         data, segment_size, path = self._receiver.batch
         half = self._half
-        if len(data) == segment_size and data[:1] and data[0] != DATA_TYPE:
+        if len(data) == segment_size and data[:1] and data[0] not in DATA_TYPES:
             message = bytes(data)
             if half.admit(message, path.remote.host, path.remote.port, now=now):
                 half.pass_up(Datagram(message, path))
