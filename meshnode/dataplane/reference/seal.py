@@ -158,10 +158,10 @@ class SealHalf:
         match command:
             case UseSession(slot, _) | PreferSession(slot, _):
                 self._send_staged(slot)
-            case SetCipher(_, local_index, _):
-                self._follow_cipher(local_index)
             case SendKeepalive(slot):
                 self._send_keepalive(slot)
+            case SetCipher(_, local_index, _):
+                self._follow_cipher(local_index)
             case SendControl(slot, frame):
                 self._send_control(slot, frame)
             case DropStaged(slot):
