@@ -12,7 +12,7 @@ new table does not hold. Sessions of peers that stay survive a restart of contro
 from dataclasses import dataclass, field
 from typing import Final
 
-from meshnode.types import Path, Prefix
+from meshnode.types import Cipher, Path, Prefix
 
 MAX_CONTROL_FRAME: Final = 1203
 """Bytes of the longest control frame: first byte, length, and 1,200 of message."""
@@ -172,6 +172,15 @@ class PreferSession:
 
 
 @dataclass(frozen=True, slots=True)
+class SetCipher:
+    """Send under this cipher in this session from now on; the peer takes it."""
+
+    slot: int
+    local_index: int
+    cipher: Cipher
+
+
+@dataclass(frozen=True, slots=True)
 class RetireSession:
     """Forget this session's keys."""
 
@@ -216,6 +225,7 @@ Command = (
     | InstallSession
     | UseSession
     | PreferSession
+    | SetCipher
     | RetireSession
     | SendKeepalive
     | SendControl
@@ -288,9 +298,11 @@ class HeldSession:
 
     slot: int
     local_index: int
+    remote_index: int
     born_at: float
     is_initiator: bool
     in_use: bool
+    cipher: Cipher
 
 
 @dataclass(frozen=True, slots=True)

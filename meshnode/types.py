@@ -1,9 +1,25 @@
-"""Plain values that travel between the layers: addresses, paths, prefixes."""
+"""Plain values that travel between the layers: addresses, ciphers, paths, prefixes."""
 
+import enum
 import ipaddress
 from dataclasses import dataclass
 
 from meshnode.errors import ConfigError
+
+
+class Cipher(enum.IntEnum):
+    """What data is encrypted with; the number is the type of its UDP messages.
+
+    The first is WireGuard's, and every session begins with it.
+    """
+
+    CHACHA20_POLY1305 = 4
+    AES_256_GCM = 8
+
+    @property
+    def label(self) -> str:
+        """The name for people, in lower case with dashes."""
+        return self.name.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from meshnode.codec.messages import Message
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint
+from meshnode.types import Cipher, Endpoint
 
 
 class Mailbox:
@@ -45,6 +45,15 @@ class Mailbox:
     def has_session(self, key: bytes) -> bool:
         """There is one with everybody."""
         return True
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """There is one."""
+        return (1,)
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Do nothing."""
 
     def last_received(self, key: bytes) -> float:
         """Nothing ever came."""

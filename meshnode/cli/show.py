@@ -119,10 +119,14 @@ def peers(
             f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
             ",".join(one["groups"]) or "-",
             ",".join(one["routes"]) or "-",
+            one["cipher"] or "-",
         )
         for one in found
     ]
-    head = ("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX", "GROUPS", "ROUTES")
+    head = (
+        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
+        *("GROUPS", "ROUTES", "CIPHER"),
+    )
     for line in table(head, rows):
         click.echo(line)
 

@@ -29,7 +29,7 @@ from meshnode.forwarding import (
     RemoveAllowedIps,
     Report,
 )
-from meshnode.types import Endpoint, Path, Prefix, Source
+from meshnode.types import Cipher, Endpoint, Path, Prefix, Source
 
 MAX_MESSAGE_BYTES: Final = 65536
 """The longest message; 1000 prefixes or sessions fit twice."""
@@ -83,6 +83,10 @@ def _check_instant(value: Any) -> float:
     if type(value) is not float or not math.isfinite(value):
         raise ValueError("not a finite number of seconds")
     return value
+
+
+def _unpack_cipher(plain: Any) -> Cipher:
+    return Cipher(_U32.unpack(plain))
 
 
 def _many(kind: Kind, *, least: int = 0, most: int = MAX_ITEMS) -> Kind:
@@ -141,6 +145,7 @@ _KEY = _octets(32)
 _INSTANT = _checked(_check_instant)
 _HOST = Kind(_pack_host, _unpack_host)
 _PREFIX = Kind(_pack_prefix, _unpack_prefix)
+_CIPHER = Kind(int, _unpack_cipher)
 _PREFIXES = _many(_PREFIX)
 _FORWARD = _many(
     record(forwarding.ShareOfPrefix, _SLOT, _unsigned(MAX_WEIGHT, 1)),
@@ -155,7 +160,10 @@ _PATH = record(
 )
 _SESSION = record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, BOOLEAN)
 _HELD_SESSIONS = _many(
-    record(forwarding.HeldSession, _SLOT, _U32, _INSTANT, BOOLEAN, BOOLEAN)
+    record(
+        *(forwarding.HeldSession, _SLOT, _U32, _U32),
+        *(_INSTANT, BOOLEAN, BOOLEAN, _CIPHER),
+    )
 )
 
 
@@ -227,6 +235,7 @@ _COMMANDS = _Catalogue(
     (16, forwarding.UnsharePrefix, (_PREFIX,)),
     (17, forwarding.SendControl, (_SLOT, _control_frame(MAX_CONTROL_FRAME))),
     (18, forwarding.PreferSession, (_SLOT, _U32)),
+    (19, forwarding.SetCipher, (_SLOT, _U32, _CIPHER)),
 )
 
 _REPORTS = _Catalogue(

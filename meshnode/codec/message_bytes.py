@@ -16,6 +16,7 @@ from meshnode.codec.messages import (
     CONTROL_FIRST_BYTE,
     MAX_LEAF,
     MAX_MESSAGE_BYTES,
+    Accepts,
     Chunk,
     Digests,
     Fetch,
@@ -64,6 +65,10 @@ MAX_WANT: Final = 64
 
 MAX_PREFIX_NIBBLES: Final = 16
 """An id has 8 bytes, so that deep is the tree over ids."""
+
+MAX_CIPHERS: Final = 8
+MAX_SESSIONS: Final = 3
+"""Of one peer there are no more: the one in use, the one before and the next."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -196,6 +201,15 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (16, Renewed, record(Renewed, _ENVELOPE, _ENVELOPE_OR_NONE)),
     (17, Fetch, record(Fetch, _document_kind(), _DOCUMENT_VERSION, _OFFSET)),
     (18, Chunk, _chunk()),
+    (
+        19,
+        Accepts,
+        record(
+            Accepts,
+            many(whole(0, 2**32 - 1), 0, MAX_CIPHERS),
+            many(whole(0, 2**32 - 1), 1, MAX_SESSIONS),
+        ),
+    ),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}

@@ -172,6 +172,18 @@ class Chunk:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """Under these sessions of ours, data may come by these ciphers, the best first.
+
+    `sessions` are what the sender of this calls its receiver indices. A cipher is the
+    number of its UDP message; numbers that nobody knows may be among them.
+    """
+
+    ciphers: tuple[int, ...]
+    sessions: tuple[int, ...]
+
+
 Message = (
     Hello
     | Push
@@ -191,4 +203,5 @@ Message = (
     | Renewed
     | Fetch
     | Chunk
+    | Accepts
 )

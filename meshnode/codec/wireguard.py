@@ -1,8 +1,11 @@
-"""The four message types of WireGuard as bytes (paper 5.4.2 to 5.4.7).
+"""The four message types of WireGuard as bytes (paper 5.4.2 to 5.4.7), and one of ours.
 
 All integers are little-endian. The type is read as 32 bits, so the three reserved
 bytes must be zero. Handshake messages have one length each; nothing is parsed at
 another one.
+
+Type 8 is data as type 4 is, under another cipher (`types.Cipher`). Only who said that
+it takes it is sent any.
 """
 
 import struct
@@ -11,11 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import BadPacket, DropReason
+from meshnode.types import Cipher
 
 INITIATION_TYPE: Final = 1
 RESPONSE_TYPE: Final = 2
 COOKIE_REPLY_TYPE: Final = 3
-DATA_TYPE: Final = 4
+DATA_TYPE: Final = int(Cipher.CHACHA20_POLY1305)
+DATA_TYPES: Final = frozenset(map(int, Cipher))
 
 INITIATION_SIZE: Final = 148
 RESPONSE_SIZE: Final = 92

@@ -29,6 +29,7 @@ from meshnode.forwarding import (
     RetireSession,
     Session,
     SessionsHeld,
+    SetCipher,
     SetEndpoint,
     SetIdentity,
     SetLink,
@@ -36,7 +37,7 @@ from meshnode.forwarding import (
     UnsharePrefix,
     UseSession,
 )
-from meshnode.types import Path
+from meshnode.types import Cipher, Path
 from meshnode.wireguard.constants import DEFAULT_MTU, REJECT_AFTER_TIME
 
 HELD_PER_REPORT = 100
@@ -46,16 +47,18 @@ HELD_PER_REPORT = 100
 class TableSession:
     """One session of a peer; the directions add what they need.
 
-    Data is refused from `expires_at` on, boottime seconds.
+    Data is refused from `expires_at` on, boottime seconds. `cipher` is what is sent
+    under; received is either.
     """
 
-    __slots__ = ("expires_at", "local_index", "secrets", "slot")
+    __slots__ = ("cipher", "expires_at", "local_index", "secrets", "slot")
 
     def __init__(self, slot: int, secrets: Session) -> None:
         self.slot = slot
         self.secrets = secrets
         self.local_index = secrets.local_index
         self.expires_at = secrets.born_at + REJECT_AFTER_TIME
+        self.cipher = Cipher.CHACHA20_POLY1305
 
 
 S = TypeVar("S", bound=TableSession)
@@ -154,6 +157,8 @@ class ForwardingTable(Generic[P, S]):
                 self._use(slot, local_index)
             case PreferSession(slot, local_index):
                 self._prefer(slot, local_index)
+            case SetCipher(slot, local_index, cipher):
+                self._set_cipher(slot, local_index, cipher)
             case RetireSession(slot, local_index):
                 self._retire(slot, local_index)
         return []
@@ -169,9 +174,11 @@ class ForwardingTable(Generic[P, S]):
             HeldSession(
                 session.slot,
                 session.local_index,
+                session.secrets.remote_index,
                 session.secrets.born_at,
                 session.secrets.is_initiator,
                 self._is_in_use(session),
+                session.cipher,
             )
             for session in self.sessions.values()
         ]
@@ -266,6 +273,11 @@ class ForwardingTable(Generic[P, S]):
         in_use = peer.in_use
         if in_use is None or in_use.secrets.born_at <= session.secrets.born_at:
             self._use(slot, local_index)
+
+    def _set_cipher(self, slot: int, local_index: int, cipher: Cipher) -> None:
+        session = self.sessions.get(local_index)
+        if session is not None and session.slot == slot:
+            session.cipher = cipher
 
     def _retire(self, slot: int, local_index: int) -> None:
         session = self.sessions.get(local_index)

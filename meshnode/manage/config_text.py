@@ -13,6 +13,7 @@ from meshnode.codec.records import MAX_ROUTES
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, UsageError
 from meshnode.manage.config_values import (
+    CIPHER_CHOICES,
     DEFAULT_MTU,
     DEFAULT_PORT,
     LOG_LEVELS,
@@ -55,6 +56,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         table=_automatic(node, "table", least=1),
         fwmark=_automatic(node, "fwmark", least=0),
         engine=node.get("engine", choice("reference", "fast"), "reference"),
+        cipher=node.get("cipher", choice(*CIPHER_CHOICES), "auto"),
         log_level=node.get("log_level", choice(*LOG_LEVELS), "info"),
         bootstrap=node.items("bootstrap", _host_port),
         accept_routes=_accepted(routes),
@@ -248,6 +250,8 @@ def _node_section(config: NetworkConfig) -> str:
         lines.append(f"fwmark = {config.fwmark}")
     if config.engine != default.engine:
         lines.append(f"engine = {quote(config.engine)}")
+    if config.cipher != default.cipher:
+        lines.append(f"cipher = {quote(config.cipher)}")
     if config.log_level != default.log_level:
         lines.append(f"log_level = {quote(config.log_level)}")
     if config.bootstrap:

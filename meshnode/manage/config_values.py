@@ -14,6 +14,7 @@ from meshnode.types import Prefix
 
 DEFAULT_PORT: Final = 51820
 DEFAULT_MTU: Final = 1420
+CIPHER_CHOICES: Final = ("auto", "chacha20-poly1305")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "silent")
 
 _HOST_NAME = re.compile(
@@ -107,10 +108,10 @@ class NetworkConfig:
     """A whole NET.toml.
 
     `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
-    where the node chooses. `accept_routes` is whether prefixes of others are used, or
-    the prefixes inside which they are. `metrics` is where they are served, None for
-    nowhere. `offload` limits the offloads: the table `[offload]`, whose keys are those
-    of `offloads.CHOICES`.
+    where the node chooses. `cipher` is one of `CIPHER_CHOICES`. `accept_routes` is
+    whether prefixes of others are used, or the prefixes inside which they are.
+    `metrics` is where they are served, None for nowhere. `offload` limits the offloads:
+    the table `[offload]`, whose keys are those of `offloads.CHOICES`.
     """
 
     interface: str
@@ -120,6 +121,7 @@ class NetworkConfig:
     table: int | None = None
     fwmark: int | None = None
     engine: str = "reference"
+    cipher: str = "auto"
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
     accept_routes: bool | tuple[Prefix, ...] = False

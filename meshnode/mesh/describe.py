@@ -185,6 +185,7 @@ def _peer(
     v4, v6 = (str(address).partition("/")[0] for address in member.addresses)
     endpoint = None if status is None else status.endpoint
     routes = () if member.member is None else member.member.routes
+    has_session = node.has_session(member.key)
     return {
         "name": certificate.name,
         "key": str(PublicKey(member.key)),
@@ -195,13 +196,19 @@ def _peer(
         "routes": [str(route.prefix) for route in routes],
         "notAfter": certificate.not_after,
         "memberSince": certificate.member_since,
-        "hasSession": node.has_session(member.key),
+        "hasSession": has_session,
         "endpoint": None if endpoint is None else str(endpoint),
+        "cipher": _cipher_of(status) if has_session else "",
         "lastHandshake": 0 if status is None else status.last_handshake[0],
         "receivedBytes": 0 if status is None else status.received_bytes,
         "sentBytes": 0 if status is None else status.sent_bytes,
         "gateways": [name_of(node, key) for key in certificate.gateways],
     }
+
+
+def _cipher_of(status: PeerStatus | None) -> str:
+    """Return what data is sent under, "" if there is no session."""
+    return "" if status is None or status.cipher is None else status.cipher.label
 
 
 def _expiries(node: MeshNode, wall: float) -> list[str]:

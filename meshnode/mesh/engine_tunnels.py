@@ -5,7 +5,7 @@ from meshnode.codec.messages import Message
 from meshnode.crypto.keys import PublicKey
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint
+from meshnode.types import Cipher, Endpoint
 from meshnode.wireguard import config
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
@@ -88,6 +88,16 @@ class EngineTunnels:
     def has_session(self, key: bytes) -> bool:
         """Whether a session with the peer is usable now."""
         return self._engine.has_session(PublicKey(key), now=self._now)
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Return the indices by which the peer may send us data, at most 3."""
+        return self._engine.sessions_of(PublicKey(key))
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Send under *cipher* in the session that the peer has that index for."""
+        self._engine.use_cipher(PublicKey(key), session, cipher, now=now)
 
     def last_received(self, key: bytes) -> float:
         """Return when authenticated data last came from the peer, or `NEVER`."""

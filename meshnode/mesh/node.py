@@ -17,6 +17,7 @@ Times: `now` is boottime seconds, `wall` wall seconds as the clock shows them.
 from typing import Final
 
 from meshnode.codec.messages import (
+    Accepts,
     Chunk,
     Digests,
     Fetch,
@@ -118,6 +119,7 @@ class MeshNode(NodeSteps):
         self._begin_step(wall, now)
         self._settings = settings
         self.roads.settings = settings
+        self.ciphers.preferred = settings.ciphers
         self._announce(now)
         self._refresh(now)
         self._end_step(now)
@@ -234,6 +236,8 @@ class MeshNode(NodeSteps):
         if self._is_ours(key):
             self.reach.dialler.session_started(key, now=now)
         member = self.membership.by_key(key)
+        if member is not None and self._is_ours(key):
+            self.ciphers.session_started(key, now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -391,6 +395,8 @@ class MeshNode(NodeSteps):
             case Renewed():
                 adopted = self.renewal.receive_renewed(key, message, now=now, wall=wall)
                 self._renew(adopted, now)
+            case Accepts():
+                self.ciphers.receive(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
 

@@ -5,6 +5,7 @@ What flows between them is `meshnode.mesh.node`'s to say.
 
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
+from meshnode.mesh.ciphers import Ciphers
 from meshnode.mesh.clock import WallMark
 from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
@@ -127,6 +128,7 @@ class NodeParts:
             settings=settings,
         )
         self.pings = Pings(tunnels, entropy)
+        self.ciphers = Ciphers(tunnels, settings.ciphers)
 
     def is_revoked(self, key: bytes) -> bool:
         """Whether a revocation that counts names this WireGuard key or its records."""

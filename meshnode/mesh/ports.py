@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from meshnode.codec.messages import Message
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,14 @@ class Tunnels(Protocol):
 
     def has_session(self, key: bytes) -> bool:
         """Whether a session with the peer is usable now."""
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Return the indices by which the peer may send us data, at most 3."""
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Send under *cipher* in the session that the peer has that index for."""
 
     def last_received(self, key: bytes) -> float:
         """Return when authenticated data last came from the peer, or `NEVER`."""

@@ -6,7 +6,7 @@ from meshnode.codec.records import Route
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey
 from meshnode.hostplan import Announced
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class NodeSettings:
     `accept` are the prefixes inside which others' routes are used. `advertised` are
     endpoints others reach us by, beside the host's own addresses; `listen_port` is
     the real UDP port. `imported` are the prefixes of WireGuard peers that were
-    configured by hand.
+    configured by hand. `ciphers` are those preferred to WireGuard's, the best first.
     """
 
     interface: str
@@ -55,3 +55,4 @@ class NodeSettings:
     announced: tuple[Announced, ...] = ()
     advertised: tuple[Endpoint, ...] = ()
     imported: tuple[Prefix, ...] = ()
+    ciphers: tuple[Cipher, ...] = ()

@@ -17,6 +17,7 @@ import trio
 
 from meshnode.codec.records import Role, Route
 from meshnode.crypto.keys import PresharedKey
+from meshnode.dataplane.engines import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.host.clock import boottime
 from meshnode.host.journal import Journal
@@ -207,6 +208,11 @@ class MeshControl:
             ),
             advertised=tuple(advertised),
             imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
+            ciphers=(
+                preferred_ciphers(self._started_with.engine)
+                if config.cipher == "auto"
+                else ()
+            ),
         )
 
     def _tell_delegated(self) -> None:

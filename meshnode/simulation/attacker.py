@@ -14,7 +14,7 @@ from meshnode.codec.wireguard import (
     COOKIE_REPLY_SIZE,
     COOKIE_REPLY_TYPE,
     DATA_HEADER,
-    DATA_TYPE,
+    DATA_TYPES,
     INITIATION_SIZE,
     INITIATION_TYPE,
     MAC_SIZE,
@@ -67,6 +67,7 @@ class Attacker(Invariant):
             self.mutilate,
             self.forge_initiation,
             self.forge_data,
+            self.retype,
             self.replay_cookie,
             self.send_garbage,
             self.flood,
@@ -94,11 +95,20 @@ class Attacker(Invariant):
     def forge_data(self) -> None:
         """Send noise as data under a live index, with a remarkable counter."""
         flight = self._any_seen()
-        if flight is None or message_type(flight.data) != DATA_TYPE:
+        if flight is None or message_type(flight.data) not in DATA_TYPES:
             return
-        _, index, _ = DATA_HEADER.unpack_from(flight.data)
-        header = DATA_HEADER.pack(DATA_TYPE, index, self._random.choice(_COUNTERS))
+        kind, index, _ = DATA_HEADER.unpack_from(flight.data)
+        header = DATA_HEADER.pack(kind, index, self._random.choice(_COUNTERS))
         data = header + self._random.randbytes(self._random.choice((16, 32, 100)))
+        self._send(data, flight.receiver, flight.source, None)
+
+    def retype(self) -> None:
+        """Send accepted data again as if it were of the other cipher."""
+        flight = self._any_seen()
+        if flight is None or message_type(flight.data) not in DATA_TYPES:
+            return
+        (kind,) = DATA_TYPES - {message_type(flight.data)}
+        data = struct.pack("<I", kind) + flight.data[4:]
         self._send(data, flight.receiver, flight.source, None)
 
     def replay_cookie(self) -> None:
@@ -118,7 +128,7 @@ class Attacker(Invariant):
         size = self._random.choice(
             (0, 1, 3, 4, 31, INITIATION_SIZE, RESPONSE_SIZE, COOKIE_REPLY_SIZE, 1472)
         )
-        kind = struct.pack("<I", self._random.randrange(8))
+        kind = struct.pack("<I", self._random.randrange(9))
         data = (kind + self._random.randbytes(size))[:size]
         self._send(data, self._any_host().name, self._address(), None)
 

@@ -30,7 +30,7 @@ from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.ports import NEVER
 from meshnode.simulation.population import EPOCH, Population
-from meshnode.types import Endpoint
+from meshnode.types import Cipher, Endpoint
 
 # IPv4 and UDP, and WireGuard's header and tag.
 _PACKET_OVERHEAD: Final = 28 + 32
@@ -170,6 +170,15 @@ class Node:
     def has_session(self, key: bytes) -> bool:
         """Return True: with everybody."""
         return True
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Return none: nobody has an index."""
+        return ()
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Nothing is encrypted."""
 
     def last_received(self, key: bytes) -> float:
         """Return `NEVER`: no packets flow."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from meshnode.codec.wireguard import (
     DATA_HEADER,
     DATA_OVERHEAD,
-    DATA_TYPE,
+    DATA_TYPES,
     INITIATION_TYPE,
     RESPONSE_TYPE,
     message_type,
@@ -30,8 +30,11 @@ _EPHEMERAL: Final = {INITIATION_TYPE: slice(8, 40), RESPONSE_TYPE: slice(12, 44)
 
 
 def data_header(data: bytes) -> tuple[int, int] | None:
-    """Return receiver index and counter of a data message, None for another."""
-    if message_type(data) != DATA_TYPE or len(data) < DATA_OVERHEAD:
+    """Return receiver index and counter of a data message, None for another.
+
+    By whatever cipher: the counters of a session are of both.
+    """
+    if message_type(data) not in DATA_TYPES or len(data) < DATA_OVERHEAD:
         return None
     _, index, counter = DATA_HEADER.unpack_from(data)
     return index, counter

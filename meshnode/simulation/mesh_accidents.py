@@ -6,6 +6,7 @@ or died for good stays away, and is in `gone`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from meshnode.mesh.token import Token
 from meshnode.simulation.mesh_disk import MeshDisk
 from meshnode.simulation.mesh_host import Boundary, MeshHome
 from meshnode.simulation.mesh_joiner import JoinAttempt
+from meshnode.simulation.mesh_world import FASTER
 from meshnode.simulation.workers import ROLES
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class MeshAccidents:
             self._founder_dies,
             self._mass_restart,
             self._change_routes,
+            self._change_ciphers,
             self._change_policy,
             self._roll_charter,
             self._renew,
@@ -258,6 +261,15 @@ class MeshAccidents:
     def _change_policy(self, home: MeshHome) -> None:
         text = self._random.choice(_POLICIES)
         self._world.apply_policy(text, at=home.host.name)
+
+    def _change_ciphers(self, home: MeshHome) -> None:
+        """Prefer another cipher from now on, or none; perhaps after a restart."""
+        other = () if home.settings.ciphers else FASTER
+        home.host.note(f"prefers {[cipher.label for cipher in other]}")
+        home.configure(replace(home.settings, ciphers=other))
+        if self._random.random() < 0.5:
+            home.host.supervisor.crash()
+            self._later(0.5, lambda: self._start(home))
 
     def _roll_charter(self, home: MeshHome) -> None:
         """Publish another charter, perhaps where half the mesh cannot hear it."""

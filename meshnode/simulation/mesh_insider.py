@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.message_bytes import encode_message
 from meshnode.codec.messages import (
+    Accepts,
     Chunk,
     Digests,
     Fetch,
@@ -244,8 +245,15 @@ class Insider:
                 RenewRequest(random.randbytes(8)),
                 JoinRequest(random.randbytes(32), random.randbytes(32), "x", bytes(64)),
                 Push((random.randbytes(600),)),
+                Accepts((8, 77), (random.randrange(2**32),)),
+                Accepts((4,), self._sessions_with(victim)),
+                Accepts((8,), self._sessions_with(victim)),
             )
         )
+
+    def _sessions_with(self, victim: MeshHome) -> tuple[int, ...]:
+        life = self._home.life
+        return (life.tunnels.sessions_of(victim.key) if life else ()) or (1,)
 
     def _push(self, victim: MeshHome, record: bytes) -> None:
         self._say(victim, Push((record,)))

@@ -23,6 +23,7 @@ from meshnode.simulation import inside, mesh_inside
 from meshnode.simulation.application import address_text, parse_inner
 from meshnode.simulation.invariants import Invariant, standard_invariants
 from meshnode.simulation.invariants_bounds import ArmedTimers
+from meshnode.simulation.invariants_ciphers import AskedCiphers
 from meshnode.simulation.invariants_traffic import NoAmplification
 from meshnode.simulation.trace import Flight
 from meshnode.types import Prefix
@@ -340,6 +341,7 @@ def mesh_invariants(world: "World") -> list[Invariant]:
         KeptBeforeUsed(world),
         MeshBounds(world),
         HarmlessEndpoints(world),
+        AskedCiphers(world),
     ]
 
 

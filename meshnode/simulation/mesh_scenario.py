@@ -16,9 +16,9 @@ from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_accidents import MeshAccidents
 from meshnode.simulation.mesh_insider import Insider
 from meshnode.simulation.mesh_invariants import owners_by_prefix
-from meshnode.simulation.mesh_world import MeshWorld
+from meshnode.simulation.mesh_world import FASTER, MeshWorld
 from meshnode.simulation.scenario import Outcome
-from meshnode.types import Prefix
+from meshnode.types import Cipher, Prefix
 
 LIVENESS: Final = 30.0
 """Virtual seconds after the end of all faults in which every pair must talk."""
@@ -110,13 +110,17 @@ class MeshScenario:
 
     def _gather(self, count: int) -> None:
         random, world = self._random, self.world
-        world.found(_FOUNDER, clock=self._clock())
+        world.found(_FOUNDER, clock=self._clock(), ciphers=self._ciphers())
         for index in range(1, count):
             routes = (Route(SHARED),) if index <= 2 else ()
             name = chr(97 + index) if index < 26 else f"m{index}"
             slowness = random.choice((0.0, 0.0, 0.001, 0.05))
             host = world.prepare(
-                name, clock=self._clock(), slowness=slowness, routes=routes
+                name,
+                clock=self._clock(),
+                slowness=slowness,
+                routes=routes,
+                ciphers=self._ciphers(),
             )
             host.prefers_ipv6 = random.random() < 0.3
             world.enlist(
@@ -132,6 +136,10 @@ class MeshScenario:
             within=AGREEMENT,
             what="all know the same in the beginning",
         )
+
+    def _ciphers(self) -> tuple[Cipher, ...]:
+        """Draw what a member prefers; most have the same."""
+        return FASTER if self._random.random() < 0.7 else ()
 
     def _clock(self) -> Clock:
         random = self._random

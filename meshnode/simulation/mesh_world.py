@@ -18,6 +18,7 @@ from typing import Final
 from meshnode.codec.records import Kind, Policy, Role, Route
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey
+from meshnode.crypto.transport import can_use
 from meshnode.hostplan import Announced
 from meshnode.mesh.delegation import revoke_by_authority, succeed_charter
 from meshnode.mesh.documents import create_policy
@@ -41,11 +42,14 @@ from meshnode.simulation.mesh_host import MeshHome
 from meshnode.simulation.mesh_invariants import mesh_invariants
 from meshnode.simulation.mesh_joiner import JoinAttempt
 from meshnode.simulation.world import World
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 CIDR: Final = Prefix.parse("10.77.0.0/16")
 DAY: Final = 86400
 ANY_ROLE: Final = Role.RENDEZVOUS | Role.RELAY | Role.ISSUER | Role.EXIT | Role.POLICY
+
+FASTER: Final = (Cipher.AES_256_GCM,) if can_use(Cipher.AES_256_GCM) else ()
+"""What members may prefer. A processor without AES plays other lives of its seeds."""
 
 JOIN_WITHIN: Final = 60.0
 """Virtual seconds in which hosts that are let in are members."""
@@ -58,6 +62,7 @@ class Candidate:
     signing_key: SigningKey
     routes: tuple[Route, ...] = ()
     accept: tuple[Prefix, ...] = ACCEPT_ALL
+    ciphers: tuple[Cipher, ...] = ()
     attempts: int = 0
 
 
@@ -112,6 +117,7 @@ class MeshWorld(World):
         subnets: tuple[Prefix, ...] = (),
         routes: tuple[Route, ...] = (),
         accept: tuple[Prefix, ...] = ACCEPT_ALL,
+        ciphers: tuple[Cipher, ...] = (),
         lifetime: int = 365 * DAY,
         cidr: Prefix = CIDR,
     ) -> MeshHome:
@@ -144,7 +150,7 @@ class MeshWorld(World):
             (founding.charter,),
             IssuerIdentity(self.issuing, founding.issuer),
         )
-        home = MeshHome(host, identity, _settings(routes, accept), {})
+        home = MeshHome(host, identity, _settings(routes, accept, ciphers), {})
         self._move_in(home)
         return home
 
@@ -198,11 +204,12 @@ class MeshWorld(World):
         slowness: float = 0.0,
         routes: tuple[Route, ...] = (),
         accept: tuple[Prefix, ...] = ACCEPT_ALL,
+        ciphers: tuple[Cipher, ...] = (),
     ) -> SimulatedHost:
         """Add a host that can join, and will announce *routes* then."""
         host = self.build_host(name, clock=clock, slowness=slowness)
         key = SigningKey(self.random.randbytes(32))
-        self._candidates[name] = Candidate(key, routes, accept)
+        self._candidates[name] = Candidate(key, routes, accept, ciphers)
         return host
 
     def join(self, name: str, token: Token) -> JoinAttempt:
@@ -369,7 +376,7 @@ class MeshWorld(World):
         home = MeshHome(
             host,
             identity,
-            _settings(candidate.routes, candidate.accept),
+            _settings(candidate.routes, candidate.accept, candidate.ciphers),
             {token.issuer_key: places},
         )
         kept = KeepRecord(identity_of(issuer), Kind.MEMBER, issuer.data)
@@ -381,7 +388,11 @@ class MeshWorld(World):
         home.host.supervisor.switch_on()
 
 
-def _settings(routes: tuple[Route, ...], accept: tuple[Prefix, ...]) -> NodeSettings:
+def _settings(
+    routes: tuple[Route, ...],
+    accept: tuple[Prefix, ...],
+    ciphers: tuple[Cipher, ...],
+) -> NodeSettings:
     return NodeSettings(
         interface="mesh0",
         table=10_900,
@@ -391,4 +402,5 @@ def _settings(routes: tuple[Route, ...], accept: tuple[Prefix, ...]) -> NodeSett
         accept=accept,
         routes=routes,
         announced=tuple(Announced(route.prefix) for route in routes),
+        ciphers=ciphers,
     )

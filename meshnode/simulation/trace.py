@@ -14,6 +14,7 @@ from meshnode.codec.wireguard import (
     DATA_HEADER,
     DATA_OVERHEAD,
     DATA_TYPE,
+    DATA_TYPES,
     INITIATION_TYPE,
     MAC_SIZE,
     RESPONSE_TYPE,
@@ -101,13 +102,17 @@ class Row:
 
 
 def describe(data: bytes) -> str:
-    """Name a datagram: `initiation`, `data #3`, `keepalive #4`, `garbage (7 B)`."""
+    """Name a datagram: `initiation`, `data #3`, `keepalive #4`, `garbage (7 B)`.
+
+    Data under AES-256-GCM is `AES data #3`.
+    """
     kind = message_type(data)
     if kind in _NAMES:
         return _NAMES[kind]
-    if kind == DATA_TYPE and len(data) >= DATA_OVERHEAD:
+    if kind in DATA_TYPES and len(data) >= DATA_OVERHEAD:
         what = "keepalive" if len(data) == DATA_OVERHEAD else "data"
-        return f"{what} #{DATA_HEADER.unpack_from(data)[2]}"
+        cipher = "" if kind == DATA_TYPE else "AES "
+        return f"{cipher}{what} #{DATA_HEADER.unpack_from(data)[2]}"
     return f"garbage ({len(data)} B)"
 
 

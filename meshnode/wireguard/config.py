@@ -8,7 +8,7 @@ the text format; `meshnode.manage.uapi` does.
 from dataclasses import dataclass, field
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
-from meshnode.types import Endpoint, Path, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 
 @dataclass(slots=True)
@@ -66,7 +66,8 @@ class PeerStatus:
     """One peer as `wg show` presents it.
 
     `last_handshake` is (seconds, nanoseconds) of wall time, (0, 0) for never;
-    byte counts are whole UDP payloads; `allowed_ips` are in the order shown.
+    byte counts are whole UDP payloads; `allowed_ips` are in the order shown. `cipher`
+    is what we send under at present, None without a session.
     """
 
     public_key: PublicKey
@@ -77,6 +78,7 @@ class PeerStatus:
     received_bytes: int
     persistent_keepalive: int
     allowed_ips: list[Prefix]
+    cipher: Cipher | None = None
 
 
 @dataclass(slots=True)

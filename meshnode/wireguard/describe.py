@@ -76,6 +76,7 @@ def _peer_status(
     facts = traffic.read(peer.slot)
     seconds = int(peer.last_handshake)
     nanoseconds = int((peer.last_handshake - seconds) * 1e9)
+    current = peer.keypairs.current
     return PeerStatus(
         public_key=peer.public_key,
         preshared_key=peer.preshared_key,
@@ -85,4 +86,5 @@ def _peer_status(
         received_bytes=facts.received_bytes,
         persistent_keepalive=peer.persistent_keepalive,
         allowed_ips=allowed_ips,
+        cipher=None if current is None else current.cipher,
     )

@@ -46,7 +46,7 @@ from meshnode.forwarding import (
     TrafficResumed,
 )
 from meshnode.ports import Entropy, Traffic, TrafficView
-from meshnode.types import Datagram, Endpoint, Path
+from meshnode.types import Cipher, Datagram, Endpoint, Path
 from meshnode.wireguard.config import (
     DeviceChange,
     DeviceState,
@@ -264,6 +264,24 @@ class Engine:
         peer = self._configuration.by_key.get(public_key)
         return peer is not None and peer.keypairs.can_send(now=now)
 
+    def sessions_of(self, public_key: PublicKey) -> tuple[int, ...]:
+        """Return the indices by which the peer may send us data, at most 3."""
+        peer = self._configuration.by_key.get(public_key)
+        if peer is None:
+            return ()
+        return tuple([pair.local_index for pair in peer.keypairs.all()])
+
+    def use_cipher(
+        self, public_key: PublicKey, remote_index: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Send under *cipher* in the session that the peer knows by *remote_index*.
+
+        If there is no such session any more, or not yet, nothing changes.
+        """
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            peer.use_cipher(remote_index, cipher, now=now)
+
     # --- inputs ---
 
     def receive_datagram(
@@ -439,6 +457,12 @@ class Engine:
     def _adopt(self, held: HeldSession) -> None:
         peer = self._configuration.peers.get(held.slot)
         if peer is not None:
-            pair = KeyPair(held.local_index, held.born_at, held.is_initiator)
+            pair = KeyPair(
+                held.local_index,
+                held.remote_index,
+                held.born_at,
+                held.is_initiator,
+                held.cipher,
+            )
             peer.adopt(pair, in_use=held.in_use)
             self._refresh(peer.slot)

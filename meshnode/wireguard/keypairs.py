@@ -8,18 +8,24 @@ side has it. A responder may not, until the first authenticated packet arrives u
 it; so its new pair waits in `next`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from meshnode.types import Cipher
 from meshnode.wireguard.constants import REJECT_AFTER_TIME
 
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """One session: 32-bit local index, birth in boottime seconds, our role."""
+    """One session: 32-bit indices, birth in boottime seconds, our role.
+
+    `cipher` is what we send under; the peer may have another one.
+    """
 
     local_index: int
+    remote_index: int
     born_at: float
     is_initiator: bool
+    cipher: Cipher = Cipher.CHACHA20_POLY1305
 
 
 class KeyPairs:
@@ -90,6 +96,23 @@ class KeyPairs:
         retired = [self.previous, self.next]
         self.previous, self.current, self.next = self.current, None, None
         return [old for old in retired if old is not None]
+
+    def use_cipher(self, remote_index: int, cipher: Cipher) -> KeyPair | None:
+        """Send under *cipher* in the session that the peer knows by *remote_index*.
+
+        Returns:
+            The pair as it is now; None if there is none, or nothing changes.
+        """
+        for name in ("previous", "current", "next"):
+            pair: KeyPair | None = getattr(self, name)
+            if pair is None or pair.remote_index != remote_index:
+                continue
+            if pair.cipher is cipher:
+                return None
+            changed = replace(pair, cipher=cipher)
+            setattr(self, name, changed)
+            return changed
+        return None
 
     def adopt(self, pair: KeyPair, *, in_use: bool) -> None:
         """Take over a pair that the data plane held while control restarted.

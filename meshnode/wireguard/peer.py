@@ -31,10 +31,11 @@ from meshnode.forwarding import (
     InstallSession,
     RetireSession,
     SendKeepalive,
+    SetCipher,
     UseSession,
 )
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint, Path
+from meshnode.types import Cipher, Endpoint, Path
 from meshnode.wireguard.config import PeerState
 from meshnode.wireguard.constants import (
     INITIATION_INTERVAL,
@@ -184,6 +185,13 @@ class Peer:
             # Not at once: an initiation of ours may have arrived just now, and the
             # peer takes no second one so soon.
             self._timers.retransmit_at = now + 2 * INITIATION_INTERVAL
+
+    def use_cipher(self, remote_index: int, cipher: Cipher, *, now: float) -> None:
+        """Send under *cipher* in the session that the peer knows by *remote_index*."""
+        pair = self.keypairs.use_cipher(remote_index, cipher)
+        if pair is not None:
+            command = SetCipher(self.slot, pair.local_index, cipher)
+            self._shared.command(command, now=now)
 
     # --- handshake ---
 
@@ -395,7 +403,7 @@ class Peer:
         self._shared.indices.replace(keys.local_index, IndexOwner(self.slot, True))
         self._shared.command(InstallSession(self.slot, keys.session(now)), now=now)
         self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
-        return KeyPair(keys.local_index, now, keys.is_initiator)
+        return KeyPair(keys.local_index, keys.remote_index, now, keys.is_initiator)
 
     def _complete(self, pair: KeyPair, now: float) -> None:
         self._timers.retransmit_at = None

@@ -17,7 +17,7 @@ from meshnode.codec.forwarding import (
     encode_report,
 )
 from meshnode.errors import CodecError
-from meshnode.types import Endpoint, Path, Prefix, Source
+from meshnode.types import Cipher, Endpoint, Path, Prefix, Source
 
 PATH = Path(Endpoint("2001:db8::1", 9, 2), Source("192.0.2.1", 3))
 SEEDS = [
@@ -27,7 +27,12 @@ SEEDS = [
         f.InstallSession(1, f.Session(1, 2, bytes(32), bytes(32), 0.5, True))
     ),
     encode_report(f.EndpointMoved(3, PATH)),
-    encode_report(f.SessionsHeld((f.HeldSession(1, 2, 3.5, True, True),) * 2, True)),
+    encode_report(
+        f.SessionsHeld(
+            (f.HeldSession(1, 2, 3, 3.5, True, True, Cipher.AES_256_GCM),) * 2, True
+        )
+    ),
+    encode_command(f.SetCipher(1, 2, Cipher.AES_256_GCM)),
     encode_report(f.RekeyDue(4, 5, False)),
     encode_command(
         f.SharePrefix(Prefix.parse("fd00::/9"), (f.ShareOfPrefix(1, 9),) * 2, (1, 2))

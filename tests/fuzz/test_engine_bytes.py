@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.codec import virtio
+from meshnode.crypto.transport import can_use
+from meshnode.types import Cipher
 from tests.inner_packets import ip_packet, tcp_packet, udp_packet
 from tests.property.test_engines_agree import ENGINES, Rig
-from tests.unit.dataplane.reference.halves import seal_data
+from tests.unit.dataplane.reference.halves import INDEX, seal_data
 
 UDP_SEGMENT = 103
 ALIVE = ip_packet(4, 99, b"still alive")
@@ -165,10 +167,33 @@ def test_any_inner_packet_of_an_authenticated_peer(packets: list[bytes]) -> None
     assert outcomes[0][0][-1] == ALIVE
 
 
+def datagrams() -> st.SearchStrategy[bytes]:
+    """Data of either type, sound or not, and of the session or of none."""
+    ciphers = st.sampled_from([cipher for cipher in Cipher if can_use(cipher)])
+    sound = st.builds(
+        lambda number, cipher: seal_data(ALIVE, number, cipher=cipher),
+        st.integers(0, 3),
+        ciphers,
+    )
+    forged = st.builds(
+        lambda kind, index, counter, rest: (
+            struct.pack("<IIQ", kind, index, counter) + rest
+        ),
+        st.sampled_from((4, 8, 9, 0x0104, 0x0108)),
+        st.sampled_from((INDEX, 1)),
+        st.integers(0, 3) | st.integers(0, 2**64 - 1),
+        st.binary(max_size=43),
+    )
+    return sound | forged
+
+
 @settings(max_examples=100)
 @given(
-    data=st.binary(max_size=400) | st.just(seal_data(ALIVE, 1) * 3),
-    size=st.integers(1, 200),
+    data=st.one_of(
+        st.binary(max_size=400),
+        st.lists(datagrams(), max_size=5).map(b"".join),
+    ),
+    size=st.integers(1, 200) | st.just(len(seal_data(ALIVE, 1))),
 )
 def test_any_batch(data: bytes, size: int) -> None:
     """Datagrams that the kernel hands over together, of any size and content."""

@@ -90,6 +90,7 @@ FRAMES = [
         m.JoinRequest(bytes(32), bytes(32), "pc", bytes(64)),
         m.Refused("used", "no more"),
         m.Chunk(1, 2, 0, 3, b"abc"),
+        m.Accepts((8, 4, 99), (1, 2**31)),
     )
 ]
 TRUST = trusting()

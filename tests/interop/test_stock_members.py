@@ -2,10 +2,13 @@
 
 import json
 from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.capture import Capture
 from tests.e2e.mesh_parts import MeshHost, Site, found_mesh
+from tests.unit.dataplane.reference.halves import needs_aes
 from topology.hosts import Lab, wait_until
 from topology.tunnels import WireGuardDevice, wireguard_go
 
@@ -17,9 +20,8 @@ class Phone:
 
     def __init__(self, site: Site, text: str) -> None:
         self.text = text
-        self.device: WireGuardDevice = wireguard_go().start(
-            site.port(site.lab.host("phone")).host
-        )
+        self.port = site.port(site.lab.host("phone"))
+        self.device: WireGuardDevice = wireguard_go().start(self.port.host)
         config = ConfigParser()
         config.optionxform = str  # type: ignore[assignment,method-assign]
         config.read_string(text)
@@ -57,6 +59,29 @@ def test_a_phone_reaches_the_whole_mesh(mesh: tuple[Site, list[MeshHost]]) -> No
     assert bert.answers(phone.v6, within=5)
     assert bert.peers()["phone"]["ipv4"] == phone.v4
     assert bert.peers()["phone"]["gateways"] == ["anna"]
+
+
+@needs_aes
+def test_a_phone_sees_wireguard_and_nothing_else(
+    mesh: tuple[Site, list[MeshHost]], tmp_path: Path
+) -> None:
+    """Though its gateway speaks of ciphers to members, and uses another with them."""
+    site, (anna, bert) = mesh
+    phone = Phone(site, anna.run("peer", "add", "phone", "--wireguard").stdout)
+    capture = Capture(phone.port, tmp_path)
+    assert phone.pings(bert.address)
+    anna.pings(bert)
+    wait_until(
+        lambda: anna.peers()["bert"]["cipher"] == "aes-256-gcm", "anna sends AES"
+    )
+    assert phone.pings(bert.address)
+    assert bert.answers(phone.v4, within=5)
+    capture.end()
+    told = capture.kinds(anna.port.v4, phone.port.v4)
+    assert set(told) <= {1, 2, 4}
+    # A handshake, and the answers and the question above: no message besides.
+    assert told.count(4) <= 5
+    assert anna.peers()["phone"]["cipher"] == "chacha20-poly1305"
 
 
 def test_a_phone_has_a_policy_of_its_own(

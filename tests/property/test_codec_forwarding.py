@@ -12,7 +12,7 @@ from meshnode.codec.forwarding import (
     encode_command,
     encode_report,
 )
-from meshnode.types import Endpoint, Path, Prefix, Source
+from meshnode.types import Cipher, Endpoint, Path, Prefix, Source
 
 SLOTS = st.integers(0, 65535)
 U16 = st.integers(0, 2**16 - 1)
@@ -53,7 +53,11 @@ def frames(most: int) -> st.SearchStrategy[bytes]:
 
 
 SESSIONS = st.builds(f.Session, U32, U32, KEYS, KEYS, INSTANTS, st.booleans())
-HELD = st.builds(f.HeldSession, SLOTS, U32, INSTANTS, st.booleans(), st.booleans())
+CIPHERS = st.sampled_from(Cipher)
+HELD = st.builds(
+    *(f.HeldSession, SLOTS, U32, U32, INSTANTS),
+    *(st.booleans(), st.booleans(), CIPHERS),
+)
 
 COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.Reset, st.integers(0, 2**64 - 1)),
@@ -68,6 +72,7 @@ COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.InstallSession, SLOTS, SESSIONS),
     st.builds(f.UseSession, SLOTS, U32),
     st.builds(f.PreferSession, SLOTS, U32),
+    st.builds(f.SetCipher, SLOTS, U32, CIPHERS),
     st.builds(f.RetireSession, SLOTS, U32),
     st.builds(f.SendKeepalive, SLOTS),
     st.builds(f.DropStaged, SLOTS),

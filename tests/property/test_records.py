@@ -239,6 +239,7 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
         st.integers(0, 500),
         st.binary(max_size=1000),
     ).map(lambda t: m.Chunk(t[0], t[1], t[2], t[2] + len(t[4]) + t[3], t[4])),
+    st.builds(m.Accepts, distinct(U32, 0, 8), distinct(U32, 1, 3)),
 )
 
 

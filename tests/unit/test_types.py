@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnode.errors import ConfigError
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 PORTS = st.integers(1, 65535)
 
@@ -90,3 +90,11 @@ def test_what_is_no_prefix(text):
     """It is said with the text that was given."""
     with pytest.raises(ConfigError, match="is not an IP prefix"):
         Prefix.parse(text)
+
+
+def test_ciphers_are_numbered_as_their_messages() -> None:
+    """Both ends depend on it; the labels are those of NET.toml."""
+    assert [(int(one), one.label) for one in Cipher] == [
+        (4, "chacha20-poly1305"),
+        (8, "aes-256-gcm"),
+    ]

@@ -1,4 +1,5 @@
-"""The cipher of data packets (RFC 8439; paper 5.4.6), by libcrypto.
+"""The ciphers of data packets, by libcrypto: ChaCha20-Poly1305 (RFC 8439; paper 5.4.6),
+and AES-256-GCM between two meshnodes.
 
 A context is kept for each session and direction: setting a key costs more than a small
 packet. The tag travels as a parameter that is prepared once, for libcrypto's older call
@@ -9,7 +10,9 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memset
 
 from meshnode.dataplane.fast.libc cimport (
+    EVP_aes_256_gcm,
     EVP_chacha20_poly1305,
+    EVP_CIPHER,
     EVP_CIPHER_CTX,
     EVP_CIPHER_CTX_free,
     EVP_CIPHER_CTX_get_params,
@@ -28,6 +31,12 @@ from meshnode.dataplane.fast.libc cimport (
 from meshnode.dataplane.fast.wire cimport TAG_BYTES, put_little32, put_little64
 
 
+cdef enum:
+    # Types of messages with data, each with its cipher (`types.Cipher`).
+    CHACHA20_POLY1305 = 4
+    AES_256_GCM = 8
+
+
 cdef struct Cipher:
     EVP_CIPHER_CTX *context
     OSSL_PARAM tag[2]
@@ -41,19 +50,27 @@ cdef inline void _prepare(Cipher *cipher) noexcept nogil:
     cipher.tag[1] = OSSL_PARAM_construct_end()
 
 
-cdef inline bint init_sealing(Cipher *cipher, const uint8_t *key) noexcept nogil:
-    """Set the 32 bytes of *key*; False if libcrypto cannot."""
+cdef inline const EVP_CIPHER *_suite(int kind) noexcept nogil:
+    return EVP_aes_256_gcm() if kind == AES_256_GCM else EVP_chacha20_poly1305()
+
+
+cdef inline bint init_sealing(
+    Cipher *cipher, int kind, const uint8_t *key
+) noexcept nogil:
+    """Set the 32 bytes of *key* for messages of type *kind*; False without memory."""
     _prepare(cipher)
     return cipher.context != NULL and EVP_EncryptInit_ex2(
-        cipher.context, EVP_chacha20_poly1305(), key, NULL, NULL
+        cipher.context, _suite(kind), key, NULL, NULL
     ) == 1
 
 
-cdef inline bint init_opening(Cipher *cipher, const uint8_t *key) noexcept nogil:
-    """Set the 32 bytes of *key*; False if libcrypto cannot."""
+cdef inline bint init_opening(
+    Cipher *cipher, int kind, const uint8_t *key
+) noexcept nogil:
+    """Set the 32 bytes of *key* for messages of type *kind*; False without memory."""
     _prepare(cipher)
     return cipher.context != NULL and EVP_DecryptInit_ex2(
-        cipher.context, EVP_chacha20_poly1305(), key, NULL, NULL
+        cipher.context, _suite(kind), key, NULL, NULL
     ) == 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from meshnode.codec.virtio import TCP, UDP
-from meshnode.codec.wireguard import DATA_TYPE
+from meshnode.codec.wireguard import DATA_TYPES
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
@@ -85,7 +85,7 @@ class FastIngress(ReferenceIngress):
         """Let the reference take the batch that waits."""
         data, segment_size, path = self._receiver.batch
         half = self._half
-        if len(data) == segment_size and data[:1] and data[0] != DATA_TYPE:
+        if len(data) == segment_size and data[:1] and data[0] not in DATA_TYPES:
             message = bytes(data)
             if half.admit(message, path.remote.host, path.remote.port, now=now):
                 half.pass_up(Datagram(message, path))

@@ -126,6 +126,7 @@ cdef extern from "<openssl/evp.h>" nogil:
     ctypedef struct EVP_CIPHER
 
     const EVP_CIPHER *EVP_chacha20_poly1305()
+    const EVP_CIPHER *EVP_aes_256_gcm()
     EVP_CIPHER_CTX *EVP_CIPHER_CTX_new()
     void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *context)
     int EVP_CIPHER_CTX_get_params(EVP_CIPHER_CTX *context, OSSL_PARAM *parameters)

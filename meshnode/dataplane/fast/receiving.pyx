@@ -22,7 +22,12 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from meshnode.dataplane.fast.cipher cimport open_sealed
+from meshnode.dataplane.fast.cipher cimport (
+    AES_256_GCM,
+    CHACHA20_POLY1305,
+    Cipher,
+    open_sealed,
+)
 from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data, note_keepalives
 from meshnode.dataplane.fast.libc cimport (
     MSG_DONTWAIT,
@@ -363,8 +368,12 @@ cdef class Receiver:
         cdef OpenKeys *keys
         cdef Origin *origin
         cdef int at, length
-        cdef uint32_t index
-        if not self.is_up or size < OVERHEAD or self._segment < OVERHEAD or little32(data) != 4:
+        cdef Cipher *cipher
+        cdef uint32_t kind, index
+        if not self.is_up or size < OVERHEAD or self._segment < OVERHEAD:
+            return False
+        kind = little32(data)
+        if kind != CHACHA20_POLY1305 and kind != AES_256_GCM:
             return False
         index = little32(data + 4)
         keys = self._sessions.find(index)
@@ -377,6 +386,9 @@ cdef class Receiver:
         if not keys.is_confirmed or self._now > keys.rekey_at:
             return False
         if self._now >= keys.expires_at:
+            return False
+        cipher = &keys.cipher if kind == CHACHA20_POLY1305 else &keys.aes
+        if cipher.context == NULL:
             return False
         origin = &self._origins[keys.slot]
         if not is_same(&origin.path, &self._path):
@@ -393,7 +405,8 @@ cdef class Receiver:
             self._active_count += 1
         at = 0
         while at < size:
-            self._open(keys, origin, data + at, min(self._segment, size - at))
+            length = min(self._segment, size - at)
+            self._open(keys, cipher, origin, data + at, length)
             at += self._segment
         return True
 
@@ -402,7 +415,7 @@ cdef class Receiver:
         self._has_news = True
 
     cdef void _open(
-        self, OpenKeys *keys, Origin *origin, uint8_t *data, int size
+        self, OpenKeys *keys, Cipher *cipher, Origin *origin, uint8_t *data, int size
     ) noexcept nogil:
         cdef uint64_t counter = little64(data + 8)
         cdef uint8_t *packet = data + HEADER_BYTES
@@ -412,7 +425,7 @@ cdef class Receiver:
         elif not is_fresh(keys, counter):
             # Asked before the cipher, for a replayed flood must not cost one.
             self._drop(_REPLAY, 1)
-        elif not open_sealed(&keys.cipher, counter, packet, size - HEADER_BYTES):
+        elif not open_sealed(cipher, counter, packet, size - HEADER_BYTES):
             self._drop(_BAD_TAG, 1)
         elif not accept(keys, counter):
             self._drop(_REPLAY, 1)

@@ -407,7 +407,7 @@ cdef class Sender:
         cdef uint8_t *out = burst.data + burst.used
         cdef uint8_t behind[FRAME_SLACK]
         cdef bint is_sealed
-        put_little32(out, 4)
+        put_little32(out, keys.kind)
         put_little32(out + 4, keys.remote_index)
         put_little64(out + 8, counter)
         # The padding, less than 16 bytes, is written over what follows for a moment.

@@ -13,6 +13,7 @@ cdef enum:
 
 cdef struct SealKeys:
     Cipher cipher
+    int kind                 # type of the messages, and so their cipher
     uint32_t remote_index
     uint64_t *counter        # of the next packet; perhaps shared
     double expires_at
@@ -22,6 +23,7 @@ cdef struct SealKeys:
 
 cdef struct OpenKeys:
     Cipher cipher
+    Cipher aes               # without a context until it is needed
     int slot
     double expires_at
     double rekey_at
@@ -64,4 +66,6 @@ cdef class OpenSession:
     cdef readonly object secrets
     cdef SessionMemory _memory
     cdef uint64_t *_record
+    cdef public object cipher   # what control says is sent under; either is received
     cdef object _opener
+    cdef object _aes_opener

@@ -1,5 +1,6 @@
 from meshnode.crypto.transport import Opener, Sealer
 from meshnode.forwarding import Session
+from meshnode.types import Cipher
 
 class SessionMemory:
     def __init__(self, memory: memoryview, holder: int) -> None: ...
@@ -13,8 +14,8 @@ class SealSession:
     def __init__(
         self, slot: int, secrets: Session, memory: SessionMemory | None = None
     ) -> None: ...
-    @property
-    def sealer(self) -> Sealer: ...
+    cipher: Cipher
+    sealer: Sealer
     @property
     def remote_index(self) -> int: ...
     @property
@@ -34,6 +35,8 @@ class OpenSession:
     secrets: Session
     is_confirmed: bool
     rekey_at: float
+    cipher: Cipher
+    aes_opener: Opener | None
     def __init__(
         self, slot: int, secrets: Session, memory: SessionMemory | None = None
     ) -> None: ...

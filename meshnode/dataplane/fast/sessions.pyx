@@ -27,9 +27,16 @@ from meshnode.dataplane.fast.atomics cimport (
     store,
     swap,
 )
-from meshnode.dataplane.fast.cipher cimport init_opening, init_sealing, release
+from meshnode.dataplane.fast.cipher cimport (
+    AES_256_GCM,
+    CHACHA20_POLY1305,
+    init_opening,
+    init_sealing,
+    release,
+)
 
-from meshnode.crypto.transport import Opener, Sealer
+from meshnode.crypto.transport import Opener, Sealer, aes_key
+from meshnode.types import Cipher as CipherName
 from meshnode.wireguard.constants import (
     RECEIVE_REKEY_AGE,
     REJECT_AFTER_MESSAGES,
@@ -38,6 +45,8 @@ from meshnode.wireguard.constants import (
 )
 
 cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
+
+_NO_CIPHER = "libcrypto gives no cipher"
 
 cdef enum:
     _WINDOW = 8128
@@ -94,8 +103,9 @@ cdef class SealSession:
         memset(&self.keys, 0, sizeof(self.keys))
         if len(key) != 32:
             raise ValueError("a data key has 32 bytes")
-        if not init_sealing(&self.keys.cipher, key):
-            raise MemoryError("libcrypto gives no cipher")
+        self.keys.kind = CHACHA20_POLY1305
+        if not init_sealing(&self.keys.cipher, CHACHA20_POLY1305, key):
+            raise MemoryError(_NO_CIPHER)
         if memory is None:
             self.keys.counter = _own(1)
         else:
@@ -118,11 +128,33 @@ cdef class SealSession:
             free(self.keys.counter)
 
     @property
+    def cipher(self):
+        """What is sent under."""
+        return CipherName(self.keys.kind)
+
+    @cipher.setter
+    def cipher(self, value):
+        cdef int kind = value
+        cdef bytes key = self.secrets.send_key
+        if kind == self.keys.kind:
+            return
+        if kind == AES_256_GCM:
+            key = aes_key(key)
+        release(&self.keys.cipher)
+        self.keys.kind = kind
+        if not init_sealing(&self.keys.cipher, kind, key):
+            raise MemoryError(_NO_CIPHER)
+
+    @property
     def sealer(self):
-        """The cipher of the reference."""
+        """The cipher, as the reference has it."""
         if self._sealer is None:
-            self._sealer = Sealer(self.secrets.send_key)
+            self._sealer = Sealer(self.secrets.send_key, self.cipher)
         return self._sealer
+
+    @sealer.setter
+    def sealer(self, value):
+        self._sealer = value
 
     @property
     def counter(self):
@@ -186,14 +218,15 @@ cdef class OpenSession:
         memset(&self.keys, 0, sizeof(self.keys))
         if len(key) != 32:
             raise ValueError("a data key has 32 bytes")
-        if not init_opening(&self.keys.cipher, key):
-            raise MemoryError("libcrypto gives no cipher")
+        if not init_opening(&self.keys.cipher, CHACHA20_POLY1305, key):
+            raise MemoryError(_NO_CIPHER)
         if memory is None:
             self.keys.window = _own(WINDOW_WORDS)
         else:
             self._memory = memory
             self._record = memory.hold(secrets.place)
             self.keys.window = self._record + WINDOW_WORD
+        self.cipher = CipherName.CHACHA20_POLY1305
         self.slot = self.keys.slot = slot
         self.secrets = secrets
         self.local_index = secrets.local_index
@@ -203,6 +236,7 @@ cdef class OpenSession:
 
     def __dealloc__(self):
         release(&self.keys.cipher)
+        release(&self.keys.aes)
         if self._record != NULL:
             self._memory.let_go(self._record)
         else:
@@ -210,10 +244,24 @@ cdef class OpenSession:
 
     @property
     def opener(self):
-        """The cipher of the reference."""
+        """WireGuard's cipher, as the reference has it."""
         if self._opener is None:
             self._opener = Opener(self.secrets.receive_key)
         return self._opener
+
+    @property
+    def aes_opener(self):
+        """The other cipher, as the reference has it; None until it was needed."""
+        return self._aes_opener
+
+    @aes_opener.setter
+    def aes_opener(self, value):
+        cdef bytes key = aes_key(self.secrets.receive_key)
+        self._aes_opener = value
+        # What came once will come again: from now on the compiled way opens it.
+        release(&self.keys.aes)
+        if not init_opening(&self.keys.aes, AES_256_GCM, key):
+            raise MemoryError(_NO_CIPHER)
 
     @property
     def window(self):

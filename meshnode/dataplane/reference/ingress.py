@@ -10,7 +10,7 @@ from typing import Any
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
 from meshnode.codec.virtio import GSO_NONE, GSO_UDP_L4, PLAIN, TCP, UDP, segments
-from meshnode.codec.wireguard import DATA_TYPE
+from meshnode.codec.wireguard import DATA_TYPES
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
@@ -90,7 +90,7 @@ class ReferenceIngress:
             if received is None:
                 break
             length, segment_size, origin = received
-            if length == segment_size and arena.data[0] != DATA_TYPE:
+            if length == segment_size and arena.data[0] not in DATA_TYPES:
                 # A path costs more than what most of a flood deserves.
                 data = bytes(memoryview(arena.data)[:length])
                 if half.admit(data, *origin[0][:2], now=now):

@@ -25,8 +25,14 @@ from typing import Any
 from meshnode.codec import ip
 from meshnode.codec.forwarding import MAX_PADDED_FRAME
 from meshnode.codec.messages import CONTROL_FIRST_BYTE
-from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
-from meshnode.crypto.transport import Arena, Opener
+from meshnode.codec.wireguard import (
+    DATA_HEADER,
+    DATA_OVERHEAD,
+    DATA_TYPE,
+    DATA_TYPES,
+    message_type,
+)
+from meshnode.crypto.transport import Arena, Opener, can_use
 from meshnode.dataplane.buckets import TokenBucket
 from meshnode.dataplane.gate import HandshakeGate
 from meshnode.dataplane.interface import MAX_WAITING_FRAMES
@@ -51,7 +57,7 @@ from meshnode.forwarding import (
     TrafficResumed,
 )
 from meshnode.ports import NEVER
-from meshnode.types import Datagram, Path
+from meshnode.types import Cipher, Datagram, Path
 from meshnode.wireguard.constants import RECEIVE_REKEY_AGE, REJECT_AFTER_MESSAGES
 from meshnode.wireguard.replay import ReplayWindow
 
@@ -61,16 +67,18 @@ FRAMES_PER_SECOND = 200
 _HEADER_SIZE = DATA_HEADER.size
 _unpack_header = DATA_HEADER.unpack_from
 
-_DATA_TYPE_BYTES = DATA_TYPE.to_bytes(4, "little")
+_OPENED = frozenset(int(cipher) for cipher in Cipher if can_use(cipher))
 _NEVER_DUE = float("inf")
 
 
 class _Session(TableSession):
-    __slots__ = ("is_confirmed", "opener", "rekey_at", "window")
+    __slots__ = ("aes_opener", "is_confirmed", "opener", "rekey_at", "window")
 
     def __init__(self, slot: int, secrets: Session) -> None:
         super().__init__(slot, secrets)
         self.opener = Opener(secrets.receive_key)
+        # Most sessions of a mixed network never need it.
+        self.aes_opener: Opener | None = None
         self.window = ReplayWindow()
         self.is_confirmed = False
         self.rekey_at = (
@@ -119,6 +127,16 @@ class _Sources:
             new = (path.remote.host, path.remote.port)
             self._paths[slot] = new
             self.count[new] = self.count.get(new, 0) + 1
+
+
+def _opener_of(session: _Session, kind: int) -> Opener:
+    """Return what opens messages of the type *kind*."""
+    if kind == DATA_TYPE:
+        return session.opener
+    if session.aes_opener is None:
+        key = session.secrets.receive_key
+        session.aes_opener = Opener(key, Cipher.AES_256_GCM)
+    return session.aes_opener
 
 
 def _is_shared_with(slot: int, owner: int | Owners | None) -> bool:
@@ -289,7 +307,7 @@ class OpenHalf:
             kind, index, counter = _unpack_header(arena.data, at)
         else:
             kind = 0
-        if kind != DATA_TYPE:
+        if kind not in _OPENED:
             self._receive_other(bytes(arena.data[at : at + size]), path, now)
             return None
         session = self._table.sessions.get(index)
@@ -306,7 +324,7 @@ class OpenHalf:
             # Asked before the cipher, for a replayed flood must not cost one.
             drops[DropReason.REPLAY] += 1
         else:
-            packet = session.opener.open_from(
+            packet = _opener_of(session, kind).open_from(
                 arena, at + _HEADER_SIZE, size - _HEADER_SIZE, counter
             )
             if packet is None:
@@ -319,7 +337,7 @@ class OpenHalf:
 
     def _receive_other(self, data: bytes, path: Path, now: float) -> None:
         """Pass a handshake message up, if the gate admits it."""
-        if data[:4] == _DATA_TYPE_BYTES:
+        if len(data) < DATA_OVERHEAD and message_type(data) in DATA_TYPES:
             self.drops[DropReason.BAD_LENGTH] += 1
         elif self.admit(data, path.remote.host, path.remote.port, now=now):
             self.pass_up(Datagram(data, path))

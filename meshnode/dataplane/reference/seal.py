@@ -24,7 +24,7 @@ from meshnode.codec import ip
 from meshnode.codec.icmp import unreachable
 from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.virtio import segments
-from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD, DATA_TYPE
+from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD
 from meshnode.crypto.transport import Arena, Sealer
 from meshnode.dataplane.interface import Burst
 from meshnode.dataplane.routes import Owners, Routes
@@ -42,6 +42,7 @@ from meshnode.forwarding import (
     SendControl,
     SendKeepalive,
     Session,
+    SetCipher,
     SetLink,
     TrafficResumed,
     UseSession,
@@ -165,6 +166,8 @@ class SealHalf:
                 self._send_staged(slot)
             case SendKeepalive(slot):
                 self._send_keepalive(slot)
+            case SetCipher(_, local_index, _):
+                self._follow_cipher(local_index)
             case SendControl(slot, frame):
                 self._send_control(slot, frame)
             case DropStaged(slot):
@@ -326,6 +329,11 @@ class SealHalf:
             self._send_or_stage(peer, packets)
         return True
 
+    def _follow_cipher(self, local_index: int) -> None:
+        session = self._table.sessions.get(local_index)
+        if session is not None:
+            session.sealer = Sealer(session.secrets.send_key, session.cipher)
+
     def _send_keepalive(self, slot: int) -> None:
         if not self._table.is_up or self._send_staged(slot):
             return
@@ -403,10 +411,11 @@ class SealHalf:
         counter = peer.run_counter
         arena = Arena(total)
         data, remote_index = arena.data, session.remote_index
+        kind = int(session.cipher)
         seal = session.sealer.seal_into
         at = 0
         for plaintext in run:
-            _pack_header(data, at, DATA_TYPE, remote_index, counter)
+            _pack_header(data, at, kind, remote_index, counter)
             seal(arena, at + _HEADER_SIZE, plaintext, counter)
             at += len(plaintext) + DATA_OVERHEAD
             counter += 1

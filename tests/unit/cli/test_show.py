@@ -44,6 +44,7 @@ PEER: dict[str, Any] = {
     "hasSession": True,
     "isSilent": False,
     "endpoint": "192.0.2.1:51820",
+    "cipher": "aes-256-gcm",
     "receivedBytes": 1024,
     "sentBytes": 0,
     "groups": ["staff", "web"],
@@ -152,11 +153,12 @@ def test_peers_are_a_table(
     node.answers["peers"] = {"peers": [{**PEER, **changes}]}
     head, row = meshnode("peers").out.splitlines()
     assert head.split() == [
-        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX", "GROUPS", "ROUTES")
+        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
+        *("GROUPS", "ROUTES", "CIPHER"),
     ]
     assert row.split() == [
         *("paris", "10.77.0.2", state, "192.0.2.1:51820", "1.0", "KiB/0", "B"),
-        *("staff,web", "10.1.0.0/16"),
+        *("staff,web", "10.1.0.0/16", "aes-256-gcm"),
     ]
 
 

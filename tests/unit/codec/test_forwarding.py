@@ -36,7 +36,7 @@ from meshnode.forwarding import (
     SharePrefix,
     UnsharePrefix,
 )
-from meshnode.types import Endpoint, Path, Prefix, Source
+from meshnode.types import Cipher, Endpoint, Path, Prefix, Source
 
 KEY = bytes(range(32))
 SESSION = Session(7, 2**32 - 1, KEY, KEY[::-1], 12.5, True)
@@ -191,7 +191,9 @@ def test_the_largest_messages_fit() -> None:
     encoded = encode_command(command)
     assert len(encoded) <= MAX_MESSAGE_BYTES
     assert decode_command(encoded) == command
-    held = HeldSession(65535, 2**32 - 1, 1e9 / 3, False, True)
+    held = HeldSession(
+        65535, 2**32 - 1, 2**32 - 1, 1e9 / 3, False, True, Cipher.AES_256_GCM
+    )
     report = SessionsHeld((held,) * MAX_ITEMS, False)
     assert len(encode_report(report)) <= MAX_MESSAGE_BYTES
     assert decode_report(encode_report(report)) == report

@@ -45,6 +45,7 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.Renewed(b"c", b""), "9310c40163c400"),
     (m.Fetch(6, 2, 1000), "941106" + "02" + "cd03e8"),
     (m.Chunk(1, 2, 0, 3, b"abc"), "96120102" + "00" + "03" + "c403616263"),
+    (m.Accepts((8,), (1, 2**32 - 1)), "9313" + "9108" + "9201ceffffffff"),
 ]
 
 
@@ -190,6 +191,11 @@ def test_longer_spellings_are_refused() -> None:
         m.Fetch(3, 1, 0),
         m.Chunk(1, 1, 1, 1, b"a"),
         m.Chunk(1, 1, 0, 65536, bytes(1201)),
+        m.Accepts((8,), ()),
+        m.Accepts((8,), (1, 2, 3, 4)),
+        m.Accepts((8,), (2**32,)),
+        m.Accepts((-1,), (1,)),
+        m.Accepts(tuple(range(9)), (1,)),
     ],
 )
 def test_fields_out_of_range_are_not_written(message: m.Message) -> None:

@@ -25,6 +25,7 @@ from meshnode.forwarding import (
     RetireSession,
     Session,
     SessionsHeld,
+    SetCipher,
     SetEndpoint,
     SetIdentity,
     SetLink,
@@ -33,7 +34,7 @@ from meshnode.forwarding import (
     UnsharePrefix,
     UseSession,
 )
-from meshnode.types import Endpoint, Path, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 Table = ForwardingTable[TablePeer[TableSession], TableSession]
 
@@ -41,6 +42,7 @@ PATH = Path(Endpoint("192.0.2.1", 51820))
 OTHER_PATH = Path(Endpoint("192.0.2.2", 51820))
 NET = Prefix.parse("10.0.0.0/24")
 HOST = Prefix.parse("10.0.0.7/32")
+CHACHA = Cipher.CHACHA20_POLY1305
 INSIDE = bytes((10, 0, 0, 7))
 
 
@@ -205,16 +207,34 @@ def test_reset_answers_with_the_sessions() -> None:
 
 
 def test_held_sessions_are_told_exactly(table: Table) -> None:
-    """Age, role and use are those of the installed sessions."""
+    """Age, role, use and cipher are those of the installed sessions."""
+    apply(table, SetCipher(1, 11, Cipher.AES_256_GCM))
     assert table.apply(Reset(3)) == [
         SessionsHeld(
             (
-                HeldSession(1, 11, 1.0, is_initiator=False, in_use=True),
-                HeldSession(2, 22, 1.0, is_initiator=True, in_use=False),
+                HeldSession(1, 11, 1011, 1.0, False, True, Cipher.AES_256_GCM),
+                HeldSession(2, 22, 1022, 1.0, True, False, CHACHA),
             ),
             last=True,
         )
     ]
+
+
+def test_a_cipher_is_of_one_session_of_one_peer(table: Table) -> None:
+    """Of another's session, or one that is gone, nothing changes."""
+    apply(
+        table,
+        SetCipher(2, 11, Cipher.AES_256_GCM),
+        SetCipher(1, 12, Cipher.AES_256_GCM),
+    )
+    assert {one.cipher for one in table.sessions.values()} == {CHACHA}
+    apply(table, SetCipher(1, 11, Cipher.AES_256_GCM))
+    assert table.sessions[11].cipher is Cipher.AES_256_GCM
+    assert table.sessions[22].cipher is CHACHA
+    apply(table, InstallSession(1, session(11)))
+    assert table.sessions[11].cipher is Cipher.AES_256_GCM
+    apply(table, InstallSession(1, session(11, born_at=2.0)))
+    assert table.sessions[11].cipher is CHACHA
 
 
 def test_many_held_sessions_come_in_parts(table: Table) -> None:

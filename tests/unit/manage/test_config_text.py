@@ -29,6 +29,7 @@ mtu = 9000
 table = 77
 fwmark = 0
 engine = "fast"
+cipher = "chacha20-poly1305"
 log_level = "debug"
 bootstrap = ["192.0.2.1:51820"]
 
@@ -75,6 +76,7 @@ EXPECTED = NetworkConfig(
     table=77,
     fwmark=0,
     engine="fast",
+    cipher="chacha20-poly1305",
     log_level="debug",
     bootstrap=(HostPort("192.0.2.1", 51820),),
     accept_routes=(Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")),
@@ -198,6 +200,10 @@ PEER = f'[[wireguard]]\nname = "a"\npublic_key = "{KEY}"\n'
         ("[node]\ntable = 0", "node.table: 0 is not a number of 1 to 4294967295, nor"),
         ("[node]\nfwmark = 4294967296", "node.fwmark: 4294967296 is not a number"),
         ("[node]\nfwmark = -1", "node.fwmark: -1 is not a number"),
+        (
+            '[node]\ncipher = "aes-256-gcm"',
+            'node.cipher: "aes-256-gcm" is none of auto, chacha20-poly1305',
+        ),
         ('[node]\nengine = "quick"', 'node.engine: "quick" is none of reference, fast'),
         ('[node]\nlog_level = "loud"', 'node.log_level: "loud" is none of debug'),
         ('[node]\ninterface = "a/b"', 'node.interface: "a/b" is no interface name'),

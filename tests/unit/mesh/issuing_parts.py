@@ -32,7 +32,7 @@ from meshnode.mesh.ports import (
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.trust import Trust, VerifiedMember
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 WALL = 1_800_000_000
 NOW = 1000.0
@@ -84,6 +84,15 @@ class FakeTunnels:
     def has_session(self, key: bytes) -> bool:
         """Whether the test put it into `sessions`."""
         return key in self.sessions
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Return none."""
+        return ()
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Do nothing."""
 
     def last_received(self, key: bytes) -> float:
         """Say never."""

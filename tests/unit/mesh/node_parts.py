@@ -38,7 +38,7 @@ from meshnode.mesh.ports import (
 )
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 
 _E = TypeVar("_E")
 
@@ -108,6 +108,8 @@ class Wires:
         self.paths: dict[bytes, Endpoint] = {}
         self.sessions: set[bytes] = set()
         self.dropped: list[bytes] = []
+        self.indices: dict[bytes, tuple[int, ...]] = {}
+        self.ciphers: dict[tuple[bytes, int], Cipher] = {}
         self._world = world
         self._key = key
 
@@ -147,6 +149,16 @@ class Wires:
     def has_session(self, key: bytes) -> bool:
         """Whether anything went to the peer, or a test says so."""
         return key in self.sessions
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Return what a test put there."""
+        return self.indices.get(key, ())
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Note it."""
+        self.ciphers[key, session] = cipher
 
     def last_received(self, key: bytes) -> float:
         """Nothing."""

@@ -21,7 +21,7 @@ from meshnode.mesh.describe import (
 from meshnode.mesh.events import HealthChanged, MemberJoined, PolicyChanged
 from meshnode.mesh.invites import Grant
 from meshnode.mesh.routes import ACCEPT_ALL
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 from meshnode.wireguard.config import PeerStatus
 from tests.unit.mesh.node_parts import DAY, NOTHING, SETTINGS, YEAR, World
 
@@ -76,7 +76,9 @@ def test_peers_are_all_others_by_name(world: World) -> None:
         received_bytes=3,
         sent_bytes=4,
         allowed_ips=[],
+        cipher=Cipher.AES_256_GCM,
     )
+    world.founder.wires.sessions.add(key)
     peers = describe_peers(world.founder.node, {key: status})
     assert json.loads(json.dumps(peers)) == peers
     alpha, beta = peers
@@ -84,6 +86,7 @@ def test_peers_are_all_others_by_name(world: World) -> None:
     assert alpha["endpoint"] == "192.0.2.1:5"
     assert (alpha["receivedBytes"], alpha["sentBytes"]) == (3, 4)
     assert alpha["lastHandshake"] == 7
+    assert (alpha["cipher"], beta["cipher"]) == ("aes-256-gcm", "")
     assert alpha["routes"] == [str(LAN)]
     assert alpha["groups"] == ["staff"]
     assert alpha["isNeighbour"]

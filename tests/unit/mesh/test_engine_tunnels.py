@@ -12,15 +12,18 @@ from meshnode.forwarding import (
     AddPeer,
     Command,
     DropStaged,
+    HeldSession,
     RemovePeer,
     SendControl,
+    SessionsHeld,
+    SetCipher,
     SharePrefix,
     UnsharePrefix,
 )
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.ports import Share, SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
 from meshnode.wireguard.events import ConfigurationChanged
@@ -192,3 +195,20 @@ def test_key_of_low_order_harms_nothing(device: Device, key: bytes) -> None:
     device.take()
     device.engine.handle_deadline(now=100.0)
     assert set(device.peers()) == {key}
+
+
+def test_sessions_have_indices_and_ciphers(device: Device, rng: random.Random) -> None:
+    """Those of the engine; of one that is not there, nothing."""
+    one = device.keys[0]
+    device.tunnels.set_peer(TunnelPeer(one), now=1.0)
+    device.tunnels.flush(now=1.0)
+    device.take()
+    assert device.tunnels.sessions_of(one) == ()
+    slot = 0
+    held = HeldSession(slot, 5, 9, 0.5, True, True, Cipher.CHACHA20_POLY1305)
+    device.engine.handle_report(SessionsHeld((held,), last=True), now=1.0)
+    assert device.tunnels.sessions_of(one) == (5,)
+    device.tunnels.use_cipher(one, 5, Cipher.AES_256_GCM, now=1.0)
+    assert device.take() == []
+    device.tunnels.use_cipher(one, 9, Cipher.AES_256_GCM, now=1.0)
+    assert device.take() == [SetCipher(slot, 5, Cipher.AES_256_GCM)]

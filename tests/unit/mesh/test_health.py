@@ -7,7 +7,7 @@ from meshnode.codec.messages import Message, Ping
 from meshnode.mesh.health import ASK_AFTER, LINGER, OwnerHealth
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Endpoint
+from meshnode.types import Cipher, Endpoint
 
 A, B = b"A" * 32, b"B" * 32
 
@@ -33,6 +33,15 @@ class FakeTunnels:
     def last_data_sent(self, key: bytes) -> float:
         """Return when it was last sent to."""
         return self.sent.get(key, NEVER)
+
+    def sessions_of(self, key: bytes) -> tuple[int, ...]:
+        """Not used."""
+        return ()
+
+    def use_cipher(
+        self, key: bytes, session: int, cipher: Cipher, *, now: float
+    ) -> None:
+        """Not used."""
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Not used."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from meshnode.codec.messages import (
+    Accepts,
     Chunk,
     Digests,
     Fetch,
@@ -66,7 +67,7 @@ from meshnode.mesh.join_request import create_join_request
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.ports import KeepIssued, KeepOwn, StoredState
 from meshnode.mesh.settings import IssuerIdentity
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 from tests.unit.mesh.node_parts import (
     DAY,
     NOTHING,
@@ -526,6 +527,7 @@ OTHERS: tuple[Message, ...] = (
     RenewRequest(bytes(8)),
     Renewed(b"x", b""),
     Refused("no", "no"),
+    Accepts((8,), (1, 2)),
 )
 
 
@@ -870,6 +872,51 @@ def test_handshake_is_preceded_by_an_introduction(world: World) -> None:
         alpha.wires.paths[key] = PLACE
         node.handshake_begun(key, now=world.now, wall=world.wall)
         assert len(node.outbox.datagrams) == (key == world.founder.key)
+
+
+def accepts(computer: Computer) -> list[bytes]:
+    """Return to whom a node said what it takes, and forget what was sent."""
+    sent, computer.wires.sent = computer.wires.sent, []
+    return [key for key, message in sent if isinstance(message, Accepts)]
+
+
+def test_members_are_told_which_ciphers_we_take(world: World) -> None:
+    """Once a session; nobody else, who would have no use for it."""
+    alpha, phone = world.add("alpha"), world.host("phone")
+    node, office = world.founder.node, world.founder.node.office
+    assert office is not None
+    reply = office.issuing.issue(
+        Subject(phone.key, bytes(32), (alpha.key,)),
+        Grant("phone", (), (), Role.STOCK, YEAR),
+        now=world.now,
+        wall=int(world.wall),
+    )
+    record = create_stock_record(certificate=reply.certificate, issuer=reply.issuer)
+    publish(world, world.founder, record)
+    chosen = replace(SETTINGS, ciphers=(Cipher.AES_256_GCM,))
+    stranger = world.rng.randbytes(32)
+    keys = (phone.key, stranger, alpha.key)
+    world.founder.wires.indices = dict.fromkeys(keys, (7,))
+    told = []
+    for settings in (SETTINGS, chosen, SETTINGS):
+        node.configure(settings, now=world.now, wall=world.wall)
+        for key in keys:
+            node.session_started(key, now=world.now, wall=world.wall)
+        told.append(accepts(world.founder))
+    assert told == [[], [alpha.key], []]
+
+
+def test_a_member_says_under_what_it_may_be_sent(world: World) -> None:
+    """If we have that too; a stranger says nothing."""
+    alpha, stranger = world.add("alpha"), world.host("stranger")
+    node, wires = world.founder.node, world.founder.wires
+    settings = replace(SETTINGS, ciphers=(Cipher.AES_256_GCM,))
+    node.configure(settings, now=world.now, wall=world.wall)
+    world.say(stranger, world.founder, Accepts((8,), (1,)))
+    assert wires.ciphers == {}
+    world.say(alpha, world.founder, Accepts((8, 99), (1, 2)))
+    aes = Cipher.AES_256_GCM
+    assert wires.ciphers == {(alpha.key, 1): aes, (alpha.key, 2): aes}
 
 
 def test_wanted_member_is_looked_for(world: World) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from meshnode.codec.lifeline import Worker
 from meshnode.crypto.keys import PublicKey
+from meshnode.dataplane import engines
 from meshnode.dataplane.traffic import ControlView, TrafficTable
 from meshnode.errors import ConfigError
 from meshnode.host.clock import BootTimer, boottime
@@ -33,7 +34,7 @@ from meshnode.node.shared import COUNTERS_SIZE
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
 from meshnode.offloads import Offloads
-from meshnode.types import Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix
 from meshnode.wireguard.engine import Engine
 from tests.founded_node import directories_in, found_home
 from tests.unit.node.shell_parts import FakePlanner
@@ -173,6 +174,27 @@ def test_configuration_becomes_settings(process: Process) -> None:
     peer = process.peers()[KEY]
     assert peer.endpoint == Endpoint("192.0.2.9", 9)
     assert peer.allowed_ips == [FAR]
+
+
+@pytest.mark.parametrize(
+    ("engine", "cipher", "preferred"),
+    [
+        ("reference", "auto", (Cipher.AES_256_GCM,)),
+        ("fast", "auto", (Cipher.AES_256_GCM,)),
+        ("reference", "chacha20-poly1305", ()),
+    ],
+)
+def test_ciphers_are_those_the_engine_gains_by(
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    cipher: str,
+    preferred: tuple[Cipher, ...],
+) -> None:
+    """Unless the administrator wants WireGuard's alone."""
+    monkeypatch.setattr(engines, "can_use", lambda cipher: True)
+    process.change(engine=engine, cipher=cipher)
+    assert process.begin().shell.node.ciphers.preferred == preferred
 
 
 def test_accepted_prefixes() -> None:

@@ -17,10 +17,12 @@ from meshnode.forwarding import (
 )
 from meshnode.node import takeover
 from meshnode.node.takeover import have_the_same, take_over
+from meshnode.types import Cipher
 
+CHACHA = Cipher.CHACHA20_POLY1305
 BEGIN = Begin(egress_generation=3, ingress_generation=4, mtu=1420, up=True)
-ONE = HeldSession(0, 111, 1.0, is_initiator=True, in_use=True)
-TWO = HeldSession(1, 222, 2.0, is_initiator=False, in_use=False)
+ONE = HeldSession(0, 111, 9, 1.0, is_initiator=True, in_use=True, cipher=CHACHA)
+TWO = HeldSession(1, 222, 8, 2.0, is_initiator=False, in_use=False, cipher=CHACHA)
 
 
 class FakeLink:

@@ -33,6 +33,7 @@ def forged(world):
         ("replay", ("initiation", "response", "data", "keepalive")),
         ("forge_initiation", ("initiation", "response")),
         ("forge_data", ("data", "keepalive")),
+        ("retype", ("AES data", "AES keepalive")),
         ("replay_cookie", ("cookie",)),
         ("flood", ("initiation", "response")),
     ],

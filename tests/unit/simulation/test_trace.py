@@ -20,6 +20,8 @@ INITIATION = Initiation(1, b"e" * 32, b"s" * 48, b"t" * 28).serialise()
         (CookieReply(1, b"n" * 24, b"c" * 32).serialise(), "cookie"),
         (struct.pack("<IIQ", 4, 9, 3) + bytes(16), "keepalive #3"),
         (struct.pack("<IIQ", 4, 9, 2**60) + bytes(32), f"data #{2**60}"),
+        (struct.pack("<IIQ", 8, 9, 3) + bytes(16), "AES keepalive #3"),
+        (struct.pack("<IIQ", 8, 9, 4) + bytes(32), "AES data #4"),
         (b"", "garbage (0 B)"),
         (b"\4\0\0\0", "garbage (4 B)"),
         (b"\x09" * 40, "garbage (40 B)"),

@@ -16,6 +16,7 @@ from meshnode.forwarding import (
     SendControl,
     SessionConfirmed,
     SessionsHeld,
+    SetCipher,
     SetEndpoint,
     SetIdentity,
     SetLink,
@@ -23,7 +24,7 @@ from meshnode.forwarding import (
     UseSession,
 )
 from meshnode.ports import Traffic
-from meshnode.types import Endpoint, Path, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.events import (
     ConfigurationChanged,
@@ -206,7 +207,10 @@ def test_a_cookie_nobody_asked_for_is_refused(nodes):
         SessionConfirmed(5, 1),
         RekeyDue(5, 1, received=True),
         ControlReceived(5, b"\x01"),
-        SessionsHeld((HeldSession(5, 1, 0.0, True, True),), last=True),
+        SessionsHeld(
+            (HeldSession(5, 1, 7, 0.0, True, True, Cipher.CHACHA20_POLY1305),),
+            last=True,
+        ),
     ],
 )
 def test_reports_about_a_peer_that_is_gone_are_ignored(nodes, report):
@@ -275,7 +279,9 @@ def test_an_adopted_session_renews_as_before(nodes):
     ours, _ = handshake(a, b)
     other = Node(1)
     other.engine.restore(a.engine.state(), now=other.now)
-    held = HeldSession(0, ours.local_index, ours.born_at, True, True)
+    held = HeldSession(
+        0, ours.local_index, 7, ours.born_at, True, True, Cipher.CHACHA20_POLY1305
+    )
     other.report(SessionsHeld((held,), last=True))
     other.up()
     other.report(RekeyDue(0, ours.local_index, received=False))
@@ -414,3 +420,88 @@ def test_an_introduction_is_no_message_of_ours(nodes):
     a, b = nodes
     a.receive((7).to_bytes(4, "little") + bytes(200), b.path)
     assert a.drops() == {"BAD_TYPE": 1}
+
+
+AES = Cipher.AES_256_GCM
+
+
+def test_a_cipher_is_used_in_the_session_that_the_peer_names(nodes):
+    """By its own index; again, unknown, or of nobody, it is nothing."""
+    a, b = nodes
+    assert a.engine.sessions_of(b.public) == ()
+    ours, theirs = handshake(a, b)
+    assert a.engine.sessions_of(b.public) == (ours.local_index,)
+    assert b.engine.sessions_of(a.public) == (theirs.local_index,)
+    assert a.engine.status().peers[0].cipher is Cipher.CHACHA20_POLY1305
+    for index in (theirs.local_index, theirs.local_index, ours.local_index):
+        a.engine.use_cipher(b.public, index, AES, now=a.now)
+    a.engine.use_cipher(a.public, theirs.local_index, AES, now=a.now)
+    assert a.engine.commands_to_forward() == [SetCipher(0, ours.local_index, AES)]
+    assert a.engine.status().peers[0].cipher is AES
+    assert a.engine.sessions_of(a.public) == ()
+
+
+def test_the_next_session_begins_anew(nodes):
+    """And what is said late of the one before changes that one only."""
+    a, b = nodes
+    handshake(a, b)
+    _, theirs = first = handshake_again(a, b)
+    ours, theirs_now = handshake_again(a, b)
+    assert a.engine.status().peers[0].cipher is Cipher.CHACHA20_POLY1305
+    a.engine.use_cipher(b.public, theirs.local_index, AES, now=a.now)
+    (command,) = a.engine.commands_to_forward()
+    assert command == SetCipher(0, first[0].local_index, AES)
+    assert a.engine.status().peers[0].cipher is Cipher.CHACHA20_POLY1305
+    a.engine.use_cipher(b.public, theirs_now.local_index, AES, now=a.now)
+    (command,) = a.engine.commands_to_forward()
+    assert command == SetCipher(0, ours.local_index, AES)
+
+
+def test_sessions_that_crossed_are_both_named(nodes):
+    """Each side sends under the one that it began, and receives under both."""
+    a, b = nodes
+    a.report(NeedSession(0))
+    b.report(NeedSession(0))
+    asked_a, asked_b = a.datagrams[0].data, b.datagrams[0].data
+    a.receive(asked_b, b.path)
+    b.receive(asked_a, a.path)
+    answer_a, answer_b = a.datagrams[0].data, b.datagrams[0].data
+    answered_a, answered_b = a.session(), b.session()
+    a.receive(answer_b, b.path)
+    b.receive(answer_a, a.path)
+    began_a, began_b = a.session(), b.session()
+    assert began_a.remote_index == answered_b.local_index
+    for node, other, began, answered in (
+        (a, b, began_b, answered_a),
+        (b, a, began_a, answered_b),
+    ):
+        told = node.engine.sessions_of(other.public)
+        assert answered.local_index in told
+        assert began.remote_index in told
+        for index in told:
+            other.engine.use_cipher(node.public, index, AES, now=other.now)
+        assert other.engine.status().peers[0].cipher is AES
+
+
+def handshake_again(a, b):
+    """Let time pass until another handshake may be, and make it."""
+    advance(10.0, a, b)
+    return handshake(a, b)
+
+
+def test_ciphers_outlive_control(nodes):
+    """The workers say what they send under."""
+    a, b = nodes
+    ours, theirs = handshake(a, b)
+    held = HeldSession(
+        *(0, ours.local_index, theirs.local_index, ours.born_at, True, True, AES)
+    )
+    other = Node(1)
+    other.engine.restore(a.engine.state(), now=other.now)
+    other.report(SessionsHeld((held,), last=True))
+    assert other.engine.status().peers[0].cipher is AES
+    chacha = Cipher.CHACHA20_POLY1305
+    other.engine.use_cipher(b.public, theirs.local_index, chacha, now=other.now)
+    assert other.engine.commands_to_forward() == [
+        SetCipher(0, ours.local_index, chacha)
+    ]

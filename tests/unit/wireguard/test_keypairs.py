@@ -2,12 +2,13 @@
 
 import pytest
 
+from meshnode.types import Cipher
 from meshnode.wireguard.keypairs import KeyPair, KeyPairs
 
 
 def pair(index, born_at=0.0, *, is_initiator=True):
     """Return a key pair."""
-    return KeyPair(index, born_at, is_initiator)
+    return KeyPair(index, 1000 + index, born_at, is_initiator)
 
 
 def slots(pairs):
@@ -143,8 +144,34 @@ def test_a_pair_can_send_for_180_seconds():
     """Only the current one counts."""
     pairs = KeyPairs()
     assert not pairs.can_send(now=0.0)
-    pairs.add_as_responder(KeyPair(1, 10.0, False))
+    pairs.add_as_responder(pair(1, 10.0, is_initiator=False))
     assert not pairs.can_send(now=11.0)
     pairs.confirm(1)
     assert pairs.can_send(now=189.9)
     assert not pairs.can_send(now=190.0)
+
+
+def test_a_cipher_is_of_one_session():
+    """Found by the peer's index, wherever the session stands; others stay."""
+    pairs = KeyPairs()
+    pairs.add_as_initiator(pair(1))
+    pairs.add_as_initiator(pair(2))
+    pairs.add_as_responder(pair(3, is_initiator=False))
+    for index in (2, 3):
+        changed = pairs.use_cipher(1000 + index, Cipher.AES_256_GCM)
+        assert changed.local_index == index
+        assert changed in pairs.all()
+    assert pairs.use_cipher(1003, Cipher.AES_256_GCM) is None
+    assert pairs.use_cipher(3, Cipher.AES_256_GCM) is None
+    assert [one.cipher for one in pairs.all()] == [Cipher.AES_256_GCM] * 2
+
+
+def test_a_cipher_moves_with_its_session():
+    """It is still known when the session is no longer the one in use."""
+    pairs = KeyPairs()
+    pairs.add_as_responder(pair(1, is_initiator=False))
+    pairs.use_cipher(1001, Cipher.AES_256_GCM)
+    pairs.confirm(1)
+    pairs.add_as_initiator(pair(2))
+    assert pairs.previous.cipher is Cipher.AES_256_GCM
+    assert pairs.current.cipher is Cipher.CHACHA20_POLY1305

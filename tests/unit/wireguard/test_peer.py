@@ -19,7 +19,7 @@ from meshnode.forwarding import (
     UseSession,
 )
 from meshnode.simulation import inside
-from meshnode.types import Endpoint, Path
+from meshnode.types import Cipher, Endpoint, Path
 from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.constants import INITIATION_INTERVAL
 from meshnode.wireguard.events import HandshakeCompleted, HandshakeGivenUp
@@ -449,7 +449,9 @@ def test_without_a_session_nothing_is_lost(nodes):
 def test_adopted_sessions_are_forgotten_in_time(in_use, is_initiator):
     """Whatever was held is retired 540 s after its birth, confirmed or not."""
     a, _ = make_pair()
-    held = HeldSession(0, 77, a.now - 40.0, is_initiator, in_use)
+    held = HeldSession(
+        0, 77, 7, a.now - 40.0, is_initiator, in_use, Cipher.CHACHA20_POLY1305
+    )
     born_at = a.now - 40.0
     a.report(SessionsHeld((held,), last=True))
     assert a.expire() == "zero key material"
@@ -460,7 +462,12 @@ def test_adopted_sessions_are_forgotten_in_time(in_use, is_initiator):
 def test_an_adopted_session_can_be_confirmed():
     """The waiting session of the control process before becomes current."""
     a, _ = make_pair()
-    a.report(SessionsHeld((HeldSession(0, 77, a.now, False, False),), last=True))
+    a.report(
+        SessionsHeld(
+            (HeldSession(0, 77, 7, a.now, False, False, Cipher.CHACHA20_POLY1305),),
+            last=True,
+        )
+    )
     a.report(SessionConfirmed(0, 77))
     assert a.commands == [UseSession(0, 77)]
 

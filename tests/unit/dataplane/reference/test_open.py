@@ -6,6 +6,7 @@ import pytest
 
 from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import MAX_WAITING_FRAMES
+from meshnode.dataplane.reference import open as opening
 from meshnode.dataplane.reference.open import FRAMES_PER_SECOND, OpenHalf
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.errors import DropReason
@@ -30,7 +31,7 @@ from meshnode.forwarding import (
     TrafficResumed,
     UnsharePrefix,
 )
-from meshnode.types import Datagram, Endpoint, Path, Prefix, Source
+from meshnode.types import Cipher, Datagram, Endpoint, Path, Prefix, Source
 from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
 from tests.inner_packets import ip_packet, tcp_packet
 from tests.unit.dataplane.reference.halves import (
@@ -40,6 +41,7 @@ from tests.unit.dataplane.reference.halves import (
     OTHER_PATH,
     PATH,
     SLOT,
+    needs_aes,
     program,
     seal_data,
     session,
@@ -601,3 +603,73 @@ def test_introductions_are_passed_up(ingress: Ingress) -> None:
     ingress.receive(good, bad)
     assert ingress.half.handshakes() == [Datagram(good, PATH)]
     assert ingress.dropped() == {DropReason.BAD_MAC1: 1}
+
+
+# --- the second cipher ---
+
+AES = Cipher.AES_256_GCM
+
+
+@needs_aes
+def test_either_cipher_opens_at_any_time() -> None:
+    """In one window, one burst even, and with the same facts."""
+    ingress = Ingress()
+    ingress.apply(*start_session(session()))
+    ciphers = [AES, Cipher.CHACHA20_POLY1305] * 3
+    datagrams = [
+        seal_data(PACKET, number, cipher=cipher)
+        for number, cipher in enumerate(ciphers)
+    ]
+    data = b"".join(datagrams[1:])
+    ingress.receive(datagrams[0])
+    arena = Arena(len(data))
+    arena.data[:] = data
+    size = len(datagrams[0])
+    ingress.half.receive_burst(arena, len(data), size, PATH, now=NOW)
+    assert ingress.half.packets_to_deliver() == [PACKET] * 6
+    assert CONFIRMED in ingress.half.reports()
+    facts = ingress.view.read(SLOT)
+    assert (facts.received_packets, facts.received_bytes) == (6, 6 * size)
+    assert not any(ingress.half.drops.values())
+
+
+@needs_aes
+@pytest.mark.parametrize("cipher", Cipher)
+def test_a_counter_is_of_both_ciphers(ingress: Ingress, cipher: Cipher) -> None:
+    """Used under one, it is a replay under the other."""
+    (other,) = set(Cipher) - {cipher}
+    ingress.receive(seal_data(PACKET, 5, cipher=cipher))
+    ingress.receive(seal_data(PACKET, 5, cipher=other))
+    assert len(ingress.half.packets_to_deliver()) == 1
+    assert ingress.half.drops[DropReason.REPLAY] == 1
+
+
+@needs_aes
+@pytest.mark.parametrize("cipher", Cipher)
+def test_a_type_cannot_be_changed(ingress: Ingress, cipher: Cipher) -> None:
+    """The ciphertext of one does not authenticate as the other's, and stays fresh."""
+    (other,) = set(Cipher) - {cipher}
+    datagram = seal_data(PACKET, 5, cipher=cipher)
+    ingress.receive(bytes((other,)) + datagram[1:])
+    assert ingress.half.drops[DropReason.BAD_TAG] == 1
+    ingress.receive(datagram)
+    assert ingress.half.packets_to_deliver() == [PACKET]
+
+
+@pytest.mark.parametrize("size", [4, 16, 31])
+def test_data_of_either_type_is_not_too_short(ingress: Ingress, size: int) -> None:
+    """Nor does the gate see any of it."""
+    ingress.receive(bytes((8,)) + bytes(size - 1))
+    assert ingress.half.drops[DropReason.BAD_LENGTH] == 1
+    assert ingress.half.handshakes() == []
+
+
+def test_where_there_is_no_second_cipher_its_type_is_unknown(
+    ingress: Ingress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was told that it would be taken."""
+    monkeypatch.setattr(opening, "_OPENED", frozenset((4,)))
+    ingress.receive(seal_data(PACKET, 0, cipher=AES))
+    ingress.receive(seal_data(PACKET, 0))
+    assert ingress.half.packets_to_deliver() == [PACKET]
+    assert ingress.half.drops[DropReason.BAD_TYPE] == 1

@@ -27,6 +27,7 @@ from meshnode.forwarding import (
     SendControl,
     SendKeepalive,
     Session,
+    SetCipher,
     SetEndpoint,
     SetLink,
     ShareOfPrefix,
@@ -34,7 +35,7 @@ from meshnode.forwarding import (
     TrafficResumed,
     UseSession,
 )
-from meshnode.types import Path, Prefix
+from meshnode.types import Cipher, Path, Prefix
 from meshnode.wireguard.constants import (
     MAX_STAGED_PACKETS,
     REJECT_AFTER_MESSAGES,
@@ -48,6 +49,7 @@ from tests.unit.dataplane.reference.halves import (
     OTHER_PATH,
     PATH,
     SLOT,
+    needs_aes,
     open_data,
     program,
     session,
@@ -729,3 +731,59 @@ def test_a_share_of_nobody_has_no_route(shared: Egress) -> None:
     shared.apply(RemovePeer(OTHER_SLOT), RemovePeer(SLOT))
     shared.send(packet())
     assert shared.dropped() == {DropReason.NO_ROUTE: 1}
+
+
+# --- the second cipher ---
+
+AES = SetCipher(SLOT, INDEX, Cipher.AES_256_GCM)
+
+
+@needs_aes
+def test_a_cipher_holds_from_the_next_packet(egress: Egress) -> None:
+    """In one sequence of counters; what came before goes under the one before."""
+    egress.send(packet(number=1), packet(number=2))
+    egress.apply(AES)
+    egress.send(packet(number=3))
+    egress.apply(SendKeepalive(SLOT), SendControl(SLOT, b"\x01frame"))
+    egress.apply(SetCipher(SLOT, INDEX, Cipher.CHACHA20_POLY1305))
+    egress.send(packet(number=4))
+    datagrams = [one for burst in egress.bursts() for one in burst.datagrams()]
+    assert [one[0] for one in datagrams] == [4, 4, 8, 8, 8, 4]
+    opened = [open_data(one) for one in datagrams]
+    assert [counter for counter, _ in opened] == list(range(6))
+    assert [len(plaintext) for _, plaintext in opened] == [112, 112, 112, 0, 16, 112]
+
+
+@needs_aes
+def test_facts_are_those_of_any_data(egress: Egress) -> None:
+    """A type is no reason to count otherwise."""
+    egress.apply(AES)
+    egress.send(packet(), packet())
+    assert len(egress.sent()) == 2
+    facts = egress.view.read(SLOT)
+    assert (facts.sent_packets, facts.sent_bytes) == (2, 2 * (112 + 32))
+    assert facts.unanswered_since == NOW
+
+
+@needs_aes
+def test_a_new_session_begins_with_the_first_cipher(egress: Egress) -> None:
+    """Who made it may be another program than the one that asked for a cipher."""
+    egress.apply(AES)
+    made = session(index=INDEX + 1)
+    egress.apply(*start_session(made))
+    egress.send(packet())
+    (burst,) = egress.bursts()
+    assert burst.data[0] == 4
+    egress.apply(UseSession(SLOT, INDEX))
+    egress.send(packet())
+    (burst,) = egress.bursts()
+    assert burst.data[0] == 8
+
+
+def test_a_cipher_of_no_session_is_nothing(egress: Egress) -> None:
+    """It may have been retired meanwhile, or be another peer's."""
+    egress.apply(SetCipher(SLOT, 1, Cipher.AES_256_GCM))
+    egress.apply(SetCipher(SLOT + 1, INDEX, Cipher.AES_256_GCM))
+    egress.send(packet())
+    (burst,) = egress.bursts()
+    assert burst.data[0] == 4
