@@ -1,7 +1,7 @@
 """Measurements between two joined hosts: throughput, round trips, processor time.
 
-Throughput is what iperf3's receiver got (goodput, bits of payload a second). Processor
-time is that of the whole machine, from `/proc/stat`: whatever else runs is in it.
+Processor time is that of the whole machine, from `/proc/stat`: whatever else runs is
+in it. Every load and every measurement ends by itself after a known time.
 """
 
 import json
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from topology import iperf
 from topology.hosts import Host, wait_until
 from topology.processes import LabError
 from topology.tunnels import Joined
@@ -22,37 +23,35 @@ IPERF_PORT = 5201
 DATAGRAM_BYTES = 1200
 PING_INTERVAL = 0.01
 
+LOADS = {
+    "tcp_1": ("-P", "1"),
+    "tcp_4": ("-P", "4"),
+    "udp": ("-u", "-b", "0", "-l", str(DATAGRAM_BYTES)),
+}
+"""What may run beside a ping: iperf3's options of one or four streams that fill the
+tunnel, or of more datagrams than it can carry."""
+
 _SLACK = 20.0
 """Seconds beyond the measured time after which a program is taken for stuck."""
 
-
-@dataclass(frozen=True, slots=True)
-class Throughput:
-    """One iperf3 run: receiver's bits a second, lost share, processor use.
-
-    `loss` is a share from 0 to 1 (0 for TCP); `processor_seconds` counts the busy
-    time of all processors during the run.
-    """
-
-    bits_per_second: float
-    loss: float
-    processor_seconds: float
-    seconds: float
-
-    @property
-    def processor_seconds_per_gigabit(self) -> float:
-        """Busy processor seconds of the whole machine for each 10⁹ bits received."""
-        gigabits = self.bits_per_second * self.seconds / 1e9
-        return self.processor_seconds / gigabits if gigabits else float("inf")
+_SPARE = 15
+"""Seconds that a load runs on if nobody stops it: pings under load take longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundTrips:
-    """Round-trip times in milliseconds, and the share of pings that came back."""
+    """Round-trip times of the pings that were answered, in ms, and how many were sent.
 
-    p50_ms: float
-    p99_ms: float
-    answered: float
+    `times_ms` is in rising order.
+    """
+
+    times_ms: tuple[float, ...]
+    sent: int
+
+    @property
+    def loss(self) -> float:
+        """The share of the pings without an answer, from 0 to 1."""
+        return 1 - len(self.times_ms) / self.sent
 
 
 def busy_share(seconds: float) -> float:
@@ -64,53 +63,77 @@ def busy_share(seconds: float) -> float:
 
 def tcp(
     joined: Joined, *, seconds: int, streams: int = 1, reverse: bool = False
-) -> Throughput:
+) -> iperf.Throughput:
     """Measure TCP from left to right, or with *reverse* from right to left."""
     options = ["-P", str(streams), *(["-R"] if reverse else [])]
-    result, busy = _iperf(joined, options, seconds)
-    received = result["end"]["sum_received"]
-    return Throughput(received["bits_per_second"], 0.0, busy, received["seconds"])
+    report, busy = _iperf(joined, options, seconds)
+    return iperf.throughput(report, busy)
 
 
-def udp(joined: Joined, *, seconds: int) -> Throughput:
-    """Measure UDP from left to right, offered as fast as the sender can."""
-    options = ["-u", "-b", "0", "-l", str(DATAGRAM_BYTES)]
-    result, busy = _iperf(joined, options, seconds)
-    # The receiver's own figures: the sender's sum counts what it offered.
-    received = result["server_output_json"]["end"]["sum"]
-    good = received["packets"] - received["lost_packets"]
-    elapsed = received["seconds"] or float(seconds)
-    return Throughput(
-        good * DATAGRAM_BYTES * 8 / elapsed,
-        received["lost_packets"] / max(1, received["packets"]),
-        busy,
-        elapsed,
-    )
+def udp(
+    joined: Joined, *, seconds: int, payload: int = DATAGRAM_BYTES, rate: float = 0.0
+) -> iperf.Datagrams:
+    """Measure UDP from left to right.
+
+    *payload* is in bytes; *rate* is datagrams a second, 0 for as many as can be sent.
+    """
+    bits = round(rate * payload * 8)
+    report, _ = _iperf(joined, ["-u", "-b", str(bits), "-l", str(payload)], seconds)
+    return iperf.datagrams(report, payload)
 
 
 def round_trips(joined: Joined, *, seconds: float) -> RoundTrips:
-    """Ping from left to right a hundred times a second."""
+    """Ping from left to right a hundred times a second.
+
+    Raises:
+        LabError: if nothing is answered.
+    """
+    result = _ping(joined, seconds)
+    if not result.times_ms:
+        raise LabError("no ping was answered")
+    return result
+
+
+def ping_times(output: str) -> tuple[float, ...]:
+    """Return the round-trip times in *output* of ping, in ms and in rising order.
+
+    An answer that came twice counts once.
+    """
+    lines = (line for line in output.splitlines() if "DUP!" not in line)
+    matches = (re.search(r"time=([\d.]+)", line) for line in lines)
+    return tuple(sorted(float(match[1]) for match in matches if match))
+
+
+def round_trips_under_load(joined: Joined, load: str, *, seconds: int) -> RoundTrips:
+    """Ping while a load of `LOADS` fills the tunnel in the same direction.
+
+    It may be that no ping is answered.
+
+    Raises:
+        LabError: if the load ends too early.
+    """
+    with _iperf_server(joined.right):
+        client = _client(joined, LOADS[load], seconds + _SPARE)
+        process = joined.left.start(client)
+        try:
+            # Let the load fill the queues first.
+            time.sleep(1)
+            result = _ping(joined, seconds)
+            if not process.is_running:
+                raise LabError(f"the load ended early: {process.output.strip()}")
+            return result
+        finally:
+            process.stop()
+
+
+def _ping(joined: Joined, seconds: float) -> RoundTrips:
     count = max(1, round(seconds / PING_INTERVAL))
     result = joined.left.run(
-        f"ping -c {count} -i {PING_INTERVAL} -W 2 {joined.right_v4}",
+        f"ping -n -c {count} -i {PING_INTERVAL} -W 2 {joined.right_v4}",
         timeout=seconds + _SLACK,
         check=False,
     )
-    times = sorted(float(text) for text in re.findall(r"time=([\d.]+)", result.stdout))
-    if not times:
-        raise LabError("no ping was answered")
-    return RoundTrips(_quantile(times, 0.5), _quantile(times, 0.99), len(times) / count)
-
-
-def round_trips_under_load(joined: Joined, *, seconds: int) -> RoundTrips:
-    """Ping while four TCP streams fill the tunnel in the same direction."""
-    with _iperf_server(joined.right):
-        load = joined.left.start(_client(joined, ["-P", "4"], seconds + 2))
-        # Let the streams fill the queues first.
-        joined.left.run("sleep 1")
-        result = round_trips(joined, seconds=seconds)
-        load.wait(seconds + _SLACK)
-    return result
+    return RoundTrips(ping_times(result.stdout), count)
 
 
 def _iperf(
@@ -118,7 +141,7 @@ def _iperf(
 ) -> tuple[dict[str, Any], float]:
     with _iperf_server(joined.right):
         before = _busy_seconds()
-        command = _client(joined, [*options, "--get-server-output"], seconds)
+        command = _client(joined, options, seconds)
         result = joined.left.run(command, timeout=seconds + _SLACK, check=False)
         busy = _busy_seconds() - before
     report: dict[str, Any] = json.loads(result.stdout or "{}")
@@ -151,7 +174,3 @@ def _busy_seconds() -> float:
     user, nice, system, _idle, _iowait, irq, softirq, _steal = map(int, words)
     busy = user + nice + system + irq + softirq
     return busy / os.sysconf("SC_CLK_TCK")
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -61,8 +61,8 @@ install_packages() {
 }
 
 # make_environment EXTRA: a virtual environment with meshnode and its dependencies;
-# EXTRA is "" or "[dev]". Nothing happens while pyproject.toml and what is compiled stay
-# as they were.
+# EXTRA is "", "[bench]" or "[dev]". Nothing happens while pyproject.toml and what is
+# compiled stay as they were.
 make_environment() {
   local extra=$1 stamp wanted installed
   stamp=$venv/installed${extra//[^a-z]/-}
@@ -72,7 +72,7 @@ make_environment() {
     quietly python3 -m venv --clear "$venv"
   fi
   wanted=$(cat "$root/pyproject.toml" "$root"/meshnode/dataplane/fast/*.p[xy][dx] | sha256sum)
-  # What the tests need includes what running needs.
+  # What the tests need includes what running and measuring need.
   for installed in "$stamp" "$venv/installed-dev-"; do
     [[ $(cat "$installed" 2>/dev/null) != "$wanted" ]] || return 0
   done
