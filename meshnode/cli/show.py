@@ -54,6 +54,10 @@ def status(
         "groups": ", ".join(result["groups"]) or "none",
         "roles": ", ".join(result["roles"]) or "none",
         "members": f"{result['members']} known, {result['sessions']} with a session",
+        "reached at": ", ".join(
+            f"{one['endpoint']} ({one['kind']})" for one in result["candidates"]
+        )
+        or "nowhere known yet",
         "policy": f"version {result['policy']}" if result["policy"] else "open",
         "traffic": f"{size(result['receivedBytes'])} in, "
         f"{size(result['sentBytes'])} out",
@@ -98,7 +102,7 @@ def peers(
             one["name"],
             one["ipv4"],
             _state(one),
-            one["endpoint"] or "-",
+            _place(one),
             f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
             ",".join(one["groups"]) or "-",
             ",".join(one["routes"]) or "-",
@@ -108,6 +112,12 @@ def peers(
     head = ("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX", "GROUPS", "ROUTES")
     for line in table(head, rows):
         click.echo(line)
+
+
+def _place(peer: dict[str, Any]) -> str:
+    """Return where a peer is, and how we know if that is worth a word."""
+    place = peer["endpoint"] or "-"
+    return f"{place} (lan)" if peer["endpointKind"] == "lan" else place
 
 
 def _state(peer: dict[str, Any]) -> str:

@@ -107,8 +107,9 @@ class NetworkConfig:
 
     `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
     where the node chooses. `accept_routes` is whether prefixes of others are used, or
-    the prefixes inside which they are. `metrics` is where they are served, None for
-    nowhere.
+    the prefixes inside which they are. `port_mapping` is whether routers are asked to
+    forward our port, `lan_discovery` whether members on our links are looked for.
+    `metrics` is where they are served, None for nowhere.
     """
 
     interface: str
@@ -120,6 +121,8 @@ class NetworkConfig:
     engine: str = "reference"
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
+    port_mapping: bool = True
+    lan_discovery: bool = True
     accept_routes: bool | tuple[Prefix, ...] = False
     announced: tuple[AnnouncedRoute, ...] = ()
     wireguard: tuple[WireguardPeer, ...] = ()

@@ -42,6 +42,7 @@ from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.network import fwmark_of, table_of
 from meshnode.node.shared import drop_counts
+from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerChange
@@ -49,6 +50,12 @@ from meshnode.wireguard.engine import Engine
 
 _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
+
+_AT_START: Final = (
+    *("interface", "listen_port", "mtu", "table", "fwmark", "engine"),
+    *("port_mapping", "lan_discovery"),
+)
+"""What of a configuration takes effect when a node starts."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -114,6 +121,13 @@ class MeshControl:
     async def serve(self, driver: Driver, on_ready: Callable[[], None]) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once."""
         config = self._config
+        surroundings = Surroundings(
+            self.shell,
+            self._started_with,
+            interface=self._task.interface,
+            port=self._port,
+            fwmark=fwmark_of(self._started_with),
+        )
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -125,6 +139,7 @@ class MeshControl:
                 "pid": os.getppid(),
             },
             drops=lambda: drop_counts(self._counters),
+            mappings=surroundings.mappings,
             reload=self._reload,
         )
         listener = trio.socket.from_stdlib_socket(
@@ -134,7 +149,8 @@ class MeshControl:
             nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
-            nursery.start_soon(self.shell.watch_addresses)
+            nursery.start_soon(self.shell.watch_addresses, surroundings.follow)
+            nursery.start_soon(surroundings.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:
@@ -168,7 +184,7 @@ class MeshControl:
         await self.shell.await_plans()
         return [
             name
-            for name in ("interface", "listen_port", "mtu", "table", "fwmark", "engine")
+            for name in _AT_START
             if getattr(config, name) != getattr(self._started_with, name)
         ]
 

@@ -13,7 +13,7 @@ RUNTIME_PACKAGES=(
   python3 python3-dev python3-venv wireguard-tools
 )
 TEST_PACKAGES=(
-  "${RUNTIME_PACKAGES[@]}" conntrack socat tcpdump tinc wireguard-go
+  "${RUNTIME_PACKAGES[@]}" conntrack miniupnpd-nftables socat tcpdump tinc wireguard-go
 )
 
 if [[ -t 1 ]]; then

@@ -30,6 +30,8 @@ fwmark = 0
 engine = "fast"
 log_level = "debug"
 bootstrap = ["192.0.2.1:51820"]
+port_mapping = false
+lan_discovery = false
 
 [routes]
 accept = ["10.0.0.0/8", "fd00::/8"]
@@ -70,6 +72,8 @@ EXPECTED = NetworkConfig(
     engine="fast",
     log_level="debug",
     bootstrap=(HostPort("192.0.2.1", 51820),),
+    port_mapping=False,
+    lan_discovery=False,
     accept_routes=(Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")),
     announced=(
         AnnouncedRoute(

@@ -77,7 +77,7 @@ def test_peers_are_all_others_by_name(world: World) -> None:
         sent_bytes=4,
         allowed_ips=[],
     )
-    peers = describe_peers(world.founder.node, {key: status})
+    peers = describe_peers(world.founder.node, {key: status}, now=world.now)
     assert json.loads(json.dumps(peers)) == peers
     alpha, beta = peers
     assert (alpha["name"], beta["name"]) == ("alpha", "beta")
