@@ -87,6 +87,7 @@ ONLY_IMPORTERS = {
     "hmac": (("crypto",), "comparisons and MACs have one home"),
     "cryptography": ((), "the library is an oracle in tests only"),
     "pyroute2": (("host",), "its core runs asyncio loops of its own"),
+    "miniupnpc": (("host",), "an optional extra, behind one door"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (

@@ -54,6 +54,10 @@ def status(
         "groups": ", ".join(result["groups"]) or "none",
         "roles": ", ".join(result["roles"]) or "none",
         "members": f"{result['members']} known, {result['sessions']} with a session",
+        "reached at": ", ".join(
+            f"{one['endpoint']} ({one['kind']})" for one in result["candidates"]
+        )
+        or "nowhere known yet",
         "policy": f"version {result['policy']}" if result["policy"] else "open",
         "offloads": _offloads(result["offload"]),
         "traffic": f"{size(result['receivedBytes'])} in, "
@@ -115,7 +119,7 @@ def peers(
             one["name"],
             one["ipv4"],
             _state(one),
-            one["endpoint"] or "-",
+            _place(one),
             f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
             ",".join(one["groups"]) or "-",
             ",".join(one["routes"]) or "-",
@@ -129,6 +133,12 @@ def peers(
     )
     for line in table(head, rows):
         click.echo(line)
+
+
+def _place(peer: dict[str, Any]) -> str:
+    """Return where a peer is, and how we know if that is worth a word."""
+    place = peer["endpoint"] or "-"
+    return f"{place} (lan)" if peer["endpointKind"] == "lan" else place
 
 
 def _state(peer: dict[str, Any]) -> str:

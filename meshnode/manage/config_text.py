@@ -59,6 +59,8 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         cipher=node.get("cipher", choice(*CIPHER_CHOICES), "auto"),
         log_level=node.get("log_level", choice(*LOG_LEVELS), "info"),
         bootstrap=node.items("bootstrap", _host_port),
+        port_mapping=node.get("port_mapping", boolean, True),
+        lan_discovery=node.get("lan_discovery", boolean, True),
         accept_routes=_accepted(routes),
         announced=tuple(map(_announced, routes.tables("announce"))),
         wireguard=tuple(map(_wireguard_peer, document.tables("wireguard"))),
@@ -256,6 +258,10 @@ def _node_section(config: NetworkConfig) -> str:
         lines.append(f"log_level = {quote(config.log_level)}")
     if config.bootstrap:
         lines.append(f"bootstrap = {_list(config.bootstrap)}")
+    if not config.port_mapping:
+        lines.append("port_mapping = false")
+    if not config.lan_discovery:
+        lines.append("lan_discovery = false")
     return "\n".join(lines) + "\n"
 
 

@@ -110,8 +110,10 @@ class NetworkConfig:
     `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
     where the node chooses. `cipher` is one of `CIPHER_CHOICES`. `accept_routes` is
     whether prefixes of others are used, or the prefixes inside which they are.
-    `metrics` is where they are served, None for nowhere. `offload` limits the offloads:
-    the table `[offload]`, whose keys are those of `offloads.CHOICES`.
+    `port_mapping` is whether routers are asked to forward our port, `lan_discovery`
+    whether members on our links are looked for. `metrics` is where they are served,
+    None for nowhere. `offload` limits the offloads: the table `[offload]`, whose keys
+    are those of `offloads.CHOICES`.
     """
 
     interface: str
@@ -124,6 +126,8 @@ class NetworkConfig:
     cipher: str = "auto"
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
+    port_mapping: bool = True
+    lan_discovery: bool = True
     accept_routes: bool | tuple[Prefix, ...] = False
     announced: tuple[AnnouncedRoute, ...] = ()
     wireguard: tuple[WireguardPeer, ...] = ()

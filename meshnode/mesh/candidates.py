@@ -4,6 +4,7 @@ A signed record proves who claims an endpoint, not that the claim is harmless: i
 make us send into our own tunnel, to ourselves or to everybody on the link.
 """
 
+import enum
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,21 @@ _UNDERLAY_IPV6: Final = (
     Prefix.parse("fc00::/7"),
     Prefix.parse("64:ff9b::/96"),
 )
+
+
+class CandidateKind(enum.Enum):
+    """How an endpoint came to be known: ours in the first four, a member's in others.
+
+    Nobody else is told it, nor would be believed.
+    """
+
+    CONFIGURED = "configured"
+    MAPPED = "mapped"
+    LOCAL = "local"
+    SEEN = "seen"
+    LAN = "lan"
+    LAST = "last"
+    PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,10 @@ def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
         "policy": 0 if policy is None else policy.version,
         "recordsDigest": node.records.tree.root[0].hex(),
         "endpoints": [str(one) for one in node.reach.own_candidates()],
+        "candidates": [
+            {"endpoint": str(endpoint), "kind": kind.value}
+            for endpoint, kind in node.reach.own_kinds().items()
+        ],
         "health": complaints(node, wall=wall),
     }
 
@@ -66,16 +70,19 @@ def complaints(node: MeshNode, *, wall: float) -> list[str]:
 
 
 def describe_peers(
-    node: MeshNode, wireguard: dict[bytes, PeerStatus]
+    node: MeshNode, wireguard: dict[bytes, PeerStatus], *, now: float
 ) -> list[dict[str, Any]]:
-    """Return the members but ourselves; *wireguard* has the tunnels' side by key."""
+    """Return the members but ourselves; *wireguard* has the tunnels' side by key.
+
+    *now* is boottime seconds.
+    """
     silent = frozenset(node.neighbours.silent)
     neighbours = frozenset(node.neighbours.chosen)
     found = []
     for member in sorted(node.membership, key=lambda m: m.certificate.name):
         if member.key == node.key:
             continue
-        facts = _peer(node, member, wireguard.get(member.key))
+        facts = _peer(node, member, wireguard.get(member.key), now)
         facts["isNeighbour"] = member.key in neighbours
         facts["isSilent"] = member.key in silent
         found.append(facts)
@@ -179,11 +186,14 @@ def _camel(key: str) -> str:
 
 
 def _peer(
-    node: MeshNode, member: VerifiedMember, status: PeerStatus | None
+    node: MeshNode, member: VerifiedMember, status: PeerStatus | None, now: float
 ) -> dict[str, Any]:
     certificate = member.certificate
     v4, v6 = (str(address).partition("/")[0] for address in member.addresses)
     endpoint = None if status is None else status.endpoint
+    kind = None
+    if endpoint is not None:
+        kind = node.reach.dialler.kinds_of(member.key, now=now).get(endpoint)
     routes = () if member.member is None else member.member.routes
     has_session = node.has_session(member.key)
     return {
@@ -199,6 +209,7 @@ def _peer(
         "hasSession": has_session,
         "endpoint": None if endpoint is None else str(endpoint),
         "cipher": _cipher_of(status) if has_session else "",
+        "endpointKind": None if kind is None else kind.value,
         "lastHandshake": 0 if status is None else status.last_handshake[0],
         "receivedBytes": 0 if status is None else status.received_bytes,
         "sentBytes": 0 if status is None else status.sent_bytes,

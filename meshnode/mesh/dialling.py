@@ -1,10 +1,10 @@
 """Find out where a member may be, tell the tunnels, and introduce ourselves there.
 
-Candidates come from the configuration, from the last session, from the member's own
-endpoint record, and from the record cached on disk; the tunnels try them all, and the
-first answer settles the path. Before that goes our own member record, sealed, to each
-candidate, as long as nothing shows that the member knows the present one: a host that
-has not heard of us would drop our handshake.
+Candidates come from the configuration, from a link that we share, from the last
+session, from the member's own endpoint record, and from the record cached on disk; the
+tunnels try them all, and the first answer settles the path. Before that goes our own
+member record, sealed, to each candidate, as long as nothing shows that the member knows
+the present one: a host that has not heard of us would drop our handshake.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from meshnode.codec.messages import Found
 from meshnode.codec.records import MAX_CANDIDATES
 from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import AuthenticationError
-from meshnode.mesh.candidates import CandidateFilter
+from meshnode.mesh.candidates import CandidateFilter, CandidateKind
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.introduction import introduce_member
 from meshnode.mesh.lookups import Lookups
@@ -64,6 +64,7 @@ class Dialler:
         self._filter = candidates
         self._entropy = entropy
         self._static: dict[bytes, tuple[Endpoint, ...]] = {}
+        self._near: dict[bytes, tuple[Endpoint, ...]] = {}
         # What worked or was said last, the path of the last session first.
         self._cached: dict[bytes, tuple[Endpoint, ...]] = dict(stored)
         self._record = b""
@@ -90,6 +91,16 @@ class Dialler:
         self._static[key] = endpoints
         if not endpoints:
             del self._static[key]
+        self._offer(key, now)
+
+    def set_near(
+        self, key: bytes, endpoints: tuple[Endpoint, ...], *, now: float
+    ) -> None:
+        """Use these endpoints, at which *key* was heard on a link of ours."""
+        if endpoints:
+            self._near[key] = endpoints
+        else:
+            self._near.pop(key, None)
         self._offer(key, now)
 
     def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> None:
@@ -160,15 +171,29 @@ class Dialler:
         """Drop everything of who is no member any more, but the configuration."""
         self._end(key)
         self._lookups.forget(key)
+        self._near.pop(key, None)
         self._cached.pop(key, None)
         self._knows_us.discard(key)
 
     def candidates_of(self, key: bytes, *, now: float) -> tuple[Endpoint, ...]:
         """Return where the member may be, the best first, at most 12."""
-        static = self._filter.outside(self._static.get(key, ()))
+        return tuple(self.kinds_of(key, now=now))
+
+    def kinds_of(self, key: bytes, *, now: float) -> dict[Endpoint, CandidateKind]:
+        """Return the same, each with how we know of it."""
         cached = self._filter.usable(self._cached.get(key, ()))
-        everything = (*static, *cached[:1], *self._said(key, now), *cached[1:])
-        return tuple(dict.fromkeys(everything))[:MAX_DIALLED]
+        kinds: dict[Endpoint, CandidateKind] = {}
+        for kind, endpoints in (
+            (CandidateKind.CONFIGURED, self._filter.outside(self._static.get(key, ()))),
+            (CandidateKind.LAN, self._filter.outside(self._near.get(key, ()))),
+            (CandidateKind.LAST, cached[:1]),
+            (CandidateKind.PUBLISHED, self._said(key, now)),
+            (CandidateKind.LAST, cached[1:]),
+        ):
+            for endpoint in endpoints:
+                if len(kinds) < MAX_DIALLED:
+                    kinds.setdefault(endpoint, kind)
+        return kinds
 
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Go on with lookups and introductions, and end what was not found."""

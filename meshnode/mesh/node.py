@@ -132,6 +132,23 @@ class MeshNode(NodeSteps):
         self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
         self._end_step(now)
 
+    def set_mapped(
+        self, mapped: tuple[Endpoint, ...], *, now: float, wall: float
+    ) -> None:
+        """Follow where routers forward our port from."""
+        believed = self._begin_step(wall, now)
+        self.reach.set_mapped(mapped, now=now, wall=believed)
+        self._end_step(now)
+
+    def set_near(
+        self, key: bytes, endpoints: tuple[Endpoint, ...], *, now: float, wall: float
+    ) -> None:
+        """Follow where a member was heard on a link that we share with it."""
+        self._begin_step(wall, now)
+        if self.membership.by_key(key) is not None:
+            self.reach.dialler.set_near(key, endpoints, now=now)
+        self._end_step(now)
+
     def set_contacts(
         self, contacts: dict[bytes, tuple[Endpoint, ...]], *, now: float, wall: float
     ) -> None:

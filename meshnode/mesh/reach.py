@@ -7,7 +7,7 @@ from meshnode.codec.messages import Found, Lookup, Message, Publish, Published
 from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
 from meshnode.crypto.signing import SigningKey
 from meshnode.deadlines import Deadline, earliest
-from meshnode.mesh.candidates import CandidateFilter
+from meshnode.mesh.candidates import CandidateFilter, CandidateKind
 from meshnode.mesh.dialling import Dialler
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.documents import create_endpoints
@@ -94,6 +94,7 @@ class Reach:
         )
         self._local: tuple[Endpoint, ...] = ()
         self._advertised: tuple[Endpoint, ...] = ()
+        self._mapped: tuple[Endpoint, ...] = ()
         self._seen: dict[Endpoint, None] = {}
 
     # --- where we are ---
@@ -117,10 +118,30 @@ class Reach:
             self._local = outside
         self._publish(now, wall)
 
+    def set_mapped(
+        self, mapped: tuple[Endpoint, ...], *, now: float, wall: int
+    ) -> None:
+        """Take what routers forward to us from."""
+        self._mapped = CandidateFilter(self._overlay).usable(mapped)
+        self._publish(now, wall)
+
     def own_candidates(self) -> tuple[Endpoint, ...]:
         """Return where we tell others that we are, the best first."""
-        everything = (*self._advertised, *self._local, *self._seen)
-        return tuple(dict.fromkeys(everything))[:MAX_CANDIDATES]
+        return tuple(self.own_kinds())
+
+    def own_kinds(self) -> dict[Endpoint, CandidateKind]:
+        """Return the same, each with how we know of it."""
+        kinds: dict[Endpoint, CandidateKind] = {}
+        for kind, endpoints in (
+            (CandidateKind.CONFIGURED, self._advertised),
+            (CandidateKind.MAPPED, self._mapped),
+            (CandidateKind.LOCAL, self._local),
+            (CandidateKind.SEEN, self._seen),
+        ):
+            for endpoint in endpoints:
+                if len(kinds) < MAX_CANDIDATES:
+                    kinds.setdefault(endpoint, kind)
+        return kinds
 
     def note_seen(self, seen: Endpoint | None, *, now: float, wall: int) -> None:
         """Take it that a member sees us at this endpoint, in an answer to us."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 
 from meshnode.errors import MeshnodeError
+from meshnode.host.clock import boottime
 from meshnode.manage.api_protocol import Request
 from meshnode.manage.api_server import EventStream
 from meshnode.manage.metrics import node_metrics
@@ -48,6 +49,7 @@ class MeshApi:
         facts: what never changes while this process lives: interface, engine, MTU.
         drops: gives the packets dropped by the workers, by reason.
         offloads: gives how the workers' offloads stand, by key.
+        mappings: gives the routers that were asked for our port.
         reload: reads the configuration again, and returns what needs a restart.
     """
 
@@ -60,6 +62,7 @@ class MeshApi:
         facts: Mapping[str, object],
         drops: Callable[[], dict[str, int]],
         offloads: Callable[[], Mapping[str, object]],
+        mappings: Callable[[], list[dict[str, Any]]],
         reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._shell = shell
@@ -67,6 +70,7 @@ class MeshApi:
         self._facts = facts
         self._drops = drops
         self._offloads = offloads
+        self._mappings = mappings
         self._reload = reload
         self._verbs: dict[str, Verb] = {
             "hello": self._hello,
@@ -120,6 +124,7 @@ class MeshApi:
             "sentBytes": sum(peer.sent_bytes for peer in device.peers),
             "drops": self._drops(),
             "offload": self._offloads(),
+            "portMappings": self._mappings(),
         }
 
     async def _peers(self, args: Table) -> Answered:
@@ -130,7 +135,7 @@ class MeshApi:
         """Return everything `meshnode peers` shows."""
         self._shell.judge_sessions()
         wireguard = {peer.public_key.raw: peer for peer in self._device().peers}
-        return describe_peers(self._shell.node, wireguard)
+        return describe_peers(self._shell.node, wireguard, now=boottime())
 
     async def _routes(self, args: Table) -> Answered:
         args.finish()

@@ -43,6 +43,7 @@ from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.network import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
+from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerChange
@@ -51,11 +52,11 @@ from meshnode.wireguard.engine import Engine
 _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
 
-_NEED_RESTART: Final = (
+_AT_START: Final = (
     *("interface", "listen_port", "mtu", "table", "fwmark", "engine"),
-    "offload",
+    *("offload", "port_mapping", "lan_discovery"),
 )
-"""Fields of the configuration that are read once, at the start."""
+"""What of a configuration takes effect when a node starts."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -121,6 +122,13 @@ class MeshControl:
     async def serve(self, driver: Driver, on_ready: Callable[[], None]) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once."""
         config = self._config
+        surroundings = Surroundings(
+            self.shell,
+            self._started_with,
+            interface=self._task.interface,
+            port=self._port,
+            fwmark=fwmark_of(self._started_with),
+        )
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -133,6 +141,7 @@ class MeshControl:
             },
             drops=lambda: drop_counts(self._counters),
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
+            mappings=surroundings.mappings,
             reload=self._reload,
         )
         listener = trio.socket.from_stdlib_socket(
@@ -142,7 +151,8 @@ class MeshControl:
             nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
-            nursery.start_soon(self.shell.watch_addresses)
+            nursery.start_soon(self.shell.watch_addresses, surroundings.follow)
+            nursery.start_soon(surroundings.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:
@@ -176,7 +186,7 @@ class MeshControl:
         await self.shell.await_plans()
         return [
             name
-            for name in _NEED_RESTART
+            for name in _AT_START
             if getattr(config, name) != getattr(self._started_with, name)
         ]
 

@@ -238,8 +238,11 @@ class MeshShell:
             elif failures == PLAN_ATTEMPTS:
                 raise problem  # nobody shall think that the address is there
 
-    async def watch_addresses(self) -> None:
-        """Follow the host's addresses, and look at its routes again when they move."""
+    async def watch_addresses(self, on_moved: Callable[[], None]) -> None:
+        """Follow the host's addresses, and look at its routes again when they move.
+
+        *on_moved* is called then too: there may be other links and routers.
+        """
         watch = AddressWatch()
         try:
             while True:
@@ -247,6 +250,7 @@ class MeshShell:
                 await trio.sleep(_SETTLE)
                 watch.clear()
                 self.follow_addresses()
+                on_moved()
                 self._settle()
                 if self._plan is not None:
                     # Another route of the host may stand in the way, or no longer.
@@ -324,6 +328,18 @@ class MeshShell:
             return
         local = tuple(Endpoint(host, self._port) for host in hosts)
         self.node.set_addresses(local, now=boottime(), wall=time.time())
+
+    def follow_mapped(self, mapped: tuple[Endpoint, ...]) -> None:
+        """Tell the node where routers forward our port from."""
+        self.node.set_mapped(mapped, now=boottime(), wall=time.time())
+        self._settle()
+
+    def follow_near(self, key: bytes, endpoints: tuple[Endpoint, ...]) -> None:
+        """Tell the node where a member was heard on a link of ours."""
+        now = boottime()
+        self._tunnels.flush(now=now)
+        self.node.set_near(key, endpoints, now=now, wall=time.time())
+        self._settle()
 
     def _ask_for_plan(self) -> None:
         self._plan_waits.set()

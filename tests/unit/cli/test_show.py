@@ -37,6 +37,10 @@ STATUS: dict[str, Any] = {
         "tun-udp": {"state": "full", "setting": "auto", "lowered": 0},
     },
     "health": [],
+    "candidates": [
+        {"endpoint": "203.0.113.1:51820", "kind": "mapped"},
+        {"endpoint": "192.168.7.5:51820", "kind": "local"},
+    ],
 }
 PEER: dict[str, Any] = {
     "name": "paris",
@@ -45,6 +49,7 @@ PEER: dict[str, Any] = {
     "isSilent": False,
     "endpoint": "192.0.2.1:51820",
     "cipher": "aes-256-gcm",
+    "endpointKind": "published",
     "receivedBytes": 1024,
     "sentBytes": 0,
     "groups": ["staff", "web"],
@@ -68,6 +73,8 @@ def test_status_is_for_people(meshnode: Run, node: Any) -> None:
     assert facts["roles"] == "relay, issuer"
     assert facts["policy"] == "open"
     assert facts["offloads"] == "all in use"
+    places = "203.0.113.1:51820 (mapped), 192.168.7.5:51820 (local)"
+    assert facts["reached at"] == places
     assert facts["traffic"] == "2.0 KiB in, 10 B out"
     assert facts["dropped"] == "no route 7"
     assert "Health" not in out
@@ -160,6 +167,12 @@ def test_peers_are_a_table(
         *("paris", "10.77.0.2", state, "192.0.2.1:51820", "1.0", "KiB/0", "B"),
         *("staff,web", "10.1.0.0/16", "aes-256-gcm"),
     ]
+
+
+def test_peer_on_our_link_is_marked(meshnode: Run, node: Any) -> None:
+    """It is spoken to directly, whatever is outside."""
+    node.answers["peers"] = {"peers": [{**PEER, "endpointKind": "lan"}]}
+    assert "192.0.2.1:51820 (lan)" in meshnode("peers").out
 
 
 def test_only_active_peers_if_asked(meshnode: Run, node: Any) -> None:

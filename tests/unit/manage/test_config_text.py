@@ -32,6 +32,8 @@ engine = "fast"
 cipher = "chacha20-poly1305"
 log_level = "debug"
 bootstrap = ["192.0.2.1:51820"]
+port_mapping = false
+lan_discovery = false
 
 [routes]
 accept = ["10.0.0.0/8", "fd00::/8"]
@@ -79,6 +81,8 @@ EXPECTED = NetworkConfig(
     cipher="chacha20-poly1305",
     log_level="debug",
     bootstrap=(HostPort("192.0.2.1", 51820),),
+    port_mapping=False,
+    lan_discovery=False,
     accept_routes=(Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")),
     announced=(
         AnnouncedRoute(

@@ -79,7 +79,7 @@ def test_peers_are_all_others_by_name(world: World) -> None:
         cipher=Cipher.AES_256_GCM,
     )
     world.founder.wires.sessions.add(key)
-    peers = describe_peers(world.founder.node, {key: status})
+    peers = describe_peers(world.founder.node, {key: status}, now=world.now)
     assert json.loads(json.dumps(peers)) == peers
     alpha, beta = peers
     assert (alpha["name"], beta["name"]) == ("alpha", "beta")

@@ -7,7 +7,7 @@ import pytest
 from meshnode.codec.messages import Found, Lookup
 from meshnode.codec.records import Endpoints
 from meshnode.crypto.keys import PrivateKey
-from meshnode.mesh.candidates import CandidateFilter
+from meshnode.mesh.candidates import CandidateFilter, CandidateKind
 from meshnode.mesh.dialling import DIAL_FOR, INTRODUCE_EVERY, MAX_DIALS, Dialler
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.introduction import MemberIntroduction, open_introduction
@@ -269,3 +269,27 @@ def test_candidates_are_judged_by_the_latest_filter(node: Node) -> None:
     node.found(1, Endpoint("127.0.0.1", 5), ONE, now=0.1)
     node.dialler.set_filter(CandidateFilter((OVERLAY,), ("127.0.0.1",)))
     assert Endpoint("127.0.0.1", 5) in node.dialler.candidates_of(node.key, now=1.0)
+
+
+def test_peer_on_our_link_is_dialled_there(node: Node) -> None:
+    """Also at a link-local address, which no record may name; until it goes."""
+    near = Endpoint("fe80::2", 51820, 3)
+    node.want()
+    node.dialler.set_near(node.key, (near, INSIDE), now=0.1)
+    assert node.tunnels.candidates == {node.key: (near,)}
+    assert node.introduced() == [near]
+    node.found(1, ONE, now=0.2)
+    assert node.tunnels.candidates == {node.key: (near, ONE)}
+    assert node.dialler.kinds_of(node.key, now=0.2) == {
+        near: CandidateKind.LAN,
+        ONE: CandidateKind.LAST,
+    }
+    node.dialler.set_near(node.key, (), now=0.3)
+    assert node.tunnels.candidates == {node.key: (ONE,)}
+
+
+def test_who_is_forgotten_is_not_dialled_on_our_link(node: Node) -> None:
+    """It is no member any more."""
+    node.dialler.set_near(node.key, (ONE,), now=0.0)
+    node.dialler.forget(node.key)
+    assert node.dialler.candidates_of(node.key, now=0.0) == ()

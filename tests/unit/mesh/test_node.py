@@ -1135,3 +1135,33 @@ def test_no_secret_is_in_the_repr_of_an_identity(world: World) -> None:
         for text in (repr(identity), repr(identity.issuing)):
             assert repr(secret)[2:-1] not in text
             assert secret.hex() not in text
+
+
+def test_mapped_port_is_found_by_others(world: World) -> None:
+    """As every other endpoint of ours."""
+    alpha, beta = world.add("alpha"), world.add("beta")
+    world.do(
+        alpha,
+        lambda node: node.set_mapped((PLACE,), now=world.now, wall=world.wall),
+    )
+    world.run(5.0)
+    world.do(
+        beta,
+        lambda node: node.endpoint_wanted(alpha.key, now=world.now, wall=world.wall),
+    )
+    world.run(2.0)
+    assert beta.wires.candidates[alpha.key] == (PLACE,)
+
+
+def test_only_members_are_near(world: World) -> None:
+    """Who was one may still say things on our link."""
+    alpha, stranger = world.add("alpha"), bytes(32)
+    for key in (alpha.key, stranger):
+        world.do(
+            world.founder,
+            lambda node, key=key: node.set_near(  # type: ignore[misc]
+                key, (PLACE,), now=world.now, wall=world.wall
+            ),
+        )
+    assert world.founder.wires.candidates[alpha.key] == (PLACE,)
+    assert stranger not in world.founder.wires.candidates

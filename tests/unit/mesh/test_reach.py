@@ -6,6 +6,7 @@ import pytest
 
 from meshnode.codec.messages import Found, Lookup, Publish, Published
 from meshnode.codec.records import Role
+from meshnode.mesh.candidates import CandidateKind
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import StoredState
 from meshnode.mesh.publishing import PUBLISH_EVERY
@@ -182,3 +183,30 @@ def test_endpoints_are_published_again(place: Place) -> None:
     assert 0.7 * PUBLISH_EVERY < deadline.at - NOW < 1.3 * PUBLISH_EVERY
     place.reach.handle_deadline(now=deadline.at, wall=WALL + 60)
     assert [type(m) for _, m in place.tunnels.drain()] == [Publish]
+
+
+def test_mapped_port_is_published_and_withdrawn(place: Place) -> None:
+    """Before our own addresses, which few can reach; each with how we know of it."""
+    mapped = Endpoint("203.0.113.9", 51820)
+    place.settle(HOME, advertised=(NAMED,))
+    place.confirm(seen(1))
+    place.reach.set_mapped((mapped, Endpoint("10.9.0.7", 5)), now=NOW, wall=WALL)
+    assert place.reach.own_kinds() == {
+        NAMED: CandidateKind.CONFIGURED,
+        mapped: CandidateKind.MAPPED,
+        HOME: CandidateKind.LOCAL,
+        seen(1): CandidateKind.SEEN,
+    }
+    place.tunnels.drain()
+    place.reach.handle_deadline(now=NOW, wall=WALL)
+    assert [type(m) for _, m in place.tunnels.drain()] == [Publish]
+    place.reach.set_mapped((), now=NOW, wall=WALL)
+    assert place.reach.own_candidates() == (NAMED, HOME, seen(1))
+
+
+def test_pinhole_is_told_of_once(place: Place) -> None:
+    """A router lets IPv6 through to the address that we have."""
+    own = Endpoint("2001:db8::5", 51820)
+    place.settle(HOME, own)
+    place.reach.set_mapped((own,), now=NOW, wall=WALL)
+    assert place.reach.own_candidates() == (own, HOME)

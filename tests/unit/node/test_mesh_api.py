@@ -48,6 +48,7 @@ class Client:
             facts={"interface": "mesh", "engine": "reference", "mtu": 1420, "pid": 1},
             drops=lambda: {"unknown type": 3},
             offloads=lambda: {"tun-tcp": {"state": "reads"}},
+            mappings=lambda: [{"router": "192.0.2.254:5351"}],
             reload=self._reload,
         )
 
@@ -113,6 +114,10 @@ async def test_status_has_everything(client: Client) -> None:
     assert found["sessions"] == 0
     assert found["drops"] == {"unknown type": 3}
     assert found["offload"] == {"tun-tcp": {"state": "reads"}}
+    assert found["portMappings"] == [{"router": "192.0.2.254:5351"}]
+    assert found["candidates"] == [
+        {"endpoint": f"192.0.2.5:{found['port']}", "kind": "local"}
+    ]
 
 
 async def test_peers_and_routes_are_listed(client: Client) -> None:

@@ -455,3 +455,16 @@ def test_events_of_the_engine_reach_the_node(
         ("handshake_given_up", key.raw),
         ("traffic_resumed", key.raw),
     ]
+
+
+def test_what_the_surroundings_say_reaches_the_node(shell: Shell) -> None:
+    """Where routers forward our port from, and where a member is on our link."""
+    mapped = Endpoint("203.0.113.9", 51820)
+    shell.shell.follow_mapped((mapped,))
+    assert mapped in shell.node.reach.own_candidates()
+    alpha = shell.world.add("alpha")
+    shell.node.publish(alpha.node.own.data, now=boottime(), wall=shell.world.wall)
+    near = Endpoint("192.0.2.77", 51820)
+    shell.shell.follow_near(alpha.key, (near,))
+    found = shell.node.reach.dialler.candidates_of(alpha.key, now=boottime())
+    assert found == (near,)
