@@ -113,6 +113,20 @@ def identify_initiator(identity: Identity, initiation: Initiation) -> InitiatorC
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedInitiation:
+    """An initiation that has authenticated; whether its timestamp is new is open.
+
+    Only a handshake makes one, so who accepts it accepts no forgery.
+    """
+
+    public_key: PublicKey
+    timestamp: bytes
+    remote_index: int
+    remote_ephemeral: bytes
+    transcript: Transcript = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DerivedKeys:
     """The outcome of a handshake: keys of 32 bytes, indices of both sides."""
 
@@ -229,30 +243,42 @@ class Handshake:
             local_index, ephemeral_public, encrypted_static, encrypted_timestamp
         )
 
-    def open_timestamp(self, claim: InitiatorClaim, initiation: Initiation) -> bytes:
-        """Authenticate an initiation and return its timestamp, 12 bytes.
+    def open_initiation(
+        self, claim: InitiatorClaim, initiation: Initiation
+    ) -> OpenedInitiation:
+        """Authenticate an initiation; nothing changes.
 
-        Nothing changes: the caller decides whether the timestamp is new.
+        The caller decides by its timestamp whether to accept it.
 
         Raises:
             BadPacket: BAD_HANDSHAKE or WEAK_KEY.
             ValueError: if the claim is another peer's.
         """
-        return self._authenticate(claim, initiation)[1]
+        self._require_remote(claim.public_key)
+        transcript, key = claim.transcript.mix_secret_to_key(
+            self._require_static_secret()
+        )
+        transcript, timestamp = _open(transcript, key, initiation.encrypted_timestamp)
+        return OpenedInitiation(
+            claim.public_key,
+            timestamp,
+            initiation.sender,
+            initiation.ephemeral,
+            transcript,
+        )
 
-    def accept_initiation(self, claim: InitiatorClaim, initiation: Initiation) -> None:
+    def accept_initiation(self, opened: OpenedInitiation) -> None:
         """Become responder to an initiation whose timestamp was found new.
 
         Raises:
-            BadPacket: BAD_HANDSHAKE or WEAK_KEY.
-            ValueError: if the claim is another peer's.
+            ValueError: if it is another peer's.
         """
-        transcript, _ = self._authenticate(claim, initiation)
+        self._require_remote(opened.public_key)
         self._progress = _Progress(
             self._state_after(_Step.ACCEPT_INITIATION),
-            transcript,
-            remote_index=initiation.sender,
-            remote_ephemeral=initiation.ephemeral,
+            opened.transcript,
+            remote_index=opened.remote_index,
+            remote_ephemeral=opened.remote_ephemeral,
         )
 
     def create_response(self, *, local_index: int, ephemeral: bytes) -> Response:
@@ -327,15 +353,9 @@ class Handshake:
             is_initiator=is_initiator,
         )
 
-    def _authenticate(
-        self, claim: InitiatorClaim, initiation: Initiation
-    ) -> tuple[Transcript, bytes]:
-        if claim.public_key != self._remote:
+    def _require_remote(self, public_key: PublicKey) -> None:
+        if public_key != self._remote:
             raise ValueError("this initiation claims to be another peer's")
-        transcript, key = claim.transcript.mix_secret_to_key(
-            self._require_static_secret()
-        )
-        return _open(transcript, key, initiation.encrypted_timestamp)
 
     def _require_static_secret(self) -> bytes:
         if self._static_secret is None:

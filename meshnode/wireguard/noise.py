@@ -4,7 +4,7 @@ A `Transcript` is a value: mixing something in gives a new one. A handshake so t
 a message on a copy and keeps the result only when everything has authenticated.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from meshnode.crypto.kdf import kdf1, kdf2, kdf3
@@ -34,12 +34,12 @@ class Transcript:
 
     def mix_secret(self, secret: bytes) -> "Transcript":
         """Mix a shared secret into the chaining key."""
-        return replace(self, chain_key=kdf1(self.chain_key, secret))
+        return Transcript(kdf1(self.chain_key, secret), self.hash)
 
     def mix_secret_to_key(self, secret: bytes) -> tuple["Transcript", bytes]:
         """Mix a shared secret in and return the key for the next encryption too."""
         chain_key, key = kdf2(self.chain_key, secret)
-        return replace(self, chain_key=chain_key), key
+        return Transcript(chain_key, self.hash), key
 
     def mix_preshared_key(self, preshared: bytes) -> tuple["Transcript", bytes]:
         """Mix the preshared key into both; return the key for the next encryption."""
@@ -65,4 +65,4 @@ class Transcript:
         return kdf2(self.chain_key, b"")
 
     def _mix_hash(self, data: bytes) -> "Transcript":
-        return replace(self, hash=blake2s(self.hash + data))
+        return Transcript(self.chain_key, blake2s(self.hash + data))
