@@ -31,7 +31,11 @@ def _layer(may: str, reason: str) -> Layer:
     return Layer(frozenset(may.split()), reason)
 
 
-LEAVES = frozenset(("errors", "types", "deadlines", "ports", "forwarding", "hostplan"))
+LEAVES = frozenset(
+    (
+        *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
+    )
+)
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
 
 LAYERS = {
