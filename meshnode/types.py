@@ -1,12 +1,12 @@
 """Plain values that travel between the layers: addresses, paths, prefixes."""
 
 import ipaddress
-from dataclasses import dataclass
 
 from meshnode.errors import ConfigError
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """An underlay UDP address: numeric host, port 0–65535, IPv6 zone index.
 
@@ -59,7 +59,7 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A local address a datagram arrived on, kept to answer from it.
 
@@ -70,7 +70,7 @@ class Source:
     interface: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Path:
     """Where a peer is: its endpoint, and the local address to speak from.
 
@@ -82,7 +82,7 @@ class Path:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Datagram:
     """One UDP payload and the path it takes or took."""
 
@@ -90,7 +90,7 @@ class Datagram:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prefix:
     """An IP prefix: version 4 or 6, network as an integer, length in bits.
 

@@ -32,9 +32,7 @@ def _layer(may: str, reason: str) -> Layer:
 
 
 LEAVES = frozenset(
-    (
-        *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
-    )
+    (*("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),)
 )
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
 

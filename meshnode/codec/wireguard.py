@@ -7,10 +7,10 @@ another one.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import BadPacket, DropReason
+from meshnode.values import frozen
 
 INITIATION_TYPE: Final = 1
 RESPONSE_TYPE: Final = 2
@@ -35,7 +35,7 @@ _RESPONSE = struct.Struct("<III32s16s16s16s")
 _COOKIE_REPLY = struct.Struct("<II24s32s")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Initiation:
     """First handshake message (5.4.2); `encrypted_*` include their tags.
 
@@ -63,7 +63,7 @@ class Initiation:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """Second handshake message (5.4.3).
 
@@ -91,7 +91,7 @@ class Response:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CookieReply:
     """Answer under load to an initiation or response (5.4.7).
 

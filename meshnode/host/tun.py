@@ -13,9 +13,9 @@ import os
 import re
 import socket
 import struct
-from dataclasses import dataclass
 
 from meshnode.errors import HostError, PrivilegeError
+from meshnode.values import frozen
 
 VNET_HEADER_BYTES = 10
 """`struct virtio_net_hdr` without the field for merged receive buffers."""
@@ -57,7 +57,7 @@ _TCP_OFFLOAD = Offload.CSUM | Offload.TSO4 | Offload.TSO6
 _FULL_OFFLOAD = _TCP_OFFLOAD | Offload.USO4 | Offload.USO6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TunDevice:
     """A TUN device and the descriptors that keep it alive, one a queue.
 

@@ -4,18 +4,19 @@ All chance comes from the generator given. An address belongs to one host at a t
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final
 
 from meshnode.codec.wireguard import INITIATION_TYPE, RESPONSE_TYPE, message_type
 from meshnode.simulation.trace import Flight, Mark, authentic_part
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 _IP_AND_UDP: Final = {4: 28, 6: 48}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """How one direction between two hosts treats datagrams.
 
@@ -36,7 +37,7 @@ class Link:
     blackhole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival:
     """What becomes of one copy of a datagram: it is lost if `at` is None."""
 

@@ -18,7 +18,7 @@ that a timestamp must be new belong to the caller. What another host can cause r
 
 import copy
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from meshnode.codec.tai64n import LABEL_SIZE
@@ -27,6 +27,7 @@ from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.crypto.primitives import KEY_SIZE, x25519, x25519_base
 from meshnode.errors import AuthenticationError, BadPacket, DropReason
 from meshnode.forwarding import Session
+from meshnode.values import frozen
 from meshnode.wireguard.noise import Transcript
 
 
@@ -87,7 +88,7 @@ class Identity:
         return x25519(self.private_key.reveal(), public.raw)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InitiatorClaim:
     """Who sent an initiation, by its own word: it may still be a replay.
 
@@ -112,7 +113,7 @@ def identify_initiator(identity: Identity, initiation: Initiation) -> InitiatorC
     return InitiatorClaim(PublicKey(static), transcript)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenedInitiation:
     """An initiation that has authenticated; whether its timestamp is new is open.
 
@@ -126,7 +127,7 @@ class OpenedInitiation:
     transcript: Transcript = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DerivedKeys:
     """The outcome of a handshake: keys of 32 bytes, indices of both sides."""
 
@@ -148,7 +149,7 @@ class DerivedKeys:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Progress:
     """All that one handshake has got to; `ephemeral` is our private one."""
 

@@ -8,12 +8,11 @@ side has it. A responder may not, until the first authenticated packet arrives u
 it; so its new pair waits in `next`.
 """
 
-from dataclasses import dataclass
-
+from meshnode.values import frozen
 from meshnode.wireguard.constants import REJECT_AFTER_TIME
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyPair:
     """One session: 32-bit local index, birth in boottime seconds, our role."""
 

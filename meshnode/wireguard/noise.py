@@ -4,11 +4,12 @@ A `Transcript` is a value: mixing something in gives a new one. A handshake so t
 a message on a copy and keeps the result only when everything has authenticated.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meshnode.crypto.kdf import kdf1, kdf2, kdf3
 from meshnode.crypto.primitives import aead_open, aead_seal, blake2s
+from meshnode.values import frozen
 
 _CONSTRUCTION: Final = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
 _IDENTIFIER: Final = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
@@ -16,7 +17,7 @@ _INITIAL_CHAIN_KEY: Final = blake2s(_CONSTRUCTION)
 _INITIAL_HASH: Final = blake2s(_INITIAL_CHAIN_KEY + _IDENTIFIER)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transcript:
     """The paper's C and H, 32 bytes each: chaining key and hash of all so far."""
 
