@@ -51,9 +51,7 @@ _PARENT_TIMEOUT: Final = 2.0
 _log = logging.getLogger("meshnode.node")
 
 
-def run_control(
-    task: ControlTask, mesh_kind: "type[MeshControl] | None" = None
-) -> int:
+def run_control(task: ControlTask, mesh_kind: "type[MeshControl] | None" = None) -> int:
     """Be the control process until the supervisor ends it; return an exit code.
 
     A bare interface needs no *mesh_kind*, nor the time that its import takes.

@@ -79,14 +79,6 @@ class Identity:
         # Every initiation to us begins with it.
         self.transcript = Transcript.begin(self.public_key.raw)
 
-    def shared_secret(self, public: PublicKey) -> bytes:
-        """Return the Diffie-Hellman secret with another key.
-
-        Raises:
-            AuthenticationError: if it is all zeros.
-        """
-        return x25519(self.private_key.reveal(), public.raw)
-
 
 @frozen
 class InitiatorClaim:
@@ -180,10 +172,8 @@ class Handshake:
         self._remote = remote
         self._initial = Transcript.begin(remote.raw)
         self._progress = _NOTHING
-        try:
-            self._static_secret: bytes | None = identity.shared_secret(remote)
-        except AuthenticationError:
-            self._static_secret = None
+        # Computed when first needed: of many thousand peers few ever speak.
+        self._static_secret: bytes | None = None
 
     @property
     def state(self) -> HandshakeState:
@@ -360,7 +350,8 @@ class Handshake:
 
     def _require_static_secret(self) -> bytes:
         if self._static_secret is None:
-            raise BadPacket(DropReason.WEAK_KEY)
+            private = self._identity.private_key.reveal()
+            self._static_secret = _agree(private, self._remote.raw)
         return self._static_secret
 
     def _state_after(self, step: _Step) -> HandshakeState:
