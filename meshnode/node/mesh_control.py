@@ -40,7 +40,7 @@ from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
-from meshnode.node.network import fwmark_of, table_of
+from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts
 from meshnode.node.tasks import ControlTask
 from meshnode.types import Endpoint, Prefix
