@@ -49,7 +49,9 @@ def main() -> int:
             for name, step in _STEPS.items():
                 if name in options.only:
                     _try(step, program, kept)
-    print(table([commands]), table(figures), sep="\n\n")
+    for group in ([commands], figures):
+        if any(one.values for one in group):
+            print(table(group), end="\n\n")
     if options.json is not None:
         report = {one.program: one.values for one in (commands, *figures)}
         options.json.write_text(json.dumps(report, indent=2) + "\n")
