@@ -2,7 +2,7 @@
 
 The packages form layers, lowest first; `tests/test_layers.py` holds the rules:
 
-`errors types deadlines ports forwarding`
+`errors types values deadlines ports forwarding hostplan`
     Leaf values and Protocols.
 `crypto` → `codec` → `wireguard`
     Pure: no clock, socket or randomness of their own.

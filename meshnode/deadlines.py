@@ -6,13 +6,14 @@ many peers keeps them in a `DeadlineHeap`, so asking costs no walk over the peer
 
 import heapq
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from meshnode.values import frozen
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deadline:
     """A moment in boottime seconds and the reason for waking then."""
 

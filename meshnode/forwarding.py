@@ -9,10 +9,11 @@ After a restart of either side control sends `Reset`, its whole table, and
 new table does not hold. Sessions of peers that stay survive a restart of control.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meshnode.types import Cipher, Path, Prefix
+from meshnode.values import frozen
 
 MAX_CONTROL_FRAME: Final = 1203
 """Bytes of the longest control frame: first byte, length, and 1,200 of message."""
@@ -24,7 +25,7 @@ MAX_WEIGHT: Final = 255
 """The greatest part of the flows that an owner can have; the least is 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """One key pair of one peer, as the data plane needs it.
 
@@ -40,19 +41,19 @@ class Session:
     is_initiator: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reset:
     """Begin a new table; `generation` is that of the worker it is meant for."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProgramComplete:
     """The table begun by `Reset` is whole: swap it in."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetLink:
     """The TUN device's MTU in bytes, and whether it is up."""
 
@@ -60,14 +61,14 @@ class SetLink:
     up: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetIdentity:
     """Our static public key, 32 bytes (b"" for none): all that mac1 needs."""
 
     public_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddPeer:
     """A peer takes *slot*.
 
@@ -79,14 +80,14 @@ class AddPeer:
     is_sought: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemovePeer:
     """The peer in *slot* goes, with its sessions, staged packets and prefixes."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetEndpoint:
     """Send to the peer by *path*; None if it is not known."""
 
@@ -94,7 +95,7 @@ class SetEndpoint:
     path: Path | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddAllowedIps:
     """Route these prefixes to the peer, taking them from any other owner."""
 
@@ -102,7 +103,7 @@ class AddAllowedIps:
     prefixes: tuple[Prefix, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveAllowedIps:
     """Stop routing those of these prefixes that the peer owns."""
 
@@ -110,7 +111,7 @@ class RemoveAllowedIps:
     prefixes: tuple[Prefix, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShareOfPrefix:
     """One owner of a shared prefix: its slot and its part of the flows, 1–255."""
 
@@ -118,7 +119,7 @@ class ShareOfPrefix:
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharePrefix:
     """Give a prefix to several peers, taking it from any other owner.
 
@@ -131,14 +132,14 @@ class SharePrefix:
     accept: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnsharePrefix:
     """Stop sharing this prefix; nobody owns it then."""
 
     prefix: Prefix
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstallSession:
     """Accept data under this session from now on; do not send with it yet."""
 
@@ -146,7 +147,7 @@ class InstallSession:
     session: Session
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UseSession:
     """Send with this session from now on, beginning with the staged packets.
 
@@ -158,7 +159,7 @@ class UseSession:
     local_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreferSession:
     """Send with this session, unless the one in use is younger.
 
@@ -171,7 +172,7 @@ class PreferSession:
     local_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetCipher:
     """Send under this cipher in this session from now on; the peer takes it."""
 
@@ -180,7 +181,7 @@ class SetCipher:
     cipher: Cipher
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetireSession:
     """Forget this session's keys."""
 
@@ -188,14 +189,14 @@ class RetireSession:
     local_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendKeepalive:
     """Send the staged packets or, if there are none, an empty one."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendControl:
     """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer."""
 
@@ -203,7 +204,7 @@ class SendControl:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DropStaged:
     """Throw the staged packets away: the handshake was given up."""
 
@@ -233,21 +234,21 @@ Command = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeedSession:
     """A packet for the peer is staged and no session can carry it."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TrafficResumed:
     """The first timer-relevant packet passed while nobody watched the peer."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndpointMoved:
     """Authenticated data came from another path than the one in use."""
 
@@ -255,7 +256,7 @@ class EndpointMoved:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionConfirmed:
     """The first authenticated packet arrived under this session."""
 
@@ -263,7 +264,7 @@ class SessionConfirmed:
     local_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RekeyDue:
     """This session is old or used enough that a new one is due.
 
@@ -276,7 +277,7 @@ class RekeyDue:
     received: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HandshakeLoad:
     """More handshakes arrive than control should answer without asking for cookies.
 
@@ -284,7 +285,7 @@ class HandshakeLoad:
     """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ControlReceived:
     """An authenticated control frame came from the peer; padding is still on it."""
 
@@ -292,7 +293,7 @@ class ControlReceived:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldSession:
     """A session a worker still holds, told to a control process that restarted."""
 
@@ -305,7 +306,7 @@ class HeldSession:
     cipher: Cipher
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionsHeld:
     """Every session a worker holds: its answer to `Reset`, perhaps in parts."""
 

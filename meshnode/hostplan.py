@@ -5,12 +5,12 @@ plan applied twice changes nothing. All of it concerns one network and one inter
 """
 
 import enum
-from dataclasses import dataclass
 
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announced:
     """A prefix of our LAN that others reach through us.
 
@@ -32,7 +32,7 @@ class Transport(enum.Enum):
     ICMP = "icmp"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Service:
     """A protocol and, for TCP and UDP, ports `first`–`last` (0–0: all)."""
 
@@ -41,7 +41,7 @@ class Service:
     last: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Allow:
     """Let new flows from any source to any destination pass, for these services."""
 
@@ -50,7 +50,7 @@ class Allow:
     services: tuple[Service, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Filter:
     """What may enter by the overlay interface; None in a plan is everything.
 
@@ -61,7 +61,7 @@ class Filter:
     allows: tuple[Allow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostPlan:
     """Everything at once.
 

@@ -7,10 +7,11 @@ is called the same in NET.toml, on the command line, in the log and in the statu
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Final
 
 from meshnode.errors import ConfigError
+from meshnode.values import frozen
 
 UDP_SEGMENTATION: Final = "udp-segmentation"
 UDP_COALESCING: Final = "udp-coalescing"
@@ -41,7 +42,7 @@ STATES: Final[Mapping[str, tuple[str, ...]]] = {
 of many packets, and gets single ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offloads:
     """What is set for each key; "auto" is as much as the kernel does well.
 

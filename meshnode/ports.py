@@ -1,8 +1,9 @@
 """Protocols for what the pure layers need from outside."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from meshnode.values import frozen
 
 Entropy = Callable[[int], bytes]
 """Give that many random bytes: `os.urandom` in production, seeded in simulation."""
@@ -11,7 +12,7 @@ NEVER = float("-inf")
 """The time of something that has not happened; 0.0 is a real instant."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Traffic:
     """What the data plane and the handshakes did for one peer, at one moment.
 

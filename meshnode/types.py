@@ -2,9 +2,9 @@
 
 import enum
 import ipaddress
-from dataclasses import dataclass
 
 from meshnode.errors import ConfigError
+from meshnode.values import frozen
 
 
 class Cipher(enum.IntEnum):
@@ -22,7 +22,7 @@ class Cipher(enum.IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """An underlay UDP address: numeric host, port 0–65535, IPv6 zone index.
 
@@ -75,7 +75,7 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """A local address a datagram arrived on, kept to answer from it.
 
@@ -86,7 +86,7 @@ class Source:
     interface: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Path:
     """Where a peer is: its endpoint, and the local address to speak from.
 
@@ -98,7 +98,7 @@ class Path:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Datagram:
     """One UDP payload and the path it takes or took."""
 
@@ -106,7 +106,7 @@ class Datagram:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prefix:
     """An IP prefix: version 4 or 6, network as an integer, length in bits.
 

@@ -33,7 +33,7 @@ def _layer(may: str, reason: str) -> Layer:
 
 LEAVES = frozenset(
     (
-        *("errors", "types", "deadlines", "ports", "forwarding", "hostplan"),
+        *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
         "offloads",
     )
 )

@@ -147,19 +147,19 @@ HANDSHAKES = [
     _mutant(
         "timestamps are not compared",
         PEER,
-        "if timestamp <= self.latest_timestamp:",
+        "if opened.timestamp <= self.latest_timestamp:",
         "if False:",
     ),
     _mutant(
         "an equal timestamp is new",
         PEER,
-        "if timestamp <= self.latest_timestamp:",
-        "if timestamp < self.latest_timestamp:",
+        "if opened.timestamp <= self.latest_timestamp:",
+        "if opened.timestamp < self.latest_timestamp:",
     ),
     _mutant(
         "the greatest timestamp is not kept",
         PEER,
-        "        self.latest_timestamp = timestamp\n",
+        "        self.latest_timestamp = opened.timestamp\n",
         "",
     ),
     _mutant(

@@ -33,6 +33,7 @@ from nacl.bindings import crypto_scalarmult_base as x25519_base
 from topology.hosts import Port
 from topology.processes import LabError
 from topology.tunnels import LISTEN_PORT, Keys, UserspaceWireGuard
+from topology.usage import usage_of
 
 INITIATORS = 512
 IN_FLIGHT = 16
@@ -50,16 +51,25 @@ _LOST_AFTER = 0.25
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRate:
-    """What the load saw: answered initiations, cookie replies, measured seconds."""
+    """What the load saw: answered initiations, cookie replies, measured seconds.
+
+    `processor_seconds` is what the responder's processes used meanwhile.
+    """
 
     handshakes: int
     cookies: int
     seconds: float
+    processor_seconds: float = 0.0
 
     @property
     def per_second(self) -> float:
         """Handshakes answered a second."""
         return self.handshakes / self.seconds
+
+    @property
+    def processor_seconds_each(self) -> float:
+        """The responder's processor seconds for each handshake answered."""
+        return self.processor_seconds / self.handshakes
 
 
 @dataclass(slots=True)
@@ -102,15 +112,19 @@ def measure(
         )
         device.bring_up()
         secrets = [device.public_key, *(keys.private for keys in initiators)]
+        before = usage_of(right.host.processes())
         result = left.host.run(
             [sys.executable, "-m", __name__, right.v4, str(LISTEN_PORT), str(seconds)],
             stdin="\n".join(secrets),
             timeout=10 * seconds + 20,
             environment={"PYTHONPATH": str(Path(__file__).parents[1])},
         )
+        used = usage_of(right.host.processes()) - before
     finally:
         device.stop()
-    rate = HandshakeRate(**json.loads(result.stdout))
+    rate = HandshakeRate(
+        **json.loads(result.stdout), processor_seconds=used.processor_seconds
+    )
     if not rate.handshakes:
         raise LabError(f"{implementation.name} answered no initiation")
     return rate

@@ -14,7 +14,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Protocol
 
-from topology.hosts import Host, Port, wait_until
+from topology.hosts import COMMAND_TIMEOUT, Host, Port, wait_until
 from topology.leaks import UAPI_SOCKETS
 from topology.processes import LabError, Process, run
 
@@ -121,10 +121,11 @@ class WireGuardDevice:
         self.set("private-key @", secret=keys.private)
         self.keys = keys
 
-    def set_config(self, text: str) -> None:
+    def set_config(self, text: str, *, timeout: float = COMMAND_TIMEOUT) -> None:
         """Replace the whole configuration by *text*, in `wg setconf`'s format."""
         path = self._secret_file(text)
-        self.host.run(["wg", "setconf", self.interface, str(path)])
+        words = ["wg", "setconf", self.interface, str(path)]
+        self.host.run(words, timeout=timeout)
 
     def show(self, what: str) -> dict[str, str]:
         """Run `wg show IFACE what` and return its lines, by their first column."""

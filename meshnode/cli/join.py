@@ -83,7 +83,8 @@ def join(
         raise UsageError("give one of TOKEN, --invite and --certificate")
     # Handshakes and the rest take long to import; --help does without.
     from meshnode.node.joiner import JoinOptions, join_by_certificate, join_by_token
-    from meshnode.node.network import await_mesh, is_up, start_network
+    from meshnode.node.network import start_network
+    from meshnode.node.running import await_mesh, is_up
 
     options = JoinOptions(
         bootstrap=bootstrap,

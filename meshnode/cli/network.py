@@ -125,7 +125,7 @@ def create(
 @json_option
 def list_networks(directories: paths.Directories, as_json: bool) -> None:
     """List the networks of this host."""
-    from meshnode.node.network import is_up
+    from meshnode.node.running import is_up
 
     rows = [
         (name, "up" if is_up(name, directories) else "down")

@@ -1,6 +1,6 @@
 """The options that say what a node will be: of who founds a network, and who joins."""
 
-import socket
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +9,7 @@ import click
 
 def default_name() -> str:
     """Return this host's name as a member's name: the first label, in lower case."""
-    return socket.gethostname().partition(".")[0].lower()
+    return os.uname().nodename.partition(".")[0].lower()
 
 
 _OPTIONS = (

@@ -4,7 +4,6 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from meshnode.errors import MeshnodeError, UsageError
 from meshnode.manage import paths
+from meshnode.values import frozen
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -129,7 +129,7 @@ def key_name_argument(*, required: bool) -> Callable[[Function], Function]:
     return click.argument("name", required=required, shell_complete=_complete_key_name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PassphraseSource:
     """Where a passphrase comes from: a file, a descriptor, or the terminal.
 

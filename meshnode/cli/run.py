@@ -6,7 +6,6 @@ with `MESHNODE_DEBUG=1`.
 
 import os
 import sys
-import traceback
 
 import click
 
@@ -61,6 +60,9 @@ def _describe(error: OSError) -> str:
 
 def _show_trace() -> None:
     if os.environ.get("MESHNODE_DEBUG") == "1":
+        # Seldom needed, and it takes as long to import as a small command takes.
+        import traceback
+
         traceback.print_exc()
 
 

@@ -38,7 +38,8 @@ def up(network: str | None, foreground: bool, directories: paths.Directories) ->
     alone.
     """
     # Sockets, netlink and the rest take long to import; --help does without.
-    from meshnode.node.network import is_up, start_network
+    from meshnode.node.network import start_network
+    from meshnode.node.running import is_up
 
     if network is None and not foreground:
         names = known_networks(directories.config)
@@ -71,7 +72,7 @@ def up(network: str | None, foreground: bool, directories: paths.Directories) ->
 @json_option
 def down(network: str | None, directories: paths.Directories, as_json: bool) -> None:
     """Stop the node of NET; all it changed on the host is undone."""
-    from meshnode.node.network import stop_network
+    from meshnode.node.running import stop_network
 
     name = choose_network(network, directories.config)
     say(f"stopping {name}")
@@ -87,7 +88,8 @@ def down(network: str | None, directories: paths.Directories, as_json: bool) -> 
 @directory_options
 def restart(network: str | None, directories: paths.Directories) -> int:
     """Stop the node of NET, if it runs, and start it again."""
-    from meshnode.node.network import start_network, stop_network
+    from meshnode.node.network import start_network
+    from meshnode.node.running import stop_network
 
     name = choose_network(network, directories.config)
     say(f"restarting {name}")

@@ -11,7 +11,6 @@ came, and the kernel finds the culprit.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import lru_cache
 
 from meshnode.codec.checksum import MODULUS, residue
@@ -31,6 +30,7 @@ from meshnode.codec.virtio import (
     UDP_CHECKSUM_AT,
     UDP_HEADER_SIZE,
 )
+from meshnode.values import frozen
 
 MAX_PACKET = 65535
 """The longest packet a frame may hold."""
@@ -78,7 +78,7 @@ class Coalescer:
         return frames
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Layout:
     """Where things are in headers of one shape, seen as one big-endian integer.
 

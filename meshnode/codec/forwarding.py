@@ -9,6 +9,7 @@ Addresses travel in network order: 4 or 16 bytes; a prefix is its length and the
 its network.
 """
 
+import functools
 import ipaddress
 import math
 from collections.abc import Callable
@@ -103,6 +104,8 @@ def _many(kind: Kind, *, least: int = 0, most: int = MAX_ITEMS) -> Kind:
     return Kind(pack, unpack)
 
 
+# The same few addresses come with every handshake, and parsing one costs much.
+@functools.lru_cache(maxsize=1024)
 def _pack_host(host: str) -> bytes:
     if "%" in host:
         raise ValueError("a zone belongs in scope_id")

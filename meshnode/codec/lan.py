@@ -13,10 +13,10 @@ Every announcement has the same length, so an answer is never longer than its qu
 import enum
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import CodecError
+from meshnode.values import frozen
 
 VERSION: Final = 1
 HEADER_SIZE: Final = 3
@@ -35,7 +35,7 @@ class WordKind(enum.IntEnum):
     ANSWER = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sealed:
     """An announcement as it travels; `header` is what the seal covers beside it."""
 
@@ -45,7 +45,7 @@ class Sealed:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Word:
     """What is inside: a member, 32 bytes of key, and where it is on this link."""
 

@@ -7,12 +7,13 @@ so that neither process can be confused by the other.
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final
 
 import msgpack
 
 from meshnode.errors import CodecError
+from meshnode.values import frozen
 
 MAX_MESSAGE_BYTES: Final = 2048
 """The longest message is a `Failed`; the others are far shorter."""
@@ -31,7 +32,7 @@ class Worker(enum.Enum):
     INGRESS = "ingress"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begin:
     """First words of the supervisor: how things stand; the generation of each worker.
 
@@ -44,7 +45,7 @@ class Begin:
     up: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkerStarted:
     """Another process is the worker now; it knows nothing."""
 
@@ -52,7 +53,7 @@ class WorkerStarted:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkChanged:
     """The TUN device has this MTU in bytes and is up or down."""
 
@@ -60,7 +61,7 @@ class LinkChanged:
     up: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rebound:
     """The answer to `Rebind`: *errno* is 0, and descriptors of sockets are beside.
 
@@ -70,7 +71,7 @@ class Rebound:
     errno: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rebind:
     """Control asks for sockets on *port*, 0 for a random one, marked *fwmark*."""
 
@@ -78,12 +79,12 @@ class Rebind:
     fwmark: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """Control serves, and the workers answered it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """Control cannot go on: the exit code (1–125) and line for who started the node."""
 

@@ -7,17 +7,17 @@ fingerprints (8), `id` the first 8 bytes of BLAKE2s over kind and subject. Signe
 records travel as their bytes and are verified by `meshnode.mesh`.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 CONTROL_FIRST_BYTE: Final = 0x01
 MAX_MESSAGE_BYTES: Final = 1200
 MAX_LEAF: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello:
     """Between neighbours: what the sender knows, in short.
 
@@ -32,14 +32,14 @@ class Hello:
     wants_answer: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Push:
     """Records that the receiver lacks, or that are new to everybody."""
 
     records: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Digests:
     """The digests of the 16 children of the tree node at `prefix` (nibbles, 0–15)."""
 
@@ -47,7 +47,7 @@ class Digests:
     digests: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaf:
     """All records below `prefix`: ids with their fingerprints, at most `MAX_LEAF`."""
 
@@ -55,21 +55,21 @@ class Leaf:
     entries: tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Want:
     """Please push the records with these ids."""
 
     ids: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping:
     """Are you there? `nonce` is 8 bytes."""
 
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pong:
     """Yes; `seen` is where the ping came from, as the answerer sees it."""
 
@@ -77,14 +77,14 @@ class Pong:
     seen: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Publish:
     """Keep this endpoint record (its envelope) for who asks."""
 
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Published:
     """It is kept: version and the address it came from."""
 
@@ -92,14 +92,14 @@ class Published:
     seen: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lookup:
     """Where is the member with this key? Tell changes for 300 s, too."""
 
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """The endpoint record of the member, b"" if none is known."""
 
@@ -107,7 +107,7 @@ class Found:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinRequest:
     """The joiner asks for what its invite grants, for keys of its own.
 
@@ -121,7 +121,7 @@ class JoinRequest:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinReply:
     """Welcome: the certificate's envelope and that of its issuer."""
 
@@ -129,7 +129,7 @@ class JoinReply:
     issuer: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """No, and why: a short word for programs and a line for people."""
 
@@ -137,14 +137,14 @@ class Refused:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RenewRequest:
     """A member asks an issuer for a later certificate of the same content."""
 
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Renewed:
     """The later certificate's envelope and that of its issuer."""
 
@@ -152,7 +152,7 @@ class Renewed:
     issuer: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetch:
     """Send the charter or policy (`kind` 1 or 6) of that version, from `offset` on."""
 
@@ -161,7 +161,7 @@ class Fetch:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunk:
     """A part of a charter's or policy's envelope; `total` is its whole length."""
 
@@ -172,7 +172,7 @@ class Chunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepts:
     """Under these sessions of ours, data may come by these ciphers, the best first.
 

@@ -10,10 +10,10 @@ for success. The epoch is the seconds since the router lost its mappings last.
 import enum
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import CodecError
+from meshnode.values import frozen
 
 VERSION: Final = 0
 PORT: Final = 5351
@@ -37,7 +37,7 @@ class Result(enum.IntEnum):
     UNSUPPORTED_OPCODE = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExternalAddress:
     """The router's outside IPv4 address, 0.0.0.0 if it has none."""
 
@@ -45,7 +45,7 @@ class ExternalAddress:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mapped:
     """A UDP port is forwarded for `lifetime` seconds; for 0 it is not any more."""
 
@@ -55,7 +55,7 @@ class Mapped:
     lifetime: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """The router refuses; `result` is one of `Result`, or of a later version."""
 

@@ -8,11 +8,11 @@ All integers are big-endian.
 import enum
 import ipaddress
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import CodecError
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 VERSION: Final = 2
 NONCE_SIZE: Final = 12
@@ -44,7 +44,7 @@ class Result(enum.IntEnum):
     EXCESSIVE_REMOTE_PEERS = 13
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mapped:
     """A UDP port is open at `external` for `lifetime` seconds; for 0 not any more.
 
@@ -58,7 +58,7 @@ class Mapped:
     external: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """The router refuses for `lifetime` seconds.
 
@@ -72,7 +72,7 @@ class Refused:
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announced:
     """The router tells its epoch: it may have lost its mappings."""
 

@@ -5,10 +5,10 @@ what. Nothing here is verified: `meshnode.mesh.trust` is for that.
 """
 
 import enum
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.types import Endpoint, Prefix
+from meshnode.values import frozen
 
 MAX_ENVELOPE_BYTES: Final = 1100
 MAX_POLICY_BYTES: Final = 65536
@@ -52,7 +52,7 @@ class Role(enum.IntFlag):
     STOCK = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """Signed bytes: `signer` an Ed25519 key, 32 bytes; `signature` 64 bytes."""
 
@@ -62,7 +62,7 @@ class Envelope:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Charter:
     """What makes a network one: its name, address space and authorities.
 
@@ -78,7 +78,7 @@ class Charter:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Issuer:
     """What an issuing key (Ed25519, 32 bytes) may certify.
 
@@ -98,7 +98,7 @@ class Issuer:
     not_after: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """Who a member is: names, keys, addresses and what it may announce.
 
@@ -122,7 +122,7 @@ class Certificate:
     member_since: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """A prefix a member announces: lower `metric` (0–65535) first, then by `weight`.
 
@@ -134,7 +134,7 @@ class Route:
     weight: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """A member's word about itself: `version` grows with every change.
 
@@ -146,7 +146,7 @@ class Member:
     has_left: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberRecord:
     """A member envelope as it travels: three envelopes, each verified by the next.
 
@@ -159,7 +159,7 @@ class MemberRecord:
     member: Envelope | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Revocation:
     """A key that counts for nothing from now on.
 
@@ -173,7 +173,7 @@ class Revocation:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Policy:
     """The network's access policy: its version and text (TOML)."""
 
@@ -181,7 +181,7 @@ class Policy:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoints:
     """Where a member can be reached: at most 8 candidates, best first."""
 

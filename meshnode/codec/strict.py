@@ -9,13 +9,14 @@ is a `CodecError`.
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final, Generic, TypeVar
 
 from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
 from meshnode.codec.names import check_label, check_printable
 from meshnode.errors import CodecError, ConfigError
 from meshnode.types import Endpoint, Prefix
+from meshnode.values import frozen
 
 Value = TypeVar("Value")
 
@@ -24,7 +25,7 @@ _IPV6_MAPPED = 0xFFFF  # of the upper 96 bits of ::ffff:0:0/96
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """How a field's value becomes plain msgpack data, and back with all checks.
 

@@ -10,11 +10,11 @@ it takes it is sent any.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.errors import BadPacket, DropReason
 from meshnode.types import Cipher
+from meshnode.values import frozen
 
 INITIATION_TYPE: Final = 1
 RESPONSE_TYPE: Final = 2
@@ -40,7 +40,7 @@ _RESPONSE = struct.Struct("<III32s16s16s16s")
 _COOKIE_REPLY = struct.Struct("<II24s32s")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Initiation:
     """First handshake message (5.4.2); `encrypted_*` include their tags.
 
@@ -68,7 +68,7 @@ class Initiation:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Response:
     """Second handshake message (5.4.3).
 
@@ -96,7 +96,7 @@ class Response:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CookieReply:
     """Answer under load to an initiation or response (5.4.7).
 

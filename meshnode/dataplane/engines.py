@@ -2,15 +2,10 @@
 
 import importlib.util
 
-from meshnode.crypto.transport import can_use
 from meshnode.dataplane.interface import EngineFactory
 from meshnode.errors import ConfigError
-from meshnode.types import Cipher
 
 _COMPILED = "meshnode.dataplane.fast.sending"
-
-_FASTER = {"reference": (Cipher.AES_256_GCM,), "fast": (Cipher.AES_256_GCM,)}
-"""What each engine is faster with than with ChaCha20-Poly1305, the best first."""
 
 
 def check_engine(name: str) -> None:
@@ -44,8 +39,3 @@ def open_engine(name: str) -> EngineFactory:
     from meshnode.dataplane.reference import ReferenceFactory
 
     return ReferenceFactory()
-
-
-def preferred_ciphers(name: str) -> tuple[Cipher, ...]:
-    """Return the ciphers that the engine *name* is faster with here, best first."""
-    return tuple([cipher for cipher in _FASTER[name] if can_use(cipher)])

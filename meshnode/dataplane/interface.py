@@ -14,7 +14,6 @@ Nothing else calls back, sleeps or keeps a deadline, so an idle worker never wak
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from meshnode.dataplane.switches import Switch
@@ -23,6 +22,7 @@ from meshnode.errors import DropReason, HostError
 from meshnode.forwarding import Command, Report
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Datagram, Path
+from meshnode.values import frozen
 
 MAX_WAITING_FRAMES: Final = 256
 """Control frames that a worker keeps for control; more are dropped and counted."""
@@ -32,7 +32,7 @@ class DeviceGoneError(HostError):
     """The TUN device was deleted; the worker has nothing left to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Burst:
     """Equal-sized datagrams for one path, one after the other; the last may be shorter.
 
@@ -137,7 +137,7 @@ class IngressEngine(Engine, Protocol):
         """Return and forget the handshake messages for control, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkerResources:
     """What an engine is made from.
 

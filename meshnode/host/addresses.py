@@ -4,10 +4,10 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from meshnode.types import Source
+from meshnode.values import frozen
 
 _GROUPS: Final = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
 """RTMGRP_LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE (rtnetlink(7))."""
@@ -58,7 +58,7 @@ def lan_links(*, without: Collection[str]) -> list[Source]:
     return sorted(found, key=lambda one: (one.interface, one.host))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Address:
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     interface: int

@@ -10,13 +10,14 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from meshnode.errors import HostError
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RemoveSocket:
     """We bind a Unix socket at *path*.
 
@@ -42,7 +43,7 @@ class RemoveSocket:
         return f"removed the socket {self.path}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteAddress:
     """We give the interface *name*, which has *index*, an address."""
 
@@ -62,7 +63,7 @@ class DeleteAddress:
         return f"deleted the address {self.address} of {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteRoute:
     """We route *prefix* to the interface with *index*, in *table*, under our mark."""
 
@@ -80,7 +81,7 @@ class DeleteRoute:
         return f"deleted the route {self.prefix}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlushRouteTable:
     """We put routes with our mark into a routing table of our own."""
 
@@ -101,7 +102,7 @@ class FlushRouteTable:
         return f"emptied the routing table {self.table}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteRule:
     """We let packets without the mark *fwmark* look into *table*; *version* is 4 or 6.
 
@@ -121,7 +122,7 @@ class DeleteRule:
         return f"deleted the IPv{self.version} rule to the routing table {self.table}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteTable:
     """We make the nftables table *name*, of the family inet."""
 
@@ -134,7 +135,7 @@ class DeleteTable:
         return f"deleted the table {self.name}" if nft.delete_table(self.name) else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoreSysctl:
     """We set the kernel variable *key*, a path below `net/`, from *before* to *ours*.
 

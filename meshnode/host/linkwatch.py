@@ -18,7 +18,6 @@ import fcntl
 import os
 import socket
 import sys
-from dataclasses import dataclass
 
 from meshnode.errors import HostError, PrivilegeError
 from meshnode.host.rtnetlink import (
@@ -38,6 +37,7 @@ from meshnode.host.rtnetlink import (
     parse_nsid,
 )
 from meshnode.host.tun import device_name, device_namespace
+from meshnode.values import frozen
 
 _RTMGRP_LINK = 1
 _RTNLGRP_NSID = 28
@@ -49,7 +49,7 @@ _RECEIVE_BYTES = 65536
 _LOCATE_ATTEMPTS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkGone:
     """The device was deleted, by itself or with its namespace."""
 

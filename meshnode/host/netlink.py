@@ -10,12 +10,12 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import TYPE_CHECKING, Any
 
 from meshnode.errors import ConfigError, HostError, PrivilegeError
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -44,7 +44,7 @@ _ALREADY_GONE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """One interface; `kind` is the driver's name such as "tun", "" for hardware."""
 
@@ -55,7 +55,7 @@ class Link:
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostRoute:
     """One route of a table.
 
@@ -70,7 +70,7 @@ class HostRoute:
     is_throw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """Packets of one version without our mark look into our table first."""
 

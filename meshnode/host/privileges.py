@@ -13,10 +13,10 @@ import os
 import resource
 import signal
 import struct
-from dataclasses import dataclass
 
 from meshnode.errors import PrivilegeError
 from meshnode.host import libc
+from meshnode.values import frozen
 
 CAP_NET_ADMIN = 12
 NOBODY = 65534
@@ -35,7 +35,7 @@ _HEADER = struct.Struct("=Ii")  # version, thread (0 for ourselves)
 _DATA = struct.Struct("=6I")  # (effective, permitted, inheritable), low then high
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Privileges:
     """What /proc/PID/status says of a process; capability sets are bit masks.
 

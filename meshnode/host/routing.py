@@ -14,7 +14,6 @@ stays is ever gone for a moment. Apply a plan again when the host's own routes c
 import errno
 import socket
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from meshnode.errors import HostError
@@ -22,6 +21,7 @@ from meshnode.host import netlink, sysctl
 from meshnode.host.netlink import HostRoute, Link, Rule
 from meshnode.hostplan import HostPlan
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 Network = IPv4Network | IPv6Network
 
@@ -30,7 +30,7 @@ _OF_ONE_LINK = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Conflict:
     """A part of a plan that this host cannot take, and why, for the user.
 

@@ -6,7 +6,8 @@ MiB. All integers are in the byte order of the host.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from meshnode.values import frozen
 
 NLMSG_ERROR = 2
 RTM_NEWLINK = 16
@@ -34,7 +35,7 @@ _INT = struct.Struct("=i")
 _UNSIGNED = struct.Struct("=I")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One netlink message without its header."""
 
@@ -43,7 +44,7 @@ class Message:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkState:
     """An interface at one moment: index, name, MTU in bytes, administratively up."""
 

@@ -13,10 +13,11 @@ import os
 import re
 import socket
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from meshnode.errors import HostError, PrivilegeError
 from meshnode.offloads import AUTO, OFF, Offloads
+from meshnode.values import frozen
 
 VNET_HEADER_BYTES = 10
 """`struct virtio_net_hdr` without the field for merged receive buffers."""
@@ -58,7 +59,7 @@ TCP_OFFLOAD = Offload.CSUM | Offload.TSO4 | Offload.TSO6
 UDP_OFFLOAD = Offload.CSUM | Offload.USO4 | Offload.USO6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TunDevice:
     """A TUN device and the descriptors that keep it alive, one a queue.
 

@@ -12,7 +12,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from meshnode.errors import HostError, PrivilegeError
 from meshnode.host.ancillary import (
@@ -25,6 +24,7 @@ from meshnode.host.ancillary import (
     split_segments,
 )
 from meshnode.types import Datagram, Endpoint, Path
+from meshnode.values import frozen
 
 BUFFER_BYTES = 4 << 20
 """Asked for in each direction: some 3,600 full datagrams, 60 ms of our best rate."""
@@ -45,7 +45,7 @@ _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _SOURCE_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UdpPair:
     """Both sockets of the port, non-blocking and closed on exec.
 

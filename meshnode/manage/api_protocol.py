@@ -15,10 +15,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from meshnode.errors import CodecError
+from meshnode.values import frozen
 
 SCHEMA: Final = 1
 """Of every reply; it grows only when something is taken away or changed."""
@@ -37,7 +38,7 @@ _KEY = "verb"
 _MAX_INTEGER = 2**63
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What is asked for; *args* hold no secret that may not be logged by mistake.
 
@@ -48,21 +49,21 @@ class Request:
     args: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadRequest:
     """A line that is no request, and why."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """The good end of a request."""
 
     values: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The bad end of a request: the command's exit code, and a line for the user."""
 
@@ -70,7 +71,7 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventLine:
     """One event of a request that has not ended."""
 

@@ -3,7 +3,6 @@
 import dataclasses
 import ipaddress
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 DEFAULT_PORT: Final = 51820
 DEFAULT_MTU: Final = 1420
@@ -30,7 +30,7 @@ class NotConfiguredError(MeshnodeError):
     exit_code = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HostPort:
     """A numeric address or a host name, and a port of 1–65535."""
 
@@ -71,7 +71,7 @@ class HostPort:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnnouncedRoute:
     """A prefix of our LAN that we offer to carry traffic to.
 
@@ -87,7 +87,7 @@ class AnnouncedRoute:
     mapped: Prefix | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WireguardPeer:
     """A stock WireGuard peer that was configured by hand.
 
@@ -103,7 +103,7 @@ class WireguardPeer:
     keepalive: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 

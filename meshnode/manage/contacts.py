@@ -5,7 +5,6 @@ public; wrong ones can keep a node from finding the others, and no more.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError
 from meshnode.manage.config_values import HostPort
 from meshnode.manage.secret_dir import open_own_dir
+from meshnode.values import frozen
 
 MAX_CONTACTS: Final = 16
 MAX_BYTES: Final = 65536
@@ -20,7 +20,7 @@ MAX_BYTES: Final = 65536
 _NAME: Final = "contacts.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contact:
     """A member, by its WireGuard key, and where it may be reached."""
 

@@ -17,7 +17,7 @@ A node is a member once `certificate` is there: it is written last.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +48,7 @@ from meshnode.manage.identity_files import (
 )
 from meshnode.manage.keyfile import serialise_key
 from meshnode.mesh.settings import NodeIdentity
+from meshnode.values import frozen
 
 __all__ = [
     "NodeKeys",
@@ -71,7 +72,7 @@ _AUTHORITY: Final = "authority.key"
 _JOINING: Final = "joining"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeKeys:
     """The two keys of a host, as they are made: the signing key is its seed."""
 
@@ -84,7 +85,7 @@ class NodeKeys:
         return cls(PrivateKey(os.urandom(KEY_BYTES)), os.urandom(SEED_SIZE))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PendingJoin:
     """A host that has asked to be a member, so that asking again is the same host.
 

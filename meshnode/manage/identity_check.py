@@ -6,7 +6,6 @@ odds. Whether an authority allowed it all is for `meshnode.mesh` to judge.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from meshnode.codec.record_bytes import (
@@ -20,6 +19,7 @@ from meshnode.codec.records import Charter, Envelope, Kind
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey, verify
 from meshnode.errors import AuthenticationError, CodecError, ConfigError
+from meshnode.values import frozen
 
 Body = TypeVar("Body")
 
@@ -33,7 +33,7 @@ ISSUING_FILE: Final = "issuing.key"
 _RESTORE = "restore both from the same copy, or join again"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Papers:
     """What a network gives a new member.
 

@@ -13,7 +13,7 @@ Whatever was cut short, changed, or is another file is refused.
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
@@ -26,6 +26,7 @@ from meshnode.crypto.primitives import XNONCE_SIZE, blake2s
 from meshnode.crypto.signing import PUBLIC_SIZE, SEED_SIZE, SigningKey
 from meshnode.errors import CodecError, ConfigError, CryptoError
 from meshnode.ports import Entropy
+from meshnode.values import frozen
 
 MAX_PAPER_BYTES: Final = 2**17
 """Of a file of papers: the longest chain of charters, in base64, fits."""
@@ -37,7 +38,7 @@ _COLUMNS = 64
 _DAMAGED = "is damaged; restore it from a copy"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SealedSigningKey:
     """A signing key that only its passphrase opens.
 

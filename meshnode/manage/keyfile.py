@@ -11,7 +11,7 @@ the sealed bytes, so they cannot be exchanged unseen:
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.crypto.passphrase import (
@@ -22,13 +22,14 @@ from meshnode.crypto.passphrase import (
 from meshnode.crypto.primitives import XNONCE_SIZE
 from meshnode.errors import ConfigError, CryptoError
 from meshnode.ports import Entropy
+from meshnode.values import frozen
 
 _MAGIC = "meshnode sealed key 1"
 _PUBLIC = "public "
 _COLUMNS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SealedKey:
     """A private key that only its passphrase opens.
 

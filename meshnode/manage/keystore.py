@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +30,7 @@ from meshnode.manage.secret_dir import (
     create_secret_dir,
     open_secret_dir,
 )
+from meshnode.values import frozen
 
 Value = TypeVar("Value")
 
@@ -44,7 +44,7 @@ class UnknownKeyError(MeshnodeError):
     exit_code = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyInfo:
     """What can be told of a name without a passphrase.
 

@@ -9,8 +9,9 @@ the labels `network` and, of a peer, `peer` with its name and `key`.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from meshnode.values import frozen
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of the reply that carries the text."""
@@ -20,7 +21,7 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _TYPES = ("counter", "gauge")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """One value and the labels that tell it from the others of its family."""
 
@@ -28,7 +29,7 @@ class Sample:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """All samples of one name; `type` is counter or gauge."""
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from meshnode.errors import UsageError
+from meshnode.values import frozen
 
 CONFIG_DIR = Path("/etc/meshnode")
 """What the administrator decides, a file NET.toml a network."""
@@ -54,7 +54,7 @@ def uapi_socket(interface: str, directory: Path = UAPI_DIR) -> Path:
     return directory / f"{check_interface_name(interface)}.sock"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directories:
     """The four directories of a host, so that several nodes can share its files.
 

@@ -12,7 +12,6 @@ the file can write it too.
 import enum
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.crypto.primitives import blake2s
@@ -32,6 +31,7 @@ from meshnode.mesh.ports import (
     StoredState,
 )
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 APPLICATION_ID: Final = 0x6D6E6F64
 """In the header of the file: it is ours ("mnod")."""
@@ -67,7 +67,7 @@ class RowKind(enum.IntEnum):
     ISSUED = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One row without its place and checksum: *number* is 0 to 2⁶³ − 1."""
 

@@ -6,12 +6,13 @@ and all; one that changes keeps the comment above it; new ones come after their 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from meshnode.values import frozen
 
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(#.*)?")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Section:
     """A header and the lines up to the next; `above` are the comments before it."""
 

@@ -12,7 +12,6 @@ line the rest is read and thrown away, so that the connection stays in step.
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.errors import ConfigError
@@ -24,6 +23,7 @@ from meshnode.manage.uapi_values import (
     parse_text,
     parse_true,
 )
+from meshnode.values import frozen
 from meshnode.wireguard.config import DeviceChange, PeerChange
 
 MAX_LINE = 1024
@@ -38,19 +38,19 @@ Parsed, the worst of that size takes 300 MiB.
 _ZERO_KEY = bytes(32)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GetRequest:
     """Tell the whole status."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SetRequest:
     """Apply *change*, all of it or nothing."""
 
     change: DeviceChange
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BadRequest:
     """A request to answer with *errno* (positive here); nothing is to be done.
 
@@ -62,7 +62,7 @@ class BadRequest:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnknownRequest:
     """Neither `get=1` nor `set=1`: to be closed without an answer."""
 

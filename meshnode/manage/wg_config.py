@@ -14,13 +14,14 @@ is refused, and so is what cannot be carried over; keys that concern the host al
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.errors import ConfigError
 from meshnode.manage.config_values import HostPort
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 MAX_CHARACTERS: Final = 2**18
 MAX_PEERS: Final = 1024
@@ -33,7 +34,7 @@ _HOST_KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WgPeer:
     """One [Peer]; `name` is what the comment above it says, "" if none does.
 
@@ -48,7 +49,7 @@ class WgPeer:
     keepalive: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WgConfig:
     """A whole file. `listen_port` is 0 and `private_key` None if it has none.
 

@@ -6,7 +6,6 @@ ours cost nothing to make, so they have a few places of their own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.crypto.keys import PrivateKey
@@ -16,13 +15,14 @@ from meshnode.mesh.grants import VALIDITY_SKEW
 from meshnode.mesh.introduction import JoinerIntroduction, has_valid_proof
 from meshnode.mesh.invites import Invites
 from meshnode.mesh.ports import TunnelPeer, Tunnels
+from meshnode.values import frozen
 
 ADMITTED_FOR: Final = 60.0
 MAX_ADMITTED: Final = 256
 MAX_STRANGERS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Admission:
     invite_key: bytes
     is_stranger: bool

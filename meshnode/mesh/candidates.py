@@ -7,12 +7,12 @@ make us send into our own tunnel, to ourselves or to everybody on the link.
 import enum
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.records import MAX_CANDIDATES
 from meshnode.mesh.prefixes import contains, host_prefix
 from meshnode.types import Endpoint, Prefix
+from meshnode.values import frozen
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -41,7 +41,7 @@ class CandidateKind(enum.Enum):
     PUBLISHED = "published"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CandidateFilter:
     """Lets pass what can be the underlay address of another host.
 

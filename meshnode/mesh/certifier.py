@@ -5,7 +5,6 @@ network and in what this issuer has given away itself, which others may not know
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.names import check_label
@@ -23,12 +22,13 @@ from meshnode.mesh.prefixes import contains
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.trust import Trust
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 ROOM_FOR_MEMBER: Final = 300
 """Bytes of a member record that are left for the member's own word."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """Whom a certificate is for: both keys, and gateways for a stock member.
 

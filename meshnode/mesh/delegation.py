@@ -6,7 +6,6 @@ is secret. Both travel as text between two lines (`meshnode.mesh.armour`).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.record_bytes import (
@@ -32,6 +31,7 @@ from meshnode.mesh.grants import VALIDITY_SKEW
 from meshnode.mesh.identifiers import NETWORK_ID_BYTES
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.trust import Trust
+from meshnode.values import frozen
 
 MAX_REQUEST_BYTES: Final = 512
 
@@ -40,7 +40,7 @@ _ISSUER_NAME: Final = "issuer"
 _LABEL: Final = b"meshnode/1 issuer request"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssuerRequest:
     """Who wants to issue: the network's id, the node's name and its issuing key."""
 
@@ -49,7 +49,7 @@ class IssuerRequest:
     issuing_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Signed:
     body: bytes
     signature: bytes

@@ -1,11 +1,11 @@
 """The newest endpoint record of each member that we heard of lately."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.records import Endpoints
 from meshnode.deadlines import Deadline
+from meshnode.values import frozen
 
 RECORD_TTL: Final = 180.0
 """Seconds a record counts after it was last heard; publishers repeat it each 60."""
@@ -16,7 +16,7 @@ Verify = Callable[[bytes, bytes], Endpoints]
 """Return what a record of the member with that key says, or raise `RecordRefused`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """A verified endpoint record, its bytes, and until when it counts (boottime)."""
 

@@ -1,9 +1,9 @@
 """What the mesh tells its shell and whoever watches; `MeshNode.next_event` has them."""
 
-from dataclasses import dataclass
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberJoined:
     """A member is known that was not, or counts again."""
 
@@ -11,7 +11,7 @@ class MemberJoined:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberChanged:
     """A member's record changed: certificate, routes or roles."""
 
@@ -19,7 +19,7 @@ class MemberChanged:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberGone:
     """A member no longer counts; `why` is left, revoked, expired or replaced."""
 
@@ -28,7 +28,7 @@ class MemberGone:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PeerUp:
     """A session with the member is confirmed."""
 
@@ -36,7 +36,7 @@ class PeerUp:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PeerDown:
     """The member does not answer any more."""
 
@@ -44,26 +44,26 @@ class PeerDown:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutesChanged:
     """The table of prefixes and owners is another."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PolicyChanged:
     """Another policy is in force."""
 
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CertificateRenewed:
     """Our own certificate was renewed; it ends at `not_after`, wall seconds."""
 
     not_after: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InviteUsed:
     """Somebody joined by an invite of ours."""
 
@@ -71,7 +71,7 @@ class InviteUsed:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HealthChanged:
     """A condition that the user should know of appeared (`text`) or went ("")."""
 

@@ -1,6 +1,5 @@
 """Found a network: its first charter, first issuer and first member, all at once."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.names import check_label
@@ -14,6 +13,7 @@ from meshnode.mesh.prefixes import contains
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.trust import Trust, network_id_of
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 ISSUER_LIFETIME: Final = 5 * 365 * 86400
 """Seconds the first issuer may certify, unless somebody says otherwise."""
@@ -34,7 +34,7 @@ _OVERLAY_SPACE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Founding:
     """What the founder begins with, as envelopes; all of it verified."""
 
@@ -44,7 +44,7 @@ class Founding:
     certificate: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FounderKeys:
     """The keys of a founding node: its own two, the authority's and the issuer's."""
 

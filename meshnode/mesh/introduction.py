@@ -15,7 +15,6 @@ sent again opens the door for the same joiner only, who must then do a handshake
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.wireguard import MAC_SIZE, message_type
@@ -24,6 +23,7 @@ from meshnode.crypto.keys import KEY_BYTES, PrivateKey
 from meshnode.crypto.primitives import blake2s, constant_time_equal, mac, x25519
 from meshnode.crypto.sealed import SEALED_OVERHEAD, open_sealed, seal_to
 from meshnode.errors import AuthenticationError, BadPacket, DropReason
+from meshnode.values import frozen
 from meshnode.wireguard.cookie import mac1_key
 
 INTRODUCTION_TYPE: Final = 7
@@ -37,14 +37,14 @@ _LEAST_BYTES: Final = _TYPE.size + SEALED_OVERHEAD + 1 + MAC_SIZE
 _PROOF_LABEL: Final = blake2s(b"meshnode/1 invite proof")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberIntroduction:
     """A member is about to speak to us; `record` is a member record, unverified."""
 
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinerIntroduction:
     """Somebody with an invite is about to speak to us with the key `joiner_key`.
 

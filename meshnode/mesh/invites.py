@@ -6,7 +6,7 @@ happens in memory, so the store is never behind what was answered.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from meshnode.codec.names import check_label
@@ -33,6 +33,7 @@ from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import DropInvite, KeepInvite
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 MAX_USES: Final = 10_000
 MAX_INVITES: Final = 1000
@@ -45,7 +46,7 @@ KEPT_AFTER_END: Final = 30 * 86400
 _MAX_TIME: Final = 2**40 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grant:
     """What a certificate will say beside keys and address.
 
@@ -59,7 +60,7 @@ class Grant:
     lifetime: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Invite:
     """An invite as it is now; `key` is the public half, times are wall seconds.
 

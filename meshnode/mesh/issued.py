@@ -1,15 +1,15 @@
 """The ledger of an issuer: what it has issued, found by what must be unique."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from meshnode.codec.record_bytes import decode_certificate, parse_envelope
 from meshnode.codec.records import Certificate
 from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.grants import VALIDITY_SKEW
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Issued:
     """A certificate of ours and the bytes of its envelope."""
 

@@ -12,7 +12,6 @@ issuer pushes its own member record; until that has come, too, both are asked fo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.messages import (
@@ -31,6 +30,7 @@ from meshnode.errors import CodecError, MeshnodeError
 from meshnode.mesh.charters import MAX_CHARTERS
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.trust import Trust
+from meshnode.values import frozen
 
 RETRY_AFTER: Final = 1.0
 """Seconds until a request is sent again."""
@@ -44,7 +44,7 @@ class JoinRefusedError(MeshnodeError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinResult:
     """What a new member begins with, all of it verified.
 

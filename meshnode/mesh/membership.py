@@ -11,12 +11,12 @@ its owner's word, even if that has expired: an older one never comes back for it
 
 import enum
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from meshnode.mesh.grants import VALIDITY_SKEW
 from meshnode.mesh.record_set import Merge, RecordSet, is_later
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 
 class Standing(enum.Enum):
@@ -31,7 +31,7 @@ class Standing(enum.Enum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberChange:
     """One step of the view.
 

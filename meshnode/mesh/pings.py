@@ -8,6 +8,7 @@ from meshnode.deadlines import Deadline
 from meshnode.mesh.ports import Tunnels
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 MAX_OPEN: Final = 64
 """Questions at once; the oldest is given up for a further one."""
@@ -18,7 +19,7 @@ ASK_AGAIN: Final = 1.0
 _NONCE_BYTES: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What became of a question: round trip in seconds, None for no answer.
 

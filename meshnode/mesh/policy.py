@@ -7,7 +7,6 @@ behind them is selected by prefix.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.hostplan import Allow, Filter, Service, Transport
@@ -22,11 +21,12 @@ from meshnode.mesh.policy_text import (
 )
 from meshnode.mesh.prefixes import minimal, part_of
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 _EVERYWHERE: Final = (Prefix(4, 0, 0), Prefix(6, 0, 0))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PolicyMember:
     """A valid member as the policy sees it; `addresses` are those of the overlay."""
 
@@ -35,7 +35,7 @@ class PolicyMember:
     addresses: tuple[Prefix, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """Whether traffic passes; `rule` counts from 1, None if no rule is the reason."""
 

@@ -21,7 +21,6 @@ later than the policy.
 
 import re
 import tomllib
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.names import check_label
@@ -33,12 +32,13 @@ from meshnode.codec.records import (
 from meshnode.errors import ConfigError
 from meshnode.hostplan import Service, Transport
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 MAX_RULES: Final = 512
 """Rules and tests together: each is compared with every member."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Everybody:
     """`*`: whatever comes out of the network, or everything a node receives for."""
 
@@ -46,7 +46,7 @@ class Everybody:
         return "*"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InGroup:
     """The members whose certificate has this group."""
 
@@ -56,7 +56,7 @@ class InGroup:
         return f"group:{self.group}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Named:
     """The member with this name."""
 
@@ -69,7 +69,7 @@ class Named:
 Selector = Everybody | InGroup | Named | Prefix
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """Let `sources` use these services of `destinations`."""
 
@@ -78,7 +78,7 @@ class Rule:
     allow: tuple[Service, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PolicyTest:
     """What a policy must allow and deny, for every source and destination."""
 
@@ -88,7 +88,7 @@ class PolicyTest:
     deny: tuple[Service, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccessPolicy:
     """A whole policy; with `is_open` everything is allowed and there are no rules."""
 

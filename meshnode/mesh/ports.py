@@ -6,14 +6,14 @@ reach the disk or the host are values, drained by the shell in the order of
 `docs/mesh.md`.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from meshnode.codec.messages import Message
 from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """One owner of a prefix: its WireGuard key and its part of the flows (1–255)."""
 
@@ -21,7 +21,7 @@ class Share:
     weight: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharedPrefix:
     """A prefix that several peers own.
 
@@ -33,7 +33,7 @@ class SharedPrefix:
     accept: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TunnelPeer:
     """What a member is to the tunnels: its key and the prefixes only it owns.
 
@@ -91,7 +91,7 @@ class Tunnels(Protocol):
         """Return when data was last sent to the peer, or `NEVER`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepRecord:
     """Write this record (bytes of a `MemberRecord` or a revocation envelope)."""
 
@@ -100,14 +100,14 @@ class KeepRecord:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DropRecord:
     """Delete the record with this id."""
 
     id: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepCharter:
     """Append this charter envelope to the chain."""
 
@@ -115,7 +115,7 @@ class KeepCharter:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepPolicy:
     """This policy envelope is in force now."""
 
@@ -123,7 +123,7 @@ class KeepPolicy:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepOwn:
     """Our own record (member record bytes), with its version: never go below it."""
 
@@ -131,14 +131,14 @@ class KeepOwn:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepWallMark:
     """Wall time, in seconds, that was believed: never believe less."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepEndpoints:
     """The last good endpoints of a member; may be lost in a crash."""
 
@@ -146,7 +146,7 @@ class KeepEndpoints:
     candidates: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepInvite:
     """An invite of ours as it is now, whole (`mesh.invites` knows the format)."""
 
@@ -154,14 +154,14 @@ class KeepInvite:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DropInvite:
     """This invite is gone."""
 
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepIssued:
     """A certificate we issued (bytes of `codec.record_bytes`), by serial."""
 
@@ -183,7 +183,7 @@ StateChange = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredState:
     """Everything the state store held, in the order it was written."""
 

@@ -23,13 +23,13 @@ Beyond `MAX_RECORDS` of one kind, those that end first fall out.
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.records import Kind
 from meshnode.crypto.primitives import fingerprint
 from meshnode.mesh.digests import DigestTree
 from meshnode.mesh.trust import VerifiedMember, VerifiedRevocation, record_id
+from meshnode.values import frozen
 
 MAX_RECORDS: Final = 20_000
 """Of members, and as many of revocations."""
@@ -57,7 +57,7 @@ class Outcome(enum.Enum):
     FULL = "the set is full of records that last longer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Merge:
     """What one step did to the set: `kept` came in, `dropped` went out."""
 

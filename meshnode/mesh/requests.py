@@ -6,7 +6,6 @@ does not prove the WireGuard key, so whoever signs it must know whom it came fro
 Neither holds a secret.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.records import (
@@ -33,6 +32,7 @@ from meshnode.mesh.armour import armour, unarmour
 from meshnode.mesh.charters import MAX_CHARTERS
 from meshnode.mesh.token import HOST_PORT, MAX_TOKEN_ENDPOINTS
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 FORMAT: Final = 1
 MAX_CONTACTS: Final = 8
@@ -42,7 +42,7 @@ MAX_BUNDLE_BYTES: Final = 65536
 _LABEL: Final = b"meshnode/1 request"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What a host asks for: its name and keys, and what it would like to be granted."""
 
@@ -54,7 +54,7 @@ class Request:
     roles: Role = Role.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Contact:
     """A member to talk to first: its WireGuard key and `HOST:PORT`s."""
 
@@ -62,7 +62,7 @@ class Contact:
     endpoints: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bundle:
     """What makes a host a member; the envelopes are not verified here.
 
@@ -75,7 +75,7 @@ class Bundle:
     contacts: tuple[Contact, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _SignedRequest:
     body: bytes
     signature: bytes

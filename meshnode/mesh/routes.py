@@ -7,7 +7,6 @@ certificate goes, and nothing it says can move an overlay address.
 
 import enum
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.records import Certificate, Member, Role, Route
@@ -15,6 +14,7 @@ from meshnode.errors import ConfigError
 from meshnode.mesh.ports import Share, SharedPrefix
 from meshnode.mesh.prefixes import contains, host_prefix, order, overlaps
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 MAX_OWNERS: Final = 16
 """Owners of one prefix, as many as `forwarding.SharePrefix` carries."""
@@ -49,7 +49,7 @@ class RouteRefusal(enum.Enum):
     TOO_MANY = f"it has {MAX_OWNERS} better owners"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemberRoutes:
     """A valid member as routing sees it.
 
@@ -72,7 +72,7 @@ class MemberRoutes:
         return host_prefix(self.certificate.ipv4), host_prefix(self.ipv6)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedRoute:
     """An announcement that does not count."""
 
@@ -81,7 +81,7 @@ class RefusedRoute:
     why: RouteRefusal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OfferedRoute:
     """An announcement that counts, of a prefix that our rule does not accept."""
 
@@ -89,7 +89,7 @@ class OfferedRoute:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RoutingTable:
     """Every prefix with its owners, by WireGuard key; each in a fixed order.
 
@@ -103,7 +103,7 @@ class RoutingTable:
     refused: tuple[RefusedRoute, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Owner:
     key: bytes
     metric: int

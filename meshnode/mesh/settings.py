@@ -1,15 +1,16 @@
 """Who a node is, and what the administrator of its host decided."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from meshnode.codec.records import Route
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey
 from meshnode.hostplan import Announced
 from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IssuerIdentity:
     """An issuing key, and the envelope in which an authority lets it certify."""
 
@@ -17,7 +18,7 @@ class IssuerIdentity:
     envelope: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeIdentity:
     """The keys and papers of one node in one network.
 
@@ -34,7 +35,7 @@ class NodeIdentity:
     issuing: IssuerIdentity | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NodeSettings:
     """What NET.toml says, with names resolved.
 

@@ -9,7 +9,6 @@ import base64
 import binascii
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
 from meshnode.codec.names import check_label
@@ -17,6 +16,7 @@ from meshnode.codec.strict import Kind, Layout, label, many, octets, whole
 from meshnode.crypto.keys import KEY_BYTES, PrivateKey
 from meshnode.crypto.primitives import blake2s
 from meshnode.errors import CodecError, ConfigError
+from meshnode.values import frozen
 
 MAX_TOKEN_CHARACTERS: Final = 3000
 MAX_TOKEN_ENDPOINTS: Final = 8
@@ -29,7 +29,7 @@ _HOST_LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?
 _DAMAGED: Final = "the invite is cut short or mistyped; copy it again, whole"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """Everything a joiner needs to reach the issuer and to prove its invitation.
 

@@ -6,7 +6,6 @@ every node has the same policy and members, so it can be told here.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from meshnode.codec.records import Role
 from meshnode.hostplan import Service
@@ -17,11 +16,12 @@ from meshnode.mesh.prefixes import contains
 from meshnode.mesh.routes import RoutingTable
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.types import Endpoint, Prefix
+from meshnode.values import frozen
 
 _DEFAULT_METRIC = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flow:
     """The traffic that is asked about; both ends are single addresses."""
 
@@ -30,7 +30,7 @@ class Flow:
     service: Service
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Knowledge:
     """What a node knows when it is asked.
 
@@ -52,7 +52,7 @@ class Knowledge:
     complaints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TracedOwner:
     """One who accepts traffic to the prefix.
 
@@ -68,7 +68,7 @@ class TracedOwner:
     endpoint: Endpoint | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trace:
     """The answer.
 

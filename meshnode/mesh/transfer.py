@@ -12,6 +12,7 @@ from meshnode.codec.messages import Chunk, Fetch
 from meshnode.codec.records import MAX_POLICY_BYTES
 from meshnode.deadlines import Deadline
 from meshnode.mesh.ports import Tunnels
+from meshnode.values import frozen
 
 CHUNK_BYTES: Final = 1000
 RETRY_TIME: Final = 2.0
@@ -22,7 +23,7 @@ SHUN_TIME: Final = 60.0
 MAX_SHUNNED: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Document:
     """A charter's or policy's envelope that has arrived whole; not verified yet."""
 

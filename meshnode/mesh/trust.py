@@ -6,7 +6,6 @@ Nothing here knows which records a node holds, which of two is newer, or who is
 revoked; that is for the set of records, which finds all it needs in the results.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec.record_bytes import (
@@ -49,6 +48,7 @@ from meshnode.mesh.identifiers import (
 )
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 __all__ = [
     "Trust",
@@ -65,7 +65,7 @@ MAX_KNOWN_ISSUERS: Final = 256
 """Verified issuers that are kept, since each comes again with every record."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedCertificate:
     """A certificate that a valid issuer, or the authority `signer` itself, gave."""
 
@@ -74,7 +74,7 @@ class VerifiedCertificate:
     signer: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedMember:
     """A member record all of whose signatures and grants hold.
 
@@ -99,7 +99,7 @@ class VerifiedMember:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedRevocation:
     """A revocation by an authority, or by an issuer that we know.
 

@@ -9,7 +9,6 @@ import base64
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -54,6 +53,7 @@ from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.trust import Trust
 from meshnode.node.mesh_papers import describe_charter
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 _FIRST: Final = "authority.key"
 
@@ -65,7 +65,7 @@ class Passphrase(Protocol):
         """Return it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenAuthority:
     """A key of an authority that is in force, and the passphrase that opened it."""
 
@@ -73,7 +73,7 @@ class OpenAuthority:
     passphrase: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Permission:
     """What the command line lets an issuer grant; times in seconds."""
 

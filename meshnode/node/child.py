@@ -75,11 +75,16 @@ def _tell_supervisor(lifeline_fd: int, cause: MeshnodeError) -> None:
 def _prepare_control(task: ControlTask) -> Callable[[], int]:
     from meshnode.node.control import run_control
 
+    mesh_kind = None
+    if task.network:
+        from meshnode.node.mesh_control import MeshControl
+
+        mesh_kind = MeshControl
     # Packets first: a flood of handshakes must not take the processors from them.
     os.nice(CONTROL_NICENESS)
     drop_to_control()
     die_with_parent(task.parent, signal.SIGTERM)
-    return partial(run_control, task)
+    return partial(run_control, task, mesh_kind)
 
 
 def _prepare_worker(task: WorkerTask) -> Callable[[], int]:

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -30,7 +30,6 @@ from meshnode.node.control_lifeline import ControlLifeline, SupervisorGoneError
 from meshnode.node.driver import Driver
 from meshnode.node.managed_device import ManagedDevice, MeshDevice
 from meshnode.node.marks import TimestampMarks
-from meshnode.node.mesh_control import MeshControl
 from meshnode.node.outlet import Outlet
 from meshnode.node.program_link import ProgramLink
 from meshnode.node.pumps import (
@@ -45,19 +44,23 @@ from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
 from meshnode.wireguard.engine import Engine
 
+if TYPE_CHECKING:
+    from meshnode.node.mesh_control import MeshControl
+
 _PARENT_TIMEOUT: Final = 2.0
 _log = logging.getLogger("meshnode.node")
 
 
-def run_control(task: ControlTask) -> int:
+def run_control(task: ControlTask, mesh_kind: "type[MeshControl] | None" = None) -> int:
     """Be the control process until the supervisor ends it; return an exit code.
 
+    A bare interface needs no *mesh_kind*, nor the time that its import takes.
     If the supervisor died, the socket file of the userspace API is removed and what
     else is in the journal undone.
     """
     # Outside of Trio's care the signal must not cut the cleaning up short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    control = Control(task)
+    control = Control(task, mesh_kind)
     has_ended = False
     try:
         trio.run(control.run)
@@ -73,7 +76,9 @@ def run_control(task: ControlTask) -> int:
 class Control:
     """Everything of a control process, made from the descriptors of its task."""
 
-    def __init__(self, task: ControlTask) -> None:
+    def __init__(
+        self, task: ControlTask, mesh_kind: "type[MeshControl] | None" = None
+    ) -> None:
         self._uapi = socket.socket(fileno=task.uapi_fd)
         self._handshakes = socket.socket(fileno=task.handshakes_fd)
         channels = [
@@ -106,11 +111,11 @@ class Control:
             timer=self._timer,
         )
         self._mesh: MeshControl | None = None
-        if not task.network:
+        if mesh_kind is None:
             self._driver = make_driver()
             return
         counters = memoryview(map_shared(task.counters_fd, COUNTERS_SIZE))
-        self._mesh = MeshControl(task, engine, counters=counters)
+        self._mesh = mesh_kind(task, engine, counters=counters)
         shell = self._mesh.shell
         self._driver = make_driver(
             introductions=shell.receive_introduction,

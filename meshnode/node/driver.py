@@ -22,7 +22,7 @@ from meshnode.forwarding import Report
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.outlet import Outlet
-from meshnode.node.program_link import ProgramLink
+from meshnode.node.program_link import ProgramLink, encode_all
 from meshnode.node.vault import Vault
 from meshnode.types import Datagram, Path
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
@@ -200,8 +200,9 @@ class Driver:
         commands = self._engine.commands_to_forward()
         if commands:
             # Ingress first: it must know a session before egress provokes answers.
-            self._workers[Worker.INGRESS].put(commands)
-            self._workers[Worker.EGRESS].put(commands)
+            messages = encode_all(commands)
+            self._workers[Worker.INGRESS].put_messages(messages)
+            self._workers[Worker.EGRESS].put_messages(messages)
         self._outlet.send([*ahead, *self._engine.datagrams_to_send()])
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at

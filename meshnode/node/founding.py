@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,10 @@ from meshnode.mesh.invites import DEFAULT_LIFETIME
 from meshnode.mesh.issuing import SERIAL_BYTES
 from meshnode.mesh.trust import overlay_ipv6, ula_prefix
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundingRequest:
     """What the command line says of a new network and its first node."""
 

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,7 @@ from meshnode.mesh.token import parse_token
 from meshnode.mesh.trust import Trust, overlay_ipv6
 from meshnode.node.exchange import exchange, resolve
 from meshnode.node.founding import default_interface
+from meshnode.values import frozen
 
 _CLOCK_SKEW: Final = 300
 _FINAL_REFUSALS: Final = frozenset(
@@ -61,7 +62,7 @@ _FINAL_REFUSALS: Final = frozenset(
 """With these the issuer says that it has given our keys no certificate."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JoinOptions:
     """What the command line says of the node that is to be."""
 

@@ -1,7 +1,6 @@
 """Start the processes of an interface: their tasks, from what the supervisor keeps."""
 
 import os
-from dataclasses import dataclass
 
 from meshnode.codec.lifeline import Worker
 from meshnode.host.tun import agreed_offloads
@@ -10,9 +9,10 @@ from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """What was asked for on the command line; `network` is "" for a bare interface."""
 

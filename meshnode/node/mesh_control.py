@@ -17,7 +17,7 @@ import trio
 
 from meshnode.codec.records import Role, Route
 from meshnode.crypto.keys import PresharedKey
-from meshnode.dataplane.engines import preferred_ciphers
+from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.host.clock import boottime
 from meshnode.host.journal import Journal
@@ -41,7 +41,7 @@ from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
-from meshnode.node.network import fwmark_of, table_of
+from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
@@ -218,11 +218,7 @@ class MeshControl:
             ),
             advertised=tuple(advertised),
             imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
-            ciphers=(
-                preferred_ciphers(self._started_with.engine)
-                if config.cipher == "auto"
-                else ()
-            ),
+            ciphers=preferred_ciphers() if config.cipher == "auto" else (),
         )
 
     def _tell_delegated(self) -> None:

@@ -41,6 +41,18 @@ _PREFIXES: Final = 64
 _log = logging.getLogger("meshnode.node")
 
 
+def encode_all(commands: Iterable[Command]) -> list[bytes]:
+    """Return the messages of *commands*, of many prefixes several for one command."""
+    messages = []
+    for command in commands:
+        if isinstance(command, AddAllowedIps | RemoveAllowedIps):
+            parts = split_allowed_ips(command, _PREFIXES)
+            messages += [encode_command(part) for part in parts]
+        else:
+            messages.append(encode_command(command))
+    return messages
+
+
 class ProgramLink:
     """The link to one worker over *channel*, which stays the caller's.
 
@@ -50,20 +62,20 @@ class ProgramLink:
     def __init__(self, channel: socket.socket) -> None:
         self.generation = 0
         self._channel = channel
-        self._waiting: deque[Command] = deque()
+        self._waiting: deque[bytes] = deque()
         self._sockets: UdpPair | None = None
         self._has_overflowed = False
         self._wake = trio.Event()
 
     def put(self, commands: Iterable[Command]) -> None:
         """Send *commands* after those that wait already."""
+        self.put_messages(encode_all(commands))
+
+    def put_messages(self, messages: Iterable[bytes]) -> None:
+        """Send what `encode_all` made, which several links may share."""
         if self._has_overflowed:
             return
-        for command in commands:
-            if isinstance(command, AddAllowedIps | RemoveAllowedIps):
-                self._waiting.extend(split_allowed_ips(command, _PREFIXES))
-            else:
-                self._waiting.append(command)
+        self._waiting.extend(messages)
         if len(self._waiting) > MAX_WAITING:
             self._waiting.clear()
             self._has_overflowed = True
@@ -123,7 +135,7 @@ class ProgramLink:
         for _ in range(_BATCH):
             if not self._waiting:
                 break
-            if not send_with_fds(self._channel, encode_command(self._waiting[0])):
+            if not send_with_fds(self._channel, self._waiting[0]):
                 break
             self._waiting.popleft()
         if self._waiting or self._sockets or self._has_overflowed:

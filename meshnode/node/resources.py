@@ -25,6 +25,7 @@ from meshnode.manage.paths import Directories, uapi_socket
 from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.values import frozen
 from meshnode.wireguard.constants import DEFAULT_MTU
 
 _SIOCSIFMTU: Final = 0x8922
@@ -35,7 +36,7 @@ _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """Both ends of a link; none is ever closed, so its messages outlive processes."""
 
@@ -43,7 +44,7 @@ class Link:
     worker: socket.socket
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opening:
     """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
 

@@ -8,6 +8,7 @@ costs the same with one allowed IP as with a hundred thousand.
 Decoding is strict: what is no state of ours raises ValueError.
 """
 
+import functools
 import ipaddress
 from dataclasses import replace
 from typing import Any, Final
@@ -142,6 +143,8 @@ def _unpack_path(plain: Any) -> Path | None:
     )
 
 
+# The same few addresses come with every handshake, and parsing one costs much.
+@functools.lru_cache(maxsize=1024)
 def _pack_host(host: str) -> bytes:
     return ipaddress.ip_address(host).packed
 

@@ -5,13 +5,13 @@ second part. `repair` finishes what is half done when the troubles end.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.simulation.workers import ROLES
+from meshnode.values import frozen
 from meshnode.wireguard.config import DeviceChange
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _YEAR: Final = 365 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _PutOff:
     """A second part: it waits until *host* is awake and, perhaps, has a control."""
 

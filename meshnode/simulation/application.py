@@ -9,11 +9,11 @@ import enum
 import ipaddress
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from meshnode.codec import ip
 from meshnode.types import Prefix
+from meshnode.values import frozen
 
 _BODY = struct.Struct("!BHQQ")
 _NO_PROTOCOL: Final = 59  # "no next header": nothing follows that a host would parse
@@ -30,7 +30,7 @@ class Kind(enum.IntEnum):
     REPLY = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InnerPacket:
     """One packet: its number, the index of the host that sent it, and its kind.
 

@@ -8,7 +8,7 @@ goes from station to station: over a link inside a realm, through a NAT to the n
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -16,11 +16,12 @@ from meshnode.codec.wireguard import INITIATION_TYPE, RESPONSE_TYPE, message_typ
 from meshnode.simulation.nat import Drop, Nat, Packet
 from meshnode.simulation.trace import Flight, Mark, authentic_part
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 _IP_AND_UDP: Final = {4: 28, 6: 48}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """How one direction between two hosts treats datagrams.
 
@@ -42,7 +43,7 @@ class Link:
     blackhole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival:
     """What becomes of one copy of a datagram: it is lost if `at` is None."""
 

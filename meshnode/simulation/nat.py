@@ -23,11 +23,12 @@ from typing import TypeVar
 from meshnode.simulation.nat_kinds import Allocation, NatBehaviour, Scope
 from meshnode.simulation.nat_ports import Ports
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 _Key = TypeVar("_Key")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Packet:
     """A UDP datagram; `ttl` counts the routers that it may still come to."""
 

@@ -7,8 +7,9 @@ The standard library is enough for this module: plans are made where nothing els
 
 import enum
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from meshnode.values import frozen
 
 FIRST_PORT: Final = 1024
 LAST_PORT: Final = 65535
@@ -64,7 +65,7 @@ class Allocation(enum.Enum):
     RANDOM = "any"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NatBehaviour:
     """All that tells one NAT from another.
 

@@ -5,7 +5,6 @@ configuration, crashes, sleeping machines, wrong clocks and an attacker. Then al
 that ends, and every configured pair must be able to talk within 30 s.
 """
 
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -15,6 +14,7 @@ from meshnode.simulation.attacker import Attacker
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.links import Link
 from meshnode.simulation.world import World
+from meshnode.values import frozen
 
 LIVENESS: Final = 30.0
 """Virtual seconds after the end of all faults in which every pair must talk."""
@@ -25,7 +25,7 @@ _KEPT_ROWS: Final = 400
 _SETTLING: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What one seed came to; `digest` is the hash of all that happened."""
 

@@ -6,7 +6,7 @@ in every byte sent and in every moment.
 
 import enum
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from meshnode.codec.wireguard import (
@@ -23,6 +23,7 @@ from meshnode.codec.wireguard import (
 from meshnode.crypto.primitives import blake2s
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 _NAMES: Final = {
     INITIATION_TYPE: "initiation",
@@ -66,7 +67,7 @@ LOSSES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flight:
     """One copy of a datagram under way.
 
@@ -86,7 +87,7 @@ class Flight:
     ttl: int = TTL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One line of the story: a datagram (`receiver` is set) or a note on a host.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.types import Cipher, Endpoint, Path, Prefix
+from meshnode.values import frozen
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class PeerChange:
     allowed_ips: list[tuple[bool, Prefix]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SharedPrefix:
     """A prefix that several peers own, at most `forwarding.MAX_OWNERS` each way.
 

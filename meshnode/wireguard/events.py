@@ -1,12 +1,11 @@
 """What the engine tells its shell; `Engine.next_event` gives them in order."""
 
-from dataclasses import dataclass
-
 from meshnode.crypto.keys import PublicKey
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HandshakeBegun:
     """An initiation is queued, to each of these endpoints.
 
@@ -18,12 +17,12 @@ class HandshakeBegun:
     endpoints: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceUp:
     """The TUN device came up; what was to be sent before is lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EndpointWanted:
     """A handshake waits for `Engine.set_candidates`: the peer is nowhere we know of.
 
@@ -34,7 +33,7 @@ class EndpointWanted:
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HandshakeCompleted:
     """A new session with the peer is confirmed."""
 
@@ -43,7 +42,7 @@ class HandshakeCompleted:
     is_initiator: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HandshakeGivenUp:
     """The peer did not answer for REKEY_ATTEMPT_TIME; staged packets are gone."""
 
@@ -51,7 +50,7 @@ class HandshakeGivenUp:
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ControlFrame:
     """The peer sent a control frame, authenticated; its padding is still on it."""
 
@@ -60,7 +59,7 @@ class ControlFrame:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PeerTrafficResumed:
     """Data passes again between us and the peer, after all waits had ended."""
 
@@ -68,19 +67,19 @@ class PeerTrafficResumed:
     public_key: PublicKey
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PeerStateChanged:
     """The state of the peer that must outlive this process changed."""
 
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConfigurationChanged:
     """A `set` was applied; the whole configuration should be kept anew."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimestampsReserved:
     """Persist *mark* before the datagrams now queued are sent.
 

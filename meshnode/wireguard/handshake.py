@@ -18,7 +18,7 @@ that a timestamp must be new belong to the caller. What another host can cause r
 
 import copy
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from meshnode.codec.tai64n import LABEL_SIZE
@@ -27,6 +27,7 @@ from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.crypto.primitives import KEY_SIZE, x25519, x25519_base
 from meshnode.errors import AuthenticationError, BadPacket, DropReason
 from meshnode.forwarding import Session
+from meshnode.values import frozen
 from meshnode.wireguard.noise import Transcript
 
 
@@ -78,16 +79,8 @@ class Identity:
         # Every initiation to us begins with it.
         self.transcript = Transcript.begin(self.public_key.raw)
 
-    def shared_secret(self, public: PublicKey) -> bytes:
-        """Return the Diffie-Hellman secret with another key.
 
-        Raises:
-            AuthenticationError: if it is all zeros.
-        """
-        return x25519(self.private_key.reveal(), public.raw)
-
-
-@dataclass(frozen=True, slots=True)
+@frozen
 class InitiatorClaim:
     """Who sent an initiation, by its own word: it may still be a replay.
 
@@ -112,7 +105,21 @@ def identify_initiator(identity: Identity, initiation: Initiation) -> InitiatorC
     return InitiatorClaim(PublicKey(static), transcript)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
+class OpenedInitiation:
+    """An initiation that has authenticated; whether its timestamp is new is open.
+
+    Only a handshake makes one, so who accepts it accepts no forgery.
+    """
+
+    public_key: PublicKey
+    timestamp: bytes
+    remote_index: int
+    remote_ephemeral: bytes
+    transcript: Transcript = field(repr=False)
+
+
+@frozen
 class DerivedKeys:
     """The outcome of a handshake: keys of 32 bytes, indices of both sides."""
 
@@ -134,7 +141,7 @@ class DerivedKeys:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Progress:
     """All that one handshake has got to; `ephemeral` is our private one."""
 
@@ -165,10 +172,8 @@ class Handshake:
         self._remote = remote
         self._initial = Transcript.begin(remote.raw)
         self._progress = _NOTHING
-        try:
-            self._static_secret: bytes | None = identity.shared_secret(remote)
-        except AuthenticationError:
-            self._static_secret = None
+        # Computed when first needed: of many thousand peers few ever speak.
+        self._static_secret: bytes | None = None
 
     @property
     def state(self) -> HandshakeState:
@@ -229,30 +234,42 @@ class Handshake:
             local_index, ephemeral_public, encrypted_static, encrypted_timestamp
         )
 
-    def open_timestamp(self, claim: InitiatorClaim, initiation: Initiation) -> bytes:
-        """Authenticate an initiation and return its timestamp, 12 bytes.
+    def open_initiation(
+        self, claim: InitiatorClaim, initiation: Initiation
+    ) -> OpenedInitiation:
+        """Authenticate an initiation; nothing changes.
 
-        Nothing changes: the caller decides whether the timestamp is new.
+        The caller decides by its timestamp whether to accept it.
 
         Raises:
             BadPacket: BAD_HANDSHAKE or WEAK_KEY.
             ValueError: if the claim is another peer's.
         """
-        return self._authenticate(claim, initiation)[1]
+        self._require_remote(claim.public_key)
+        transcript, key = claim.transcript.mix_secret_to_key(
+            self._require_static_secret()
+        )
+        transcript, timestamp = _open(transcript, key, initiation.encrypted_timestamp)
+        return OpenedInitiation(
+            claim.public_key,
+            timestamp,
+            initiation.sender,
+            initiation.ephemeral,
+            transcript,
+        )
 
-    def accept_initiation(self, claim: InitiatorClaim, initiation: Initiation) -> None:
+    def accept_initiation(self, opened: OpenedInitiation) -> None:
         """Become responder to an initiation whose timestamp was found new.
 
         Raises:
-            BadPacket: BAD_HANDSHAKE or WEAK_KEY.
-            ValueError: if the claim is another peer's.
+            ValueError: if it is another peer's.
         """
-        transcript, _ = self._authenticate(claim, initiation)
+        self._require_remote(opened.public_key)
         self._progress = _Progress(
             self._state_after(_Step.ACCEPT_INITIATION),
-            transcript,
-            remote_index=initiation.sender,
-            remote_ephemeral=initiation.ephemeral,
+            opened.transcript,
+            remote_index=opened.remote_index,
+            remote_ephemeral=opened.remote_ephemeral,
         )
 
     def create_response(self, *, local_index: int, ephemeral: bytes) -> Response:
@@ -327,19 +344,14 @@ class Handshake:
             is_initiator=is_initiator,
         )
 
-    def _authenticate(
-        self, claim: InitiatorClaim, initiation: Initiation
-    ) -> tuple[Transcript, bytes]:
-        if claim.public_key != self._remote:
+    def _require_remote(self, public_key: PublicKey) -> None:
+        if public_key != self._remote:
             raise ValueError("this initiation claims to be another peer's")
-        transcript, key = claim.transcript.mix_secret_to_key(
-            self._require_static_secret()
-        )
-        return _open(transcript, key, initiation.encrypted_timestamp)
 
     def _require_static_secret(self) -> bytes:
         if self._static_secret is None:
-            raise BadPacket(DropReason.WEAK_KEY)
+            private = self._identity.private_key.reveal()
+            self._static_secret = _agree(private, self._remote.raw)
         return self._static_secret
 
     def _state_after(self, step: _Step) -> HandshakeState:

@@ -8,13 +8,14 @@ side has it. A responder may not, until the first authenticated packet arrives u
 it; so its new pair waits in `next`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from meshnode.types import Cipher
+from meshnode.values import frozen
 from meshnode.wireguard.constants import REJECT_AFTER_TIME
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyPair:
     """One session: 32-bit indices, birth in boottime seconds, our role.
 

@@ -4,11 +4,12 @@ A `Transcript` is a value: mixing something in gives a new one. A handshake so t
 a message on a copy and keeps the result only when everything has authenticated.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from typing import Final
 
 from meshnode.crypto.kdf import kdf1, kdf2, kdf3
 from meshnode.crypto.primitives import aead_open, aead_seal, blake2s
+from meshnode.values import frozen
 
 _CONSTRUCTION: Final = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
 _IDENTIFIER: Final = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
@@ -16,7 +17,7 @@ _INITIAL_CHAIN_KEY: Final = blake2s(_CONSTRUCTION)
 _INITIAL_HASH: Final = blake2s(_INITIAL_CHAIN_KEY + _IDENTIFIER)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transcript:
     """The paper's C and H, 32 bytes each: chaining key and hash of all so far."""
 
@@ -34,12 +35,12 @@ class Transcript:
 
     def mix_secret(self, secret: bytes) -> "Transcript":
         """Mix a shared secret into the chaining key."""
-        return replace(self, chain_key=kdf1(self.chain_key, secret))
+        return Transcript(kdf1(self.chain_key, secret), self.hash)
 
     def mix_secret_to_key(self, secret: bytes) -> tuple["Transcript", bytes]:
         """Mix a shared secret in and return the key for the next encryption too."""
         chain_key, key = kdf2(self.chain_key, secret)
-        return replace(self, chain_key=chain_key), key
+        return Transcript(chain_key, self.hash), key
 
     def mix_preshared_key(self, preshared: bytes) -> tuple["Transcript", bytes]:
         """Mix the preshared key into both; return the key for the next encryption."""
@@ -65,4 +66,4 @@ class Transcript:
         return kdf2(self.chain_key, b"")
 
     def _mix_hash(self, data: bytes) -> "Transcript":
-        return replace(self, hash=blake2s(self.hash + data))
+        return Transcript(self.chain_key, blake2s(self.hash + data))

@@ -220,15 +220,15 @@ class Peer:
         What we asked for ourselves stays as it is, so a crossing costs nothing.
         """
         handshake = self._ready_handshake()
-        timestamp = handshake.open_timestamp(claim, initiation)
-        if timestamp <= self.latest_timestamp:
+        opened = handshake.open_initiation(claim, initiation)
+        if opened.timestamp <= self.latest_timestamp:
             raise BadPacket(DropReason.OLD_TIMESTAMP)
         if now - self._last_initiation_at < INITIATION_INTERVAL:
             raise BadPacket(DropReason.INITIATION_FLOOD)
         answering = handshake.another()
-        answering.accept_initiation(claim, initiation)
+        answering.accept_initiation(opened)
         self.dialler.note_answer()
-        self.latest_timestamp = timestamp
+        self.latest_timestamp = opened.timestamp
         self._last_initiation_at = now
         self.dialler.set_path(path, now=now)
         self._shared.traffic.count_handshake(

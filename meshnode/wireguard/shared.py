@@ -7,6 +7,7 @@ from meshnode.deadlines import Deadline
 from meshnode.forwarding import Command
 from meshnode.ports import Entropy, TrafficView
 from meshnode.types import Datagram, Path
+from meshnode.values import frozen
 from meshnode.wireguard.constants import REKEY_JITTER
 from meshnode.wireguard.events import Event
 from meshnode.wireguard.handshake import Identity
@@ -14,7 +15,7 @@ from meshnode.wireguard.indices import IndexTable
 from meshnode.wireguard.timestamps import TimestampSource
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexOwner:
     """What a local index stands for: a handshake of the peer, or a key pair."""
 

@@ -67,7 +67,8 @@ class Device:
             claim = identify_initiator(self.identity, message)
             if claim.public_key != self.remote:
                 raise BadPacket(DropReason.UNKNOWN_PEER)
-            self.handshake.accept_initiation(claim, message)
+            opened = self.handshake.open_initiation(claim, message)
+            self.handshake.accept_initiation(opened)
         else:
             self.require_index(message.receiver)
             self.handshake.consume_response(message)

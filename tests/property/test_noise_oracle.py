@@ -94,8 +94,9 @@ def test_the_oracle_initiates_and_we_respond(
     initiation = Initiation(5, *body)
     claim = identify_initiator(identity, initiation)
     assert claim.public_key == remote
-    assert handshake.open_timestamp(claim, initiation) == timestamp
-    handshake.accept_initiation(claim, initiation)
+    opened = handshake.open_initiation(claim, initiation)
+    assert opened.timestamp == timestamp
+    handshake.accept_initiation(opened)
     response = handshake.create_response(local_index=index, ephemeral=ephemeral)
     assert bytes(party.read_message(response.serialise()[12:-32])) == b""
     assert_data_flows(handshake.derive_keys(), party)

@@ -16,7 +16,7 @@ from meshnode.cli.run import run
 from meshnode.crypto import passphrase
 from meshnode.manage import api_client
 from meshnode.manage.paths import Directories
-from meshnode.node import authority, network
+from meshnode.node import authority, running
 from tests.founded_node import RunningNode, found_home
 
 
@@ -135,7 +135,7 @@ def _replace_call(
 ) -> None:
     # Everywhere at once: a module first imported while the name is another's would
     # keep that for all tests to come.
-    for module in (api_client, authority, network):
+    for module in (api_client, authority, running):
         monkeypatch.setattr(module, "call", call)
 
 

@@ -60,7 +60,8 @@ def joiner(monkeypatch: pytest.MonkeyPatch, directories: Directories) -> Joiner:
     monkeypatch.setattr(module, "join_by_token", joiner.by_token)
     monkeypatch.setattr(module, "join_by_certificate", joiner.by_certificate)
     monkeypatch.setattr(network, "start_network", joiner.start)
-    monkeypatch.setattr(network, "is_up", lambda *_: joiner.is_up)
+    running = importlib.import_module("meshnode.node.running")
+    monkeypatch.setattr(running, "is_up", lambda *_: joiner.is_up)
     monkeypatch.setattr(title, "hide_arguments", lambda: joiner.done.append(("hide",)))
     return joiner
 

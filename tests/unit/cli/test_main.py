@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -116,6 +117,8 @@ def test_every_option_with_a_default_names_its_variable() -> None:
         ["genkey"],
         ["genpsk"],
         ["pubkey"],
+        ["key", "list"],
+        ["key", "show", "--help"],
         ["wg", "--help"],
         ["cleanup", "--help"],
         *[[name, "--help"] for name in MESH],
@@ -143,6 +146,33 @@ def test_small_commands_import_little(arguments: list[str], key_dir: Any) -> Non
     imported = set(done.stderr.decode().split())
     assert "click" in imported
     assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("verb", ["status", "peers", "down home", "network list"])
+def test_asking_a_node_imports_nothing_of_what_it_is_made_of(
+    verb: str, tmp_path: Path
+) -> None:
+    """A client needs a socket and JSON: no keys, no Trio, no supervisor."""
+    script = (
+        "import sys\n"
+        "from meshnode.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(*sys.modules, file=sys.stderr)\n"
+    )
+    (tmp_path / "home.toml").touch()
+    places = [f"--{name}-dir={tmp_path}" for name in ("config", "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *verb.split(), *places],
+        capture_output=True,
+        check=False,
+    )
+    imported = set(done.stderr.decode().split())
+    # Asking goes by this module of the node's, and by no other.
+    assert "meshnode.manage.api_client" in imported
+    assert not imported & {*HEAVY - {"meshnode.node"}, "nacl", "sqlite3"}
+    assert "meshnode.node.supervisor" not in imported
 
 
 def test_the_version_is_told(spawn: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,5 +107,6 @@ def test_a_name_that_is_not_there_has_no_charter(
 
 def test_the_hosts_name_is_a_label(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first part, in lower case."""
-    monkeypatch.setattr("socket.gethostname", lambda: "Gate.Example.ORG")
+    name = SimpleNamespace(nodename="Gate.Example.ORG")
+    monkeypatch.setattr("os.uname", lambda: name)
     assert default_name() == "gate"

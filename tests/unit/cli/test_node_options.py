@@ -1,6 +1,6 @@
 """What a node will be is said in the same words wherever one is made."""
 
-import socket
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -27,7 +27,8 @@ def run(*words: str, **environment: str) -> list[str]:
 
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host needs to say nothing about itself."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "Paris.example.org")
+    name = SimpleNamespace(nodename="Paris.example.org")
+    monkeypatch.setattr("os.uname", lambda: name)
     assert default_name() == "paris"
     assert run() == [
         "accept_routes=False",

@@ -45,10 +45,11 @@ class Networks:
 def networks(home: Any, monkeypatch: pytest.MonkeyPatch) -> Networks:
     """The network `home` is there, and down."""
     networks = Networks()
-    module = importlib.import_module("meshnode.node.network")
-    monkeypatch.setattr(module, "is_up", networks.is_up)
-    monkeypatch.setattr(module, "start_network", networks.start)
-    monkeypatch.setattr(module, "stop_network", networks.stop)
+    running = importlib.import_module("meshnode.node.running")
+    starting = importlib.import_module("meshnode.node.network")
+    monkeypatch.setattr(running, "is_up", networks.is_up)
+    monkeypatch.setattr(starting, "start_network", networks.start)
+    monkeypatch.setattr(running, "stop_network", networks.stop)
     return networks
 
 

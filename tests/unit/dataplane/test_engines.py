@@ -2,10 +2,8 @@
 
 import pytest
 
-from meshnode.dataplane import engines
-from meshnode.dataplane.engines import check_engine, open_engine, preferred_ciphers
+from meshnode.dataplane.engines import check_engine, open_engine
 from meshnode.errors import ConfigError
-from meshnode.types import Cipher
 
 
 @pytest.mark.parametrize("name", ["reference", "fast"])
@@ -38,22 +36,3 @@ def test_the_fast_engine_is_not_lost_in_silence(
             choose("fast")
         assert "libssl-dev" in str(refusal.value)
         assert "engine = reference" in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "has_aes", "ciphers"),
-    [
-        ("reference", True, (Cipher.AES_256_GCM,)),
-        ("reference", False, ()),
-        ("fast", True, (Cipher.AES_256_GCM,)),
-    ],
-)
-def test_a_cipher_is_preferred_where_it_is_faster(
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    has_aes: bool,
-    ciphers: tuple[Cipher, ...],
-) -> None:
-    """If the processor has it, and the engine has a fast way for it."""
-    monkeypatch.setattr(engines, "can_use", lambda cipher: has_aes)
-    assert preferred_ciphers(name) == ciphers

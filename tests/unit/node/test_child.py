@@ -89,3 +89,39 @@ def test_a_worker_imports_neither_trio_nor_what_holds_private_keys() -> None:
     assert "meshnode.dataplane.worker" in loaded
     for name in ("trio", "pyroute2", "click", "meshnode.wireguard.engine"):
         assert name not in loaded
+
+
+@pytest.mark.parametrize(
+    ("modules", "spared"),
+    [
+        (
+            "meshnode.node.child meshnode.node.control",
+            {"h11", "meshnode.mesh", "pyroute2", "sqlite3"},
+        ),
+        (
+            "meshnode.node.child meshnode.dataplane.worker "
+            "meshnode.dataplane.reference",
+            {"h11", "meshnode.mesh", "pyroute2", "sqlite3", "trio"},
+        ),
+        (
+            "meshnode.cli.wg meshnode.node.supervisor",
+            {"h11", "meshnode.mesh", "nacl", "pyroute2", "sqlite3", "trio"},
+        ),
+    ],
+)
+def test_the_processes_of_a_bare_interface_import_what_they_need(
+    modules: str, spared: set[str]
+) -> None:
+    """Their start is little else than imports; a mesh is none of theirs."""
+    script = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(name)\n"
+        "print(*sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, *modules.split()],
+        capture_output=True,
+        check=True,
+    )
+    assert not set(done.stdout.decode().split()) & spared

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshnode.codec import tai64n
+from meshnode.codec.forwarding import decode_command
 from meshnode.codec.lifeline import Worker
 from meshnode.crypto.keys import PrivateKey
 from meshnode.dataplane.traffic import ControlView, TrafficTable
@@ -43,9 +44,9 @@ class FakeLink:
         self._name = name
         self._story = story
 
-    def put(self, commands: Iterable[Command]) -> None:
+    def put_messages(self, messages: Iterable[bytes]) -> None:
         """Take commands."""
-        self.commands += commands
+        self.commands += map(decode_command, messages)
         self._story.append(f"commands to {self._name}")
 
     def start_over(self, generation: int, program: Iterable[Command]) -> None:

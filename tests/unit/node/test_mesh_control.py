@@ -13,7 +13,7 @@ import trio
 
 from meshnode.codec.lifeline import Worker
 from meshnode.crypto.keys import PublicKey
-from meshnode.dataplane import engines
+from meshnode.dataplane import ciphers
 from meshnode.dataplane.traffic import ControlView, TrafficTable
 from meshnode.errors import ConfigError
 from meshnode.host.clock import BootTimer, boottime
@@ -192,7 +192,7 @@ def test_ciphers_are_those_the_engine_gains_by(
     preferred: tuple[Cipher, ...],
 ) -> None:
     """Unless the administrator wants WireGuard's alone."""
-    monkeypatch.setattr(engines, "can_use", lambda cipher: True)
+    monkeypatch.setattr(ciphers, "can_use", lambda cipher: True)
     process.change(engine=engine, cipher=cipher)
     assert process.begin().shell.node.ciphers.preferred == preferred
 
