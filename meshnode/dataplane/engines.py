@@ -1,11 +1,15 @@
 """The engines of this version, by name; the choice is explicit and never changed."""
 
 import importlib.util
+from typing import Final
 
 from meshnode.crypto.transport import can_use
 from meshnode.dataplane.interface import EngineFactory
 from meshnode.errors import ConfigError
 from meshnode.types import Cipher
+
+MAX_WORKERS: Final = 1
+"""Workers of each direction that the fast engine can share sessions between."""
 
 _COMPILED = "meshnode.dataplane.fast.sending"
 
@@ -13,11 +17,21 @@ _FASTER = {"reference": (Cipher.AES_256_GCM,), "fast": (Cipher.AES_256_GCM,)}
 """What each engine is faster with than with ChaCha20-Poly1305, the best first."""
 
 
-def check_engine(name: str) -> None:
-    """Raise `ConfigError` if there is no engine called *name* here.
+def check_engine(name: str, workers: int = 1) -> None:
+    """Raise `ConfigError` if no engine called *name* can run here.
 
-    For who will not run it: no engine is imported.
+    *workers* is how many of each direction are wanted. For who will not run it: no
+    engine is imported.
     """
+    if workers > 1 and name != "fast":
+        raise ConfigError(
+            f"workers = {workers} needs engine = fast: use it, or workers = 1"
+        )
+    if workers > MAX_WORKERS:
+        raise ConfigError(
+            f"workers = {workers} is more than this version can run: "
+            f"use workers = {MAX_WORKERS}"
+        )
     if name == "fast":
         if importlib.util.find_spec(_COMPILED) is None:
             raise ConfigError(

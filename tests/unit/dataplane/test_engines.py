@@ -3,7 +3,12 @@
 import pytest
 
 from meshnode.dataplane import engines
-from meshnode.dataplane.engines import check_engine, open_engine, preferred_ciphers
+from meshnode.dataplane.engines import (
+    MAX_WORKERS,
+    check_engine,
+    open_engine,
+    preferred_ciphers,
+)
 from meshnode.errors import ConfigError
 from meshnode.types import Cipher
 
@@ -57,3 +62,19 @@ def test_a_cipher_is_preferred_where_it_is_faster(
     """If the processor has it, and the engine has a fast way for it."""
     monkeypatch.setattr(engines, "can_use", lambda cipher: has_aes)
     assert preferred_ciphers(name) == ciphers
+
+
+@pytest.mark.parametrize("workers", [2, 16])
+def test_several_workers_need_the_fast_engine(workers: int) -> None:
+    """The reference counts for itself; the remedy is named."""
+    check_engine("reference", 1)
+    with pytest.raises(ConfigError, match=f"workers = {workers} needs") as refusal:
+        check_engine("reference", workers)
+    assert "engine = fast" in str(refusal.value)
+
+
+def test_more_workers_than_an_engine_can_run_are_refused() -> None:
+    """They must not run with counters of their own."""
+    check_engine("fast", MAX_WORKERS)
+    with pytest.raises(ConfigError, match=f"use workers = {MAX_WORKERS}"):
+        check_engine("fast", MAX_WORKERS + 1)
