@@ -67,14 +67,14 @@ _TRIES: Final = 16
 """Resting places looked at, while there are some that were never used."""
 
 
-def egress_bit(number: int) -> int:
-    """Return the bit of that egress worker among the holders."""
-    return 1 << number
+def egress_holder(number: int) -> int:
+    """Return which bit among the holders is that egress worker's, from 0 on."""
+    return number
 
 
-def ingress_bit(number: int) -> int:
-    """Return the bit of that ingress worker among the holders."""
-    return 1 << (MAX_WORKERS + number)
+def ingress_holder(number: int) -> int:
+    """Return which bit among the holders is that ingress worker's, from 0 on."""
+    return MAX_WORKERS + number
 
 
 class PlaceBook:

@@ -112,6 +112,7 @@ class NetworkConfig:
     whether prefixes of others are used, or the prefixes inside which they are.
     `metrics` is where they are served, None for nowhere. `offload` limits the offloads:
     the table `[offload]`, whose keys are those of `offloads.CHOICES`.
+    `workers` is how many processes carry packets in each direction.
     """
 
     interface: str
@@ -122,6 +123,7 @@ class NetworkConfig:
     fwmark: int | None = None
     engine: str = "reference"
     cipher: str = "auto"
+    workers: int = 1
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
     accept_routes: bool | tuple[Prefix, ...] = False

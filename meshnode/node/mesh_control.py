@@ -52,7 +52,7 @@ _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
 
 _NEED_RESTART: Final = (
-    *("interface", "listen_port", "mtu", "table", "fwmark", "engine"),
+    *("interface", "listen_port", "mtu", "table", "fwmark", "engine", "workers"),
     "offload",
 )
 """Fields of the configuration that are read once, at the start."""
@@ -84,7 +84,7 @@ class MeshControl:
         state_dir = self._directories.state_dir(task.network)
         identity = load_identity(state_dir)
         store = StateStore.open(state_dir / FILE_NAME)
-        self._port = _port_of(task.udp4_fd)
+        self._port = _port_of(task.udp4_fds[0])
         tunnels = EngineTunnels(engine)
         node = MeshNode(
             identity,
@@ -128,6 +128,7 @@ class MeshControl:
             facts={
                 "interface": self._task.interface,
                 "engine": config.engine,
+                "workers": config.workers,
                 "mtu": config.mtu,
                 "pid": os.getppid(),
             },

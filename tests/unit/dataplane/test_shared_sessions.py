@@ -8,9 +8,20 @@ from meshnode.dataplane import shared_sessions
 from meshnode.dataplane.shared_sessions import (
     RECORD_WORDS,
     PlaceBook,
-    egress_bit,
-    ingress_bit,
+    egress_holder,
+    ingress_holder,
 )
+
+
+def egress_bit(number: int) -> int:
+    """Return the bit of that egress worker."""
+    return 1 << egress_holder(number)
+
+
+def ingress_bit(number: int) -> int:
+    """Return the bit of that ingress worker."""
+    return 1 << ingress_holder(number)
+
 
 ALL = egress_bit(0) | egress_bit(1) | ingress_bit(0) | ingress_bit(1)
 
