@@ -21,6 +21,9 @@ MAX_CONTROL_FRAME: Final = 1203
 MAX_OWNERS: Final = 16
 """The most owners, to forward to or to accept from, of a shared prefix."""
 
+MAX_WORKERS: Final = 16
+"""The most workers of each direction: every one has a bit in a session's holders."""
+
 MAX_WEIGHT: Final = 255
 """The greatest part of the flows that an owner can have; the least is 1."""
 
@@ -30,7 +33,8 @@ class Session:
     """One key pair of one peer, as the data plane needs it.
 
     Indices are 32-bit; keys are 32 bytes and shown in no repr; `born_at` is
-    boottime seconds.
+    boottime seconds. `place` is where workers share its counter and window
+    (`dataplane.shared_sessions`), where there are several; who makes the keys says 0.
     """
 
     local_index: int
@@ -39,6 +43,7 @@ class Session:
     receive_key: bytes = field(repr=False)
     born_at: float
     is_initiator: bool
+    place: int = 0
 
 
 @frozen

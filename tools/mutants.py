@@ -382,8 +382,8 @@ SESSIONS = [
     _mutant(
         "counters are used again",
         SEAL,
-        "session.counter += len(packets)",
-        "session.counter += len(packets) - 1",
+        "self.counter += packets",
+        "self.counter += packets - 1",
     ),
     _mutant(
         "ingress ignores the age of a key",
@@ -440,16 +440,13 @@ TIMERS_AND_KEEPALIVES = [
     _mutant(
         "keepalives are answered by keepalives",
         TRAFFIC,
-        '"""Count one empty packet; we owe nothing for it, so always False."""\n'
-        "        self._count(slot, 1, octets, now)\n"
-        "        return False",
-        '"""Count one empty packet; we owe nothing for it, so always False."""\n'
-        "        return self._data(slot, 1, octets, now)",
+        "        self._count(slot, packets, octets, now)\n        return False",
+        "        return self._data(slot, packets, octets, now)",
     ),
     _mutant(
         "a wait that control ended goes on",
         TRAFFIC,
-        "        self._words[record + _ANSWERS] += 1\n",
+        "        self._words[line + _ANSWERS] += 1\n",
         "",
     ),
     _mutant(

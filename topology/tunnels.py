@@ -264,10 +264,13 @@ def wireguard_go(
     return UserspaceWireGuard(name, (path, "-f"), match[1] if match else "unknown")
 
 
-def meshnode(engine: str | None = None) -> UserspaceWireGuard:
-    """Return meshnode of this virtual environment, with a data-plane engine."""
+def meshnode(engine: str | None = None, *more: str) -> UserspaceWireGuard:
+    """Return meshnode of this virtual environment, with a data-plane engine.
+
+    *more* are further options of its command.
+    """
     command = Path(sys.executable).with_name("meshnode-wg")
-    options = ("--engine", engine) if engine else ()
+    options = (*(("--engine", engine) if engine else ()), *more)
     return UserspaceWireGuard(
         f"meshnode {engine}" if engine else "meshnode",
         (str(command), "--foreground", *options),

@@ -48,7 +48,8 @@ def status(
         "network": f"{result['network']} ({result['cidr']})",
         "node": f"{result['name']}  {result['ipv4']}  {result['ipv6']}",
         "interface": f"{result['interface']}, MTU {result['mtu']}, "
-        f"UDP port {result['port']}, engine {result['engine']}",
+        f"UDP port {result['port']}, engine {result['engine']}, "
+        f"workers {result['workers']}",
         "key": result["key"],
         "certificate": ends,
         "groups": ", ".join(result["groups"]) or "none",

@@ -13,6 +13,7 @@ from meshnode import __version__
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options
 from meshnode.cli.run import run
+from meshnode.forwarding import MAX_WORKERS
 from meshnode.manage import paths
 from meshnode.offloads import CHOICES, Offloads
 
@@ -30,6 +31,7 @@ _OFFLOAD_HELP = "; ".join(f"{key}: {', '.join(CHOICES[key])}" for key in CHOICES
 _EXAMPLES = examples(
     "meshnode wg wg0",
     "meshnode wg wg0 --offload udp-segmentation=off",
+    "meshnode wg wg0 --engine fast --workers 4",
     "WG_QUICK_USERSPACE_IMPLEMENTATION=meshnode-wg wg-quick up wg0",
 )
 
@@ -63,6 +65,16 @@ def _default_log_level() -> str:
     help="What carries the packets.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    metavar="N",
+    default=1,
+    envvar="MESHNODE_WORKERS",
+    show_default=True,
+    show_envvar=True,
+    help="Processes for each direction, up to 16; more than one with --engine fast.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS),
     default=_default_log_level,
@@ -87,6 +99,7 @@ def wg(
     interface: str,
     foreground: bool,
     engine: str,
+    workers: int,
     log_level: str,
     offloads: tuple[str, ...],
     directories: paths.Directories,
@@ -107,7 +120,7 @@ def wg(
         name,
         foreground=foreground,
         settings=Settings(engine, log_level, directories, offloads=limits),
-        opening=Opening(),
+        opening=Opening(workers=workers),
     )
 
 

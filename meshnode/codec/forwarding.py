@@ -161,7 +161,7 @@ _PATH = record(
     record(Endpoint, _HOST, _U16, _U32),
     optional(record(Source, _HOST, _U32)),
 )
-_SESSION = record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, BOOLEAN)
+_SESSION = record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, BOOLEAN, _U32)
 _HELD_SESSIONS = _many(
     record(
         *(forwarding.HeldSession, _SLOT, _U32, _U32),

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from meshnode.errors import CodecError
+from meshnode.forwarding import MAX_WORKERS
 from meshnode.values import frozen
 
 MAX_MESSAGE_BYTES: Final = 2048
@@ -21,26 +22,55 @@ MAX_MESSAGE_BYTES: Final = 2048
 MAX_REASON: Final = 400
 """Characters of the reason of a failure."""
 
-MAX_DESCRIPTORS: Final = 2
-"""The most descriptors beside a message: the sockets of both families."""
+MAX_DESCRIPTORS: Final = 2 * MAX_WORKERS
+"""The most descriptors beside a message: a socket of each family for each worker."""
 
 
-class Worker(enum.Enum):
-    """The two processes that carry packets."""
+class Direction(enum.Enum):
+    """The two ways that packets are carried."""
 
     EGRESS = "egress"
     INGRESS = "ingress"
 
 
 @frozen
+class Worker:
+    """One of the processes that carry packets; its number is 0–15 in its direction."""
+
+    direction: Direction
+    number: int = 0
+
+    @classmethod
+    def parse(cls, name: str) -> "Worker":
+        """Return the worker called *name*; raises ValueError if none can be."""
+        direction, dash, number = name.partition("-")
+        worker = cls(Direction(direction), int(number) if dash else 0)
+        if worker.name != name or not 0 <= worker.number < MAX_WORKERS:
+            raise ValueError(f"no worker is called {name!r}")
+        return worker
+
+    @property
+    def name(self) -> str:
+        """How the process and its log are called: "egress", "egress-1" and so on."""
+        role = self.direction.value
+        return f"{role}-{self.number}" if self.number else role
+
+
+def workers_of(count: int) -> tuple[Worker, ...]:
+    """Return *count* workers for each direction, egress first."""
+    return tuple(Worker(way, number) for way in Direction for number in range(count))
+
+
+@frozen
 class Begin:
     """First words of the supervisor: how things stand; the generation of each worker.
 
-    `mtu` is in bytes, `up` is that of the TUN device.
+    Generations are by the worker's number; `mtu` is in bytes, `up` is that of the TUN
+    device.
     """
 
-    egress_generation: int
-    ingress_generation: int
+    egress_generations: tuple[int, ...]
+    ingress_generations: tuple[int, ...]
     mtu: int
     up: bool
 
@@ -65,7 +95,8 @@ class LinkChanged:
 class Rebound:
     """The answer to `Rebind`: *errno* is 0, and descriptors of sockets are beside.
 
-    Else it says why nothing changed. IPv4's comes first, IPv6's may be missing.
+    Else it says why nothing changed. IPv4's come first, one for each worker of a
+    direction; then as many of IPv6, which may be missing.
     """
 
     errno: int
@@ -126,13 +157,27 @@ def _reason(plain: Any) -> str:
     return plain
 
 
+def _generations(plain: Any) -> tuple[int, ...]:
+    if type(plain) not in (list, tuple) or not 1 <= len(plain) <= MAX_WORKERS:
+        raise ValueError(f"not generations of 1 to {MAX_WORKERS} workers")
+    return tuple([_U64(generation) for generation in plain])
+
+
+def _worker(plain: Any) -> Worker:
+    if type(plain) is Worker:
+        plain = plain.name
+    if type(plain) is not str:
+        raise ValueError("not the name of a worker")
+    return Worker.parse(plain)
+
+
 _U16 = _unsigned(2**16 - 1)
 _U32 = _unsigned(2**32 - 1)
 _U64 = _unsigned(2**64 - 1)
 
 _FROM_SUPERVISOR: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
-    1: (Begin, (_U64, _U64, _U16, _boolean)),
-    2: (WorkerStarted, (Worker, _U64)),
+    1: (Begin, (_generations, _generations, _U16, _boolean)),
+    2: (WorkerStarted, (_worker, _U64)),
     3: (LinkChanged, (_U16, _boolean)),
     4: (Rebound, (_U16,)),
 }
@@ -173,7 +218,7 @@ def _encode(number: int, message: Any, checks: tuple[_Check, ...]) -> bytes:
     try:
         for field, check in zip(fields(message), checks, strict=True):
             value = check(getattr(message, field.name))
-            plain.append(value.value if isinstance(value, Worker) else value)
+            plain.append(value.name if isinstance(value, Worker) else value)
     except ValueError as error:
         raise CodecError(f"{type(message).__name__}: {error}") from None
     packed: bytes = msgpack.packb(plain)
@@ -196,7 +241,11 @@ def _decode(data: bytes, catalogue: dict[int, tuple[type, tuple[_Check, ...]]]) 
 
 def _parse(data: bytes) -> list[Any]:
     plain = msgpack.unpackb(
-        data, max_str_len=4 * MAX_REASON, max_bin_len=0, max_array_len=8, max_map_len=0
+        data,
+        max_str_len=4 * MAX_REASON,
+        max_bin_len=0,
+        max_array_len=MAX_WORKERS,
+        max_map_len=0,
     )
     if type(plain) is not list or not plain:
         raise ValueError("not a list with a number first")

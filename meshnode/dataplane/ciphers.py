@@ -13,5 +13,5 @@ _FASTER: Final = (Cipher.AES_256_GCM,)
 
 
 def preferred_ciphers() -> tuple[Cipher, ...]:
-    """Return the ciphers that data is sent faster under on this processor, best first."""
+    """Return the ciphers that are faster on this processor, the best first."""
     return tuple([cipher for cipher in _FASTER if can_use(cipher)])

@@ -8,11 +8,16 @@ from meshnode.errors import ConfigError
 _COMPILED = "meshnode.dataplane.fast.sending"
 
 
-def check_engine(name: str) -> None:
-    """Raise `ConfigError` if there is no engine called *name* here.
+def check_engine(name: str, workers: int = 1) -> None:
+    """Raise `ConfigError` if no engine called *name* can run here.
 
-    For who will not run it: no engine is imported.
+    *workers* is how many of each direction are wanted. For who will not run it: no
+    engine is imported.
     """
+    if workers > 1 and name != "fast":
+        raise ConfigError(
+            f"workers = {workers} needs engine = fast: use it, or workers = 1"
+        )
     if name == "fast":
         if importlib.util.find_spec(_COMPILED) is None:
             raise ConfigError(

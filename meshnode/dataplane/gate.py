@@ -88,6 +88,11 @@ class HandshakeGate:
         self._is_loaded = False
         self._load_told_at = NEVER
 
+    @classmethod
+    def one_of(cls, count: int) -> "HandshakeGate":
+        """Return a gate for one of *count* workers, which share the usual rates."""
+        return cls(rate=DEFAULT_RATE / count, burst=DEFAULT_BURST // count)
+
     def set_identity(self, public_key: bytes) -> None:
         """Take mac1 for messages to *public_key*: 32 bytes, or b"" for no identity."""
         self._mac1_key = mac1_key(public_key) if public_key else b""

@@ -143,16 +143,20 @@ class WorkerResources:
 
     `generation` is the worker's own; `device` a descriptor of the TUN device, opened
     with IFF_VNET_HDR and non-blocking; both and the sockets then belong to the engine.
-    `roaming` links the two workers: see `worker`. `offloads` says what may be used; of
-    the device's, "auto" means that the device has agreed to it.
+    `roaming` are ingress's links to all egress workers: see `worker`. `offloads` says
+    what may be used; of the device's, "auto" means that the device has agreed to it.
+    `number` is the worker's own in its direction. `sessions` is what several workers
+    share of each session (`shared_sessions`), None if there is one of each direction.
     """
 
     generation: int
     device: int
     sockets: tuple[socket.socket, ...]
     traffic: TrafficTable
-    roaming: socket.socket | None = None
+    roaming: tuple[socket.socket, ...] = ()
     offloads: Offloads = UNFORCED
+    number: int = 0
+    sessions: memoryview | None = None
 
 
 class EngineFactory(Protocol):

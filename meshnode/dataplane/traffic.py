@@ -1,9 +1,9 @@
-"""What the data plane did for each peer, in memory that three processes share.
+"""What the data plane did for each peer, in memory that all processes share.
 
-Theory of operation: a peer slot has one record of three 64-byte lines. Egress
-writes the first, ingress the second, control the third, and everybody reads all
-of them, so there is no lock. A field is one aligned 8-byte word, written by one
-store, so a reader sees the old value or the new one and never a mixture.
+Theory of operation: a peer slot has one record of 64-byte lines. Every egress worker
+writes one, every ingress worker one of those behind, control the last, and everybody
+reads all of them, so there is no lock. A field is one aligned 8-byte word, written by
+one store, so a reader sees the old value or the new one and never a mixture.
 
 A new peer in a slot must not inherit facts, yet control may not write the workers'
 lines. So control counts the *generation* of a slot up, and a line speaks for that
@@ -18,7 +18,12 @@ data went out and how many packets we had received by then. The wait lasts while
 that count stands. So nobody cancels anything, which would need a second writer; and
 where control itself ends a wait, it adds to the count an answer that never came.
 
-Only memory of slots in use is touched: a file of `TrafficTable.SIZE` bytes is sparse.
+With several workers a mark is the sum over all lines of the other direction. They are
+read one after the other, and yet nothing is missed: no count ever falls, so a sum that
+is the same later means that none of them moved in between. Every line has a wait of
+its own, and that of the peer is the earliest which stands.
+
+Only memory of slots in use is touched: a file of `table_bytes` is sparse.
 """
 
 from threading import Lock
@@ -30,15 +35,13 @@ from meshnode.wireguard.constants import MAX_PEERS
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-RECORD_BYTES: Final = 192
-"""One record: three lines of 64 bytes, so that no two writers share a cache line."""
+LINE_BYTES: Final = 64
+"""One line of a record, so that no two writers share a cache line."""
 
-# Words of a record. Those with a time are C doubles, all others unsigned integers.
-_RECORD_WORDS: Final = RECORD_BYTES // 8
-_EGRESS: Final = 0
-_INGRESS: Final = 8
+_LINE_WORDS: Final = LINE_BYTES // 8
 
-# Words of a worker's line, egress or ingress.
+# Words of a worker's line, egress or ingress. Those with a time are C doubles, all
+# others unsigned integers.
 _PACKETS: Final = 0
 _BYTES: Final = 1
 _LAST_AT: Final = 2
@@ -47,45 +50,70 @@ _WAIT_SINCE: Final = 4
 _WAIT_MARK: Final = 5
 _STAMP: Final = 7
 
-# Words of control's line, within the record. A time holds if there was a handshake.
+# Words of control's line. A time holds if there was a handshake.
 # Answers are handshakes received and waits that control ended. How many those were,
 # so that no statistic counts them, stands in the watch word above its lowest bit.
-_SENT_HANDSHAKES: Final = 16
-_SENT_HANDSHAKE_BYTES: Final = 17
-_SENT_HANDSHAKE_AT: Final = 18
-_ANSWERS: Final = 19
-_RECEIVED_HANDSHAKE_BYTES: Final = 20
-_RECEIVED_HANDSHAKE_AT: Final = 21
-_WATCH: Final = 22
-_GENERATION: Final = 23
+_SENT_HANDSHAKES: Final = 0
+_SENT_HANDSHAKE_BYTES: Final = 1
+_SENT_HANDSHAKE_AT: Final = 2
+_ANSWERS: Final = 3
+_RECEIVED_HANDSHAKE_BYTES: Final = 4
+_RECEIVED_HANDSHAKE_AT: Final = 5
+_WATCH: Final = 6
+_GENERATION: Final = 7
 
 _WATCHED_BIT: Final = 1
 _ENDED_WAIT: Final = 2
 _NO_MARK: Final = 2**64 - 1
 
 
+def record_bytes(workers: int) -> int:
+    """Return the bytes of one record where each direction has that many workers."""
+    return LINE_BYTES * (2 * workers + 1)
+
+
+def table_bytes(workers: int) -> int:
+    """Return the bytes of a table for every slot a device can give."""
+    return MAX_PEERS * record_bytes(workers)
+
+
+RECORD_BYTES: Final = record_bytes(1)
+"""One record of one worker a direction."""
+
+
 class TrafficTable:
     """The records, over any writable buffer: shared memory, or a bytearray.
 
-    `words` and `times` are the same memory as unsigned integers and as doubles.
-    Slots beyond `slots` raise IndexError wherever they are used.
+    *workers* is how many there are of each direction. `words` and `times` are the same
+    memory as unsigned integers and as doubles; a record has `record_words` of them.
+    The lines of egress, ingress and control begin at the words `egress`, `ingress` and
+    `control` of a record. Slots beyond `slots` raise IndexError wherever they are used.
     """
 
-    SIZE: Final = MAX_PEERS * RECORD_BYTES
-    """Bytes of a table for every slot a device can give."""
+    __slots__ = (
+        "control",
+        "egress",
+        "ingress",
+        "record_words",
+        "slots",
+        "times",
+        "words",
+        "workers",
+    )
 
-    __slots__ = ("slots", "times", "words", "workers")
-
-    def __init__(self, buffer: "Buffer") -> None:
+    def __init__(self, buffer: "Buffer", workers: int = 1) -> None:
         octets = memoryview(buffer).cast("B")
-        if octets.readonly or not octets.nbytes or octets.nbytes % RECORD_BYTES:
-            raise ValueError(
-                f"traffic records need writable memory, {RECORD_BYTES} bytes each"
-            )
+        size = record_bytes(workers)
+        if octets.readonly or not octets.nbytes or octets.nbytes % size:
+            raise ValueError(f"traffic records need writable memory, {size} bytes each")
         self.words = octets.cast("Q")
         self.times = octets.cast("d")
-        self.slots = octets.nbytes // RECORD_BYTES
-        self.workers = 1
+        self.slots = octets.nbytes // size
+        self.workers = workers
+        self.record_words = size // 8
+        starts = tuple(range(0, self.record_words, _LINE_WORDS))
+        self.egress, self.ingress = starts[:workers], starts[workers:-1]
+        self.control = starts[-1]
 
 
 class _Fence:
@@ -108,27 +136,30 @@ class _Fence:
 
 
 class _Recorder:
-    """The writer of one worker's line; *opposite* is the other worker's.
+    """The writer of one worker's line; *opposite* are those of the other direction.
 
     *answers* is the word of control's that counts for the opposite direction too.
     """
 
     def __init__(
-        self, table: TrafficTable, line: int, opposite: int, answers: int
+        self, table: TrafficTable, line: int, opposite: tuple[int, ...], answers: int
     ) -> None:
         self._words = table.words
         self._times = table.times
+        self._record_words = table.record_words
         self._line = line
         self._opposite = opposite
-        self._answers = answers
+        self._answers = table.control + answers
+        self._watch = table.control + _WATCH
+        self._generation = table.control + _GENERATION
         self._fence = _Fence()
 
     def _count(self, slot: int, packets: int, octets: int, now: float) -> int:
         """Count packets; return the line's first word."""
-        record = slot * _RECORD_WORDS
+        record = slot * self._record_words
         line = record + self._line
         words = self._words
-        if words[line + _STAMP] != words[record + _GENERATION] + 1:
+        if words[line + _STAMP] != words[record + self._generation] + 1:
             self._begin(record, line)
         words[line + _PACKETS] += packets
         words[line + _BYTES] += octets
@@ -140,18 +171,19 @@ class _Recorder:
         line = self._count(slot, packets, octets, now)
         self._times[line + _LAST_DATA_AT] = now
         words = self._words
-        record = slot * _RECORD_WORDS
+        record = slot * self._record_words
         mark = words[record + self._answers]
-        opposite = record + self._opposite
-        if words[opposite + _STAMP] == words[record + _GENERATION] + 1:
-            mark += words[opposite + _PACKETS]
+        stamp = words[record + self._generation] + 1
+        for opposite in self._opposite:
+            if words[record + opposite + _STAMP] == stamp:
+                mark += words[record + opposite + _PACKETS]
         if words[line + _WAIT_MARK] == mark:
             return False
         # The mark last: who sees it, sees the instant that belongs to it.
         self._times[line + _WAIT_SINCE] = now
         words[line + _WAIT_MARK] = mark
         self._fence.pass_through()
-        return not words[record + _WATCH] & _WATCHED_BIT
+        return not words[record + self._watch] & _WATCHED_BIT
 
     def _begin(self, record: int, line: int) -> None:
         """Start a line for a new generation; its stamp, last, makes it valid."""
@@ -160,14 +192,14 @@ class _Recorder:
         for word in (_LAST_AT, _LAST_DATA_AT, _WAIT_SINCE):
             self._times[line + word] = NEVER
         self._words[line + _WAIT_MARK] = _NO_MARK
-        self._words[line + _STAMP] = self._words[record + _GENERATION] + 1
+        self._words[line + _STAMP] = self._words[record + self._generation] + 1
 
 
 class EgressRecorder(_Recorder):
-    """Writes what was sent; used by the one process that seals packets."""
+    """Writes what was sent; used by the worker of that *number* that seals packets."""
 
-    def __init__(self, table: TrafficTable) -> None:
-        super().__init__(table, _EGRESS, _INGRESS, _ANSWERS)
+    def __init__(self, table: TrafficTable, number: int = 0) -> None:
+        super().__init__(table, table.egress[number], table.ingress, _ANSWERS)
 
     def sent_data(self, slot: int, packets: int, octets: int, now: float) -> bool:
         """Count data packets sent at *now*, *octets* UDP payload bytes together.
@@ -185,10 +217,10 @@ class EgressRecorder(_Recorder):
 
 
 class IngressRecorder(_Recorder):
-    """Writes what was received; used by the one process that opens packets."""
+    """Writes what was received; used by the worker of that *number* that opens them."""
 
-    def __init__(self, table: TrafficTable) -> None:
-        super().__init__(table, _INGRESS, _EGRESS, _SENT_HANDSHAKES)
+    def __init__(self, table: TrafficTable, number: int = 0) -> None:
+        super().__init__(table, table.ingress[number], table.egress, _SENT_HANDSHAKES)
 
     def received_data(self, slot: int, packets: int, octets: int, now: float) -> bool:
         """Count authenticated data received at *now*, *octets* UDP payload bytes.
@@ -213,45 +245,50 @@ class ControlView:
     def __init__(self, table: TrafficTable) -> None:
         self._words = table.words
         self._times = table.times
+        self._record_words = table.record_words
+        self._egress = table.egress
+        self._ingress = table.ingress
+        self._control = table.control
         self._fence = _Fence()
 
     def read(self, slot: int) -> Traffic:
         """Return the facts of the peer in *slot*, handshakes included."""
         words = self._words
-        record = slot * _RECORD_WORDS
+        record = slot * self._record_words
+        control = record + self._control
         # Marks before the counts they are compared with: a count that moves
         # meanwhile ends a wait, and cannot bring an old one back.
-        unanswered_mark, unanswered_since = self._wait(record, _EGRESS)
-        unacknowledged_mark, unacknowledged_since = self._wait(record, _INGRESS)
-        sent = self._facts(record, _EGRESS)
-        received = self._facts(record, _INGRESS)
-        answers = words[record + _ANSWERS]
-        handshakes_received = answers - words[record + _WATCH] // _ENDED_WAIT
-        handshakes_sent = words[record + _SENT_HANDSHAKES]
+        unanswered = self._waits(record, self._egress)
+        unacknowledged = self._waits(record, self._ingress)
+        sent = self._facts(record, self._egress)
+        received = self._facts(record, self._ingress)
+        answers = words[control + _ANSWERS]
+        handshakes_received = answers - words[control + _WATCH] // _ENDED_WAIT
+        handshakes_sent = words[control + _SENT_HANDSHAKES]
         sent_packets = sent[0] + handshakes_sent
         times = self._times
         handshake_sent_at = (
-            times[record + _SENT_HANDSHAKE_AT] if handshakes_sent else NEVER
+            times[control + _SENT_HANDSHAKE_AT] if handshakes_sent else NEVER
         )
         handshake_received_at = (
-            times[record + _RECEIVED_HANDSHAKE_AT] if handshakes_received else NEVER
+            times[control + _RECEIVED_HANDSHAKE_AT] if handshakes_received else NEVER
         )
         return Traffic(
             sent_packets,
-            sent[1] + words[record + _SENT_HANDSHAKE_BYTES],
+            sent[1] + words[control + _SENT_HANDSHAKE_BYTES],
             received[0] + handshakes_received,
-            received[1] + words[record + _RECEIVED_HANDSHAKE_BYTES],
+            received[1] + words[control + _RECEIVED_HANDSHAKE_BYTES],
             max(sent[2], handshake_sent_at),
             sent[3],
             max(received[2], handshake_received_at),
             received[3],
-            unanswered_since if unanswered_mark == received[0] + answers else None,
-            unacknowledged_since if unacknowledged_mark == sent_packets else None,
+            _earliest(unanswered, received[0] + answers),
+            _earliest(unacknowledged, sent_packets),
         )
 
     def watch(self, slot: int, watched: bool) -> None:
         """Say whether a timer runs for the peer; read it once more after False."""
-        word = slot * _RECORD_WORDS + _WATCH
+        word = self._line_of(slot) + _WATCH
         ended_waits = self._words[word] & ~_WATCHED_BIT
         self._words[word] = ended_waits | (_WATCHED_BIT if watched else 0)
         self._fence.pass_through()
@@ -260,26 +297,29 @@ class ControlView:
         self, slot: int, *, sent: int = 0, received: int = 0, now: float
     ) -> None:
         """Add one authenticated handshake message of that many bytes."""
-        record = slot * _RECORD_WORDS
+        line = self._line_of(slot)
         if sent:
-            self._count(record + _SENT_HANDSHAKES, sent, now)
+            self._count(line + _SENT_HANDSHAKES, sent, now)
         if received:
-            self._count(record + _ANSWERS, received, now)
+            self._count(line + _ANSWERS, received, now)
 
     def stop_waiting(self, slot: int) -> None:
         """End the wait for an answer though none came; the next data begins one."""
-        record = slot * _RECORD_WORDS
-        self._words[record + _WATCH] += _ENDED_WAIT
-        self._words[record + _ANSWERS] += 1
+        line = self._line_of(slot)
+        self._words[line + _WATCH] += _ENDED_WAIT
+        self._words[line + _ANSWERS] += 1
 
     def clear(self, slot: int) -> None:
         """Forget everything about *slot*, its watched flag too; a new peer takes it."""
-        record = slot * _RECORD_WORDS
+        line = self._line_of(slot)
         words = self._words
         # The generation last: who sees it, counts from these zeros.
         for word in range(_SENT_HANDSHAKES, _GENERATION):
-            words[record + word] = 0
-        words[record + _GENERATION] += 1
+            words[line + word] = 0
+        words[line + _GENERATION] += 1
+
+    def _line_of(self, slot: int) -> int:
+        return slot * self._record_words + self._control
 
     def _count(self, word: int, octets: int, now: float) -> None:
         """Add to a count of handshakes and to the bytes and time that follow it."""
@@ -287,25 +327,35 @@ class ControlView:
         self._times[word + 2] = now
         self._words[word] += 1
 
-    def _is_current(self, record: int, line: int) -> bool:
+    def _current(self, record: int, lines: tuple[int, ...]) -> list[int]:
+        """Return where those lines begin that speak for the present generation."""
         words = self._words
-        return bool(words[record + line + _STAMP] == words[record + _GENERATION] + 1)
+        stamp = words[record + self._control + _GENERATION] + 1
+        return [
+            record + line for line in lines if words[record + line + _STAMP] == stamp
+        ]
 
-    def _wait(self, record: int, line: int) -> tuple[int, float]:
-        """Return the mark of a worker's wait, and then the instant it began."""
-        if not self._is_current(record, line):
-            return _NO_MARK, NEVER
-        word = record + line
-        return self._words[word + _WAIT_MARK], self._times[word + _WAIT_SINCE]
+    def _waits(self, record: int, lines: tuple[int, ...]) -> list[tuple[int, float]]:
+        """Return the marks of the workers' waits, each with the instant it began."""
+        # The mark first: its instant was written before it.
+        return [
+            (self._words[line + _WAIT_MARK], self._times[line + _WAIT_SINCE])
+            for line in self._current(record, lines)
+        ]
 
-    def _facts(self, record: int, line: int) -> tuple[int, int, float, float]:
-        """Return packets, bytes, last time and last time of data."""
-        if not self._is_current(record, line):
-            return 0, 0, NEVER, NEVER
-        word = record + line
-        return (
-            self._words[word + _PACKETS],
-            self._words[word + _BYTES],
-            self._times[word + _LAST_AT],
-            self._times[word + _LAST_DATA_AT],
-        )
+    def _facts(
+        self, record: int, lines: tuple[int, ...]
+    ) -> tuple[int, int, float, float]:
+        """Return packets, bytes, last time and last time of data, of all workers."""
+        packets, octets, last_at, last_data_at = 0, 0, NEVER, NEVER
+        for line in self._current(record, lines):
+            packets += self._words[line + _PACKETS]
+            octets += self._words[line + _BYTES]
+            last_at = max(last_at, self._times[line + _LAST_AT])
+            last_data_at = max(last_data_at, self._times[line + _LAST_DATA_AT])
+        return packets, octets, last_at, last_data_at
+
+
+def _earliest(waits: list[tuple[int, float]], count: int) -> float | None:
+    """Return when the first of those waits began that *count* has not ended."""
+    return min((since for mark, since in waits if mark == count), default=None)

@@ -9,9 +9,9 @@ counted instead, when control is busy.
 
 A peer is answered at once where it was heard from, and under the session that it began,
 not after control had its say: before ingress delivers the packet that moved the peer or
-confirmed the session, it tells egress over the roaming link, by `SetEndpoint` and
-`PreferSession` and nothing else. Control says the same afterwards, so what that link
-loses is late and not lost.
+confirmed the session, it tells every egress worker over its roaming link, by
+`SetEndpoint` and `PreferSession` and nothing else. Control says the same afterwards, so
+what that link loses is late and not lost.
 
 The loop sleeps without a timeout: an idle worker never wakes.
 """
@@ -86,7 +86,7 @@ def run_egress(
 ) -> WorkerEnd:
     """Run the sending direction until the link closes or the device is gone.
 
-    *roaming* brings the moves and the confirmed sessions that ingress saw.
+    *roaming* brings the moves and the confirmed sessions that ingress workers saw.
     """
     worker = _Worker(engine, program, counters, clock, roaming)
     return worker.run(lambda: None)

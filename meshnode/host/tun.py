@@ -33,10 +33,13 @@ _IFF_TUN_EXCL = 0x8000
 
 # _IOW('T', n, int) and so on, in the encoding of every architecture but MIPS,
 # PowerPC, SPARC and Alpha.
+_IFF_DETACH_QUEUE = 0x0400
+
 _TUNSETIFF = 0x400454CA
 _TUNSETOFFLOAD = 0x400454D0
 _TUNGETIFF = 0x800454D2
 _TUNSETVNETHDRSZ = 0x400454D8
+_TUNSETQUEUE = 0x400454D9
 _TUNSETVNETLE = 0x400454DC
 _TUNGETDEVNETNS = 0x54E3
 
@@ -134,6 +137,28 @@ def create_tun(
         _close_all(fds)
         raise _explain(name, error) from error
     return TunDevice(name, index, tuple(fds), agreed)
+
+
+def open_inlet(tun: TunDevice) -> int:
+    """Return a new descriptor to write packets to a device of several queues by.
+
+    Nothing arrives there, and what is written there leaves the choice of queues alone:
+    else the kernel would hand the packets of a flow to the queue by which its answers
+    came in, so that one peer, whose datagrams all take one way, had one queue.
+
+    Raises:
+        HostError: if there can be no more queues.
+    """
+    try:
+        fd = _open_queue(tun.name, interface_flags(len(tun.fds)))
+        try:
+            fcntl.ioctl(fd, _TUNSETQUEUE, pack_ifreq("", _IFF_DETACH_QUEUE))
+        except OSError:
+            os.close(fd)
+            raise
+    except OSError as error:
+        raise _explain(tun.name, error) from error
+    return fd
 
 
 def device_name(fd: int) -> str:

@@ -11,7 +11,7 @@ same end.
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from meshnode.errors import HostError, PrivilegeError
 from meshnode.host.ancillary import (
@@ -38,6 +38,8 @@ _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
 _PMTUDISC_DONT = 0
 
+_Prepare = Callable[[socket.socket], None]
+
 _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 # What the kernel says of a source it does not have: IPv4 "unreachable", IPv6
@@ -47,7 +49,7 @@ _SOURCE_GONE = (errno.ENETUNREACH, errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENOD
 
 @frozen
 class UdpPair:
-    """Both sockets of the port, non-blocking and closed on exec.
+    """A socket of each family for the port, non-blocking and closed on exec.
 
     `v6` is None where the host has no IPv6. `gro` says whether payloads may arrive
     merged, with their segment size beside them.
@@ -94,8 +96,18 @@ def open_udp_pair(port: int, *, fwmark: int = 0) -> UdpPair:
         HostError: with errno 98 if the port is taken.
         PrivilegeError: if the port or the mark needs a privilege we lack.
     """
+    return open_udp_pairs(1, port, fwmark=fwmark)[0]
+
+
+def open_udp_pairs(count: int, port: int, *, fwmark: int = 0) -> tuple[UdpPair, ...]:
+    """Bind *count* pairs to one port; the kernel spreads who sends to it over them.
+
+    All datagrams from one address and port reach the same pair. Arguments and errors
+    are those of `open_udp_pair`: a port that another program holds is refused, even if
+    that program would share it.
+    """
     try:
-        return _open_with_retries(port, fwmark)
+        return _open_with_retries(count, port, fwmark)
     except PermissionError as error:
         raise PrivilegeError(
             f"not allowed to use UDP port {port} with mark {fwmark:#x}: run as root "
@@ -113,6 +125,24 @@ def open_udp_pair(port: int, *, fwmark: int = 0) -> UdpPair:
         raise HostError(
             f"cannot open UDP port {port}: {os.strerror(number)}", errno=number
         ) from error
+
+
+def adopt_pairs(descriptors: Sequence[int], count: int) -> tuple[UdpPair, ...]:
+    """Wrap the descriptors of *count* pairs: those of IPv4, then those of IPv6, if any.
+
+    It is the order of `descriptors_of`.
+    """
+    v4, v6 = descriptors[:count], descriptors[count:]
+    return tuple(
+        UdpPair.adopt(fd, v6[number] if number < len(v6) else None)
+        for number, fd in enumerate(v4)
+    )
+
+
+def descriptors_of(pairs: Sequence[UdpPair]) -> list[int]:
+    """Return the descriptors of *pairs*: those of IPv4, then those of IPv6, if any."""
+    v6 = [pair.v6.fileno() for pair in pairs if pair.v6 is not None]
+    return [pair.v4.fileno() for pair in pairs] + v6
 
 
 def set_fwmark(pair: UdpPair, mark: int) -> None:
@@ -171,24 +201,49 @@ def _send(pair: UdpPair, data: bytes, path: Path) -> None:
     one.sendmsg([data], ancillary_for(path), 0, sockaddr_of(path.remote))
 
 
-def _open_with_retries(port: int, fwmark: int) -> UdpPair:
+def _open_with_retries(count: int, port: int, fwmark: int) -> tuple[UdpPair, ...]:
     attempts = 1 if port else _RANDOM_PORT_ATTEMPTS
     while True:
         attempts -= 1
         try:
-            return _open_pair(port, fwmark)
+            first = _open_pair(port, fwmark)
         except OSError as error:
             # The number that was free for IPv4 may be taken for IPv6.
             if error.errno != errno.EADDRINUSE or attempts == 0:
                 raise
+        else:
+            return _open_beside(first, count, fwmark)
 
 
-def _open_pair(port: int, fwmark: int) -> UdpPair:
-    v4 = _open_socket(socket.AF_INET, port, fwmark, _prepare_v4)
+def _open_beside(first: UdpPair, count: int, fwmark: int) -> tuple[UdpPair, ...]:
+    """Open the other pairs on the port of *first*."""
+    pairs = [first]
+    try:
+        if count > 1:
+            # Only now: had the first been bound so, it would have joined the sockets
+            # of any program of the same user that shares this port.
+            for one in first.sockets():
+                _share_port(one)
+        for _ in range(1, count):
+            # One by one, so that a failure closes those that were opened.
+            pairs.append(_open_pair(first.port, fwmark, _share_port))  # noqa: PERF401
+    except OSError:
+        for pair in pairs:
+            pair.close()
+        raise
+    return tuple(pairs)
+
+
+def _share_port(one: socket.socket) -> None:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _open_pair(port: int, fwmark: int, *prepare: _Prepare) -> UdpPair:
+    v4 = _open_socket(socket.AF_INET, port, fwmark, _prepare_v4, *prepare)
     chosen = v4.getsockname()[1]
     v6 = None
     try:
-        v6 = _open_socket(socket.AF_INET6, chosen, fwmark, _prepare_v6)
+        v6 = _open_socket(socket.AF_INET6, chosen, fwmark, _prepare_v6, *prepare)
     except OSError as error:
         if error.errno not in _NO_IPV6:
             v4.close()
@@ -200,12 +255,13 @@ def _open_socket(
     family: socket.AddressFamily,
     port: int,
     fwmark: int,
-    prepare: Callable[[socket.socket], None],
+    *prepare: _Prepare,
 ) -> socket.socket:
     one = socket.socket(family, socket.SOCK_DGRAM)
     try:
         one.setblocking(False)
-        prepare(one)
+        for step in prepare:
+            step(one)
         _enable_gro(one)
         _set_buffer(one, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
         _set_buffer(one, _SO_SNDBUFFORCE, socket.SO_SNDBUF)

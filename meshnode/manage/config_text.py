@@ -12,6 +12,7 @@ from meshnode.codec.names import check_label
 from meshnode.codec.records import MAX_ROUTES
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, UsageError
+from meshnode.forwarding import MAX_WORKERS
 from meshnode.manage.config_values import (
     CIPHER_CHOICES,
     DEFAULT_MTU,
@@ -57,6 +58,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         fwmark=_automatic(node, "fwmark", least=0),
         engine=node.get("engine", choice("reference", "fast"), "reference"),
         cipher=node.get("cipher", choice(*CIPHER_CHOICES), "auto"),
+        workers=node.get("workers", integer(1, MAX_WORKERS), 1),
         log_level=node.get("log_level", choice(*LOG_LEVELS), "info"),
         bootstrap=node.items("bootstrap", _host_port),
         port_mapping=node.get("port_mapping", boolean, True),
@@ -254,6 +256,8 @@ def _node_section(config: NetworkConfig) -> str:
         lines.append(f"engine = {quote(config.engine)}")
     if config.cipher != default.cipher:
         lines.append(f"cipher = {quote(config.cipher)}")
+    if config.workers != default.workers:
+        lines.append(f"workers = {config.workers}")
     if config.log_level != default.log_level:
         lines.append(f"log_level = {quote(config.log_level)}")
     if config.bootstrap:

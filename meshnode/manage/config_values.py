@@ -113,7 +113,8 @@ class NetworkConfig:
     `port_mapping` is whether routers are asked to forward our port, `lan_discovery`
     whether members on our links are looked for. `metrics` is where they are served,
     None for nowhere. `offload` limits the offloads: the table `[offload]`, whose keys
-    are those of `offloads.CHOICES`.
+    are those of `offloads.CHOICES`. `workers` is how many processes carry packets in
+    each direction.
     """
 
     interface: str
@@ -124,6 +125,7 @@ class NetworkConfig:
     fwmark: int | None = None
     engine: str = "reference"
     cipher: str = "auto"
+    workers: int = 1
     log_level: str = "info"
     bootstrap: tuple[HostPort, ...] = ()
     port_mapping: bool = True

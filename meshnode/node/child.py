@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from meshnode.codec.lifeline import MAX_REASON, Failed, Worker, encode
+from meshnode.codec.lifeline import MAX_REASON, Direction, Failed, encode
 from meshnode.errors import HostError, MeshnodeError
 from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
@@ -23,7 +23,7 @@ from meshnode.host.privileges import (
 )
 from meshnode.node.children import CONTROL
 from meshnode.node.log import configure_logging
-from meshnode.node.shared import COUNTERS_SIZE, row_of
+from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
@@ -91,29 +91,36 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
     from meshnode.dataplane import worker
     from meshnode.dataplane.engines import open_engine
     from meshnode.dataplane.interface import WorkerResources
-    from meshnode.dataplane.traffic import TrafficTable
+    from meshnode.dataplane.shared_sessions import SESSIONS_BYTES
+    from meshnode.dataplane.traffic import TrafficTable, table_bytes
     from meshnode.host.memory import map_shared
 
     factory = open_engine(task.engine)
     drop_to_worker()
     die_with_parent(task.parent, signal.SIGKILL)
     udp = [fd for fd in (task.udp4_fd, task.udp6_fd) if fd != NO_DESCRIPTOR]
-    roaming = socket.socket(fileno=task.roaming_fd)
+    roaming = tuple(socket.socket(fileno=fd) for fd in task.roaming_fds)
+    count = task.workers
+    sessions = None
+    if task.sessions_fd != NO_DESCRIPTOR:
+        sessions = memoryview(map_shared(task.sessions_fd, SESSIONS_BYTES))
     resources = WorkerResources(
         generation=task.generation,
         device=task.tun_fd,
         sockets=tuple(socket.socket(fileno=fd) for fd in udp),
-        traffic=TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE)),
+        traffic=TrafficTable(map_shared(task.traffic_fd, table_bytes(count)), count),
         roaming=roaming,
         offloads=task.offloads,
+        number=task.worker.number,
+        sessions=sessions,
     )
     program = socket.socket(fileno=task.program_fd)
-    counters = row_of(map_shared(task.counters_fd, COUNTERS_SIZE), task.worker)
+    counters = row_of(map_shared(task.counters_fd, counters_bytes(count)), task.worker)
 
     def run() -> int:
-        if task.worker is Worker.EGRESS:
+        if task.worker.direction is Direction.EGRESS:
             engine = factory.egress(resources)
-            worker.run_egress(engine, program, roaming=roaming, counters=counters)
+            worker.run_egress(engine, program, roaming=roaming[0], counters=counters)
         else:
             handshakes = socket.socket(fileno=task.handshakes_fd)
             receiver = factory.ingress(resources)

@@ -51,7 +51,7 @@ def spawn(task: WorkerTask | ControlTask) -> int:
     Raises:
         HostError: if there can be no more processes.
     """
-    role = task.worker.value if isinstance(task, WorkerTask) else CONTROL
+    role = task.worker.name if isinstance(task, WorkerTask) else CONTROL
     # Isolated: no module comes from a directory or variable of whoever started us.
     command = [sys.executable, "-I", "-m", "meshnode.node.child", role]
     # Duplicating a descriptor onto itself only clears its close-on-exec flag.
@@ -82,7 +82,7 @@ class Child:
 
     def __init__(self, role: Worker | None, start: Callable[[], int]) -> None:
         self.role = role
-        self.name = CONTROL if role is None else role.value
+        self.name = CONTROL if role is None else role.name
         self.pid = 0
         self.start_at: float | None = 0.0
         self._start = start

@@ -18,16 +18,18 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from meshnode.codec.lifeline import Begin, Worker
-from meshnode.dataplane.traffic import ControlView, TrafficTable
+from meshnode.codec.lifeline import Begin, workers_of
+from meshnode.dataplane.shared_sessions import SESSIONS_BYTES, PlaceBook
+from meshnode.dataplane.traffic import ControlView, TrafficTable, table_bytes
 from meshnode.errors import HostError
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.host.journal import Journal
 from meshnode.host.memory import map_shared
-from meshnode.host.udp import UdpPair
+from meshnode.host.udp import adopt_pairs
 from meshnode.manage.uapi_server import serve_uapi
 from meshnode.node.control_lifeline import ControlLifeline, SupervisorGoneError
 from meshnode.node.driver import Driver
+from meshnode.node.fleet import Fleet, open_book
 from meshnode.node.managed_device import ManagedDevice, MeshDevice
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.outlet import Outlet
@@ -38,7 +40,7 @@ from meshnode.node.pumps import (
     pump_lifeline,
     pump_reports,
 )
-from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
+from meshnode.node.shared import VAULT_BYTES, counters_bytes
 from meshnode.node.takeover import take_over
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
@@ -81,20 +83,18 @@ class Control:
     ) -> None:
         self._uapi = socket.socket(fileno=task.uapi_fd)
         self._handshakes = socket.socket(fileno=task.handshakes_fd)
-        channels = [
+        count = len(task.egress_fds)
+        lifeline, *channels = [
             socket.socket(fileno=fd)
-            for fd in (task.lifeline_fd, task.egress_fd, task.ingress_fd)
+            for fd in (task.lifeline_fd, *task.egress_fds, *task.ingress_fds)
         ]
-        self._sockets = [self._uapi, self._handshakes, *channels]
-        self._lifeline = ControlLifeline(channels[0])
-        self._links = {
-            Worker.EGRESS: ProgramLink(channels[1]),
-            Worker.INGRESS: ProgramLink(channels[2]),
-        }
-        v6_fd = None if task.udp6_fd == NO_DESCRIPTOR else task.udp6_fd
-        self._outlet = Outlet(UdpPair.adopt(task.udp4_fd, v6_fd))
+        self._sockets = [self._uapi, self._handshakes, lifeline, *channels]
+        self._lifeline = ControlLifeline(lifeline, count)
+        links = zip(workers_of(count), map(ProgramLink, channels), strict=True)
+        self._fleet = Fleet(dict(links), _places(task))
+        self._outlet = Outlet(adopt_pairs([*task.udp4_fds, *task.udp6_fds], count))
         self._timer = BootTimer()
-        traffic = TrafficTable(map_shared(task.traffic_fd, TrafficTable.SIZE))
+        traffic = TrafficTable(map_shared(task.traffic_fd, table_bytes(count)), count)
         engine = Engine(
             entropy=os.urandom,
             traffic=ControlView(traffic),
@@ -107,14 +107,14 @@ class Control:
             vault=Vault(map_shared(task.vault_fd, VAULT_BYTES)),
             marks=TimestampMarks(task.state_dir),
             outlet=self._outlet,
-            workers=self._links,
+            workers=self._fleet,
             timer=self._timer,
         )
         self._mesh: MeshControl | None = None
         if mesh_kind is None:
             self._driver = make_driver()
             return
-        counters = memoryview(map_shared(task.counters_fd, COUNTERS_SIZE))
+        counters = memoryview(map_shared(task.counters_fd, counters_bytes(count)))
         self._mesh = mesh_kind(task, engine, counters=counters)
         shell = self._mesh.shell
         self._driver = make_driver(
@@ -135,7 +135,7 @@ class Control:
         """Close this process's descriptors."""
         if self._mesh is not None:
             self._mesh.close()
-        self._outlet.pair.close()
+        self._outlet.close()
         self._timer.close()
         for one in self._sockets:
             one.close()
@@ -146,20 +146,19 @@ class Control:
         if not isinstance(begin, Begin):
             raise HostError("the supervisor did not say how things stand")
         async with trio.open_nursery() as nursery:
-            for worker, link in self._links.items():
+            for worker, link in self._fleet.links.items():
                 reprogram = partial(driver.reprogram, worker)
                 nursery.start_soon(link.send_forever, reprogram)
-                link.use_sockets(self._outlet.pair)
+            self._fleet.use_sockets(self._outlet.pairs)
             await self._take_over(begin)
             nursery.start_soon(pump_lifeline, driver, lifeline)
             nursery.start_soon(pump_handshakes, driver, self._handshakes)
             nursery.start_soon(pump_deadlines, driver)
-            for link in self._links.values():
+            for link in self._fleet.links.values():
                 nursery.start_soon(pump_reports, driver, link)
             listener = trio.socket.from_stdlib_socket(self._uapi)
             if self._mesh is None:
-                links = self._links.values()
-                device = ManagedDevice(driver, self._outlet, lifeline, links)
+                device = ManagedDevice(driver, self._outlet, lifeline, self._fleet)
                 nursery.start_soon(serve_uapi, listener, device)
                 lifeline.tell_ready()
             else:
@@ -169,10 +168,17 @@ class Control:
     async def _take_over(self, begin: Begin) -> None:
         driver = self._driver
         if self._mesh is None:
-            await take_over(driver, self._links, self._lifeline, begin)
+            await take_over(driver, self._fleet, self._lifeline, begin)
             return
         start = partial(self._mesh.start, driver)
-        await take_over(driver, self._links, self._lifeline, begin, on_restored=start)
+        await take_over(driver, self._fleet, self._lifeline, begin, on_restored=start)
+
+
+def _places(task: ControlTask) -> PlaceBook | None:
+    if task.sessions_fd == NO_DESCRIPTOR:
+        return None
+    memory = memoryview(map_shared(task.sessions_fd, SESSIONS_BYTES))
+    return open_book(memory, workers_of(len(task.egress_fds)))
 
 
 def _clean_up(task: ControlTask) -> None:

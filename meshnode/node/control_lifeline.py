@@ -19,7 +19,7 @@ from meshnode.codec.lifeline import (
 )
 from meshnode.errors import HostError
 from meshnode.host.channels import recv_with_fds, send_with_fds
-from meshnode.host.udp import UdpPair
+from meshnode.host.udp import UdpPair, adopt_pairs
 
 REBIND_TIMEOUT: Final = 5.0
 """Seconds the supervisor may take to open a port."""
@@ -30,10 +30,14 @@ class SupervisorGoneError(Exception):
 
 
 class ControlLifeline:
-    """The lifeline over *channel*; one task receives, others ask."""
+    """The lifeline over *channel*; one task receives, others ask.
 
-    def __init__(self, channel: socket.socket) -> None:
+    *workers* is how many there are of each direction.
+    """
+
+    def __init__(self, channel: socket.socket, workers: int = 1) -> None:
         self._channel = channel
+        self._workers = workers
         self._asking = trio.Lock()
         self._answered = trio.Event()
         self._answer: tuple[Rebound, list[int]] | None = None
@@ -65,8 +69,10 @@ class ControlLifeline:
         """Say that we serve."""
         self._send(Ready())
 
-    async def rebind(self, port: int, fwmark: int) -> UdpPair:
+    async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Ask for sockets on *port*, 0 for a random one; the old ones are closed.
+
+        A pair is returned for each worker of a direction.
 
         Raises:
             HostError: with the errno of the refusal; then nothing changed.
@@ -82,8 +88,7 @@ class ControlLifeline:
             self._answer = None
         if answer.errno:
             raise HostError(f"UDP port {port} cannot be had", errno=answer.errno)
-        v4, *v6 = descriptors
-        return UdpPair.adopt(v4, v6[0] if v6 else None)
+        return adopt_pairs(descriptors, self._workers)
 
     def _send(self, message: ControlMessage) -> None:
         if not send_with_fds(self._channel, encode(message)):

@@ -10,7 +10,7 @@ them belongs to the same step.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from meshnode.codec import tai64n
 from meshnode.codec.lifeline import Worker
@@ -20,9 +20,9 @@ from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.errors import HostError
 from meshnode.forwarding import Report
 from meshnode.host.clock import BootTimer, boottime
+from meshnode.node.fleet import Fleet
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.outlet import Outlet
-from meshnode.node.program_link import ProgramLink, encode_all
 from meshnode.node.vault import Vault
 from meshnode.types import Datagram, Path
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
@@ -68,7 +68,7 @@ class Driver:
         vault: Vault,
         marks: TimestampMarks,
         outlet: Outlet,
-        workers: Mapping[Worker, ProgramLink],
+        workers: Fleet,
         timer: BootTimer,
         introductions: Callable[[bytes, Path], None] | None = None,
         on_event: Callable[[Event], None] = _ignore,
@@ -141,16 +141,18 @@ class Driver:
 
     def program(self, worker: Worker, generation: int) -> None:
         """Give *worker* the whole table; what still waited for it is in there."""
-        self._workers[worker].start_over(generation, self._engine.program())
+        self._workers.start_over(worker, generation, self._engine.program())
 
     def restart_worker(self, worker: Worker, generation: int) -> None:
         """Another process is *worker* now; the keys that the last one held are lost."""
+        self._workers.bury(worker)
         self.program(worker, generation)
         self.lose_sessions()
 
     def reprogram(self, worker: Worker) -> None:
         """Commands for *worker* were lost on the way; it may hold any sessions."""
-        self.restart_worker(worker, self._workers[worker].generation)
+        self.program(worker, self._workers.generation(worker))
+        self.lose_sessions()
 
     def lose_sessions(self) -> None:
         """Make all sessions anew: a worker lost keys."""
@@ -197,12 +199,7 @@ class Driver:
     def drain(self) -> HostError | None:
         """Carry out what the engine asks; return why something could not be kept."""
         problem, ahead = self._keep_all()
-        commands = self._engine.commands_to_forward()
-        if commands:
-            # Ingress first: it must know a session before egress provokes answers.
-            messages = encode_all(commands)
-            self._workers[Worker.INGRESS].put_messages(messages)
-            self._workers[Worker.EGRESS].put_messages(messages)
+        self._workers.forward(self._engine.commands_to_forward())
         self._outlet.send([*ahead, *self._engine.datagrams_to_send()])
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at

@@ -2,8 +2,9 @@
 
 import os
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import Direction, Worker, workers_of
 from meshnode.host.tun import agreed_offloads
+from meshnode.host.udp import descriptors_of
 from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
@@ -33,32 +34,41 @@ class Launcher:
     def worker(self, worker: Worker, generation: int) -> int:
         """Start a worker and return its process id; raises `HostError`."""
         resources, settings = self._resources, self._settings
-        handshakes = NO_DESCRIPTOR
-        if worker is Worker.INGRESS:
+        if worker.direction is Direction.INGRESS:
             handshakes = resources.handshakes.worker.fileno()
+            roaming = tuple(link.ingress.fileno() for link in resources.roaming)
+        else:
+            handshakes = NO_DESCRIPTOR
+            roaming = (resources.roaming[worker.number].egress.fileno(),)
+        udp = resources.udp[worker.number]
         return spawn(
             WorkerTask(
                 worker=worker,
+                workers=len(resources.udp),
                 interface=resources.name,
                 engine=settings.engine,
                 log_level=settings.log_level,
                 parent=os.getpid(),
                 generation=generation,
                 offloads=agreed_offloads(settings.offloads, resources.tun.offload),
-                tun_fd=resources.tun.fds[0],
-                udp4_fd=resources.udp.v4.fileno(),
-                udp6_fd=self._udp6(),
+                tun_fd=resources.device_fd(worker),
+                udp4_fd=udp.v4.fileno(),
+                udp6_fd=NO_DESCRIPTOR if udp.v6 is None else udp.v6.fileno(),
                 program_fd=resources.programs[worker].worker.fileno(),
                 handshakes_fd=handshakes,
-                roaming_fd=resources.roaming[worker].fileno(),
+                roaming_fds=roaming,
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
+                sessions_fd=resources.sessions_fd,
             )
         )
 
     def control(self, lifeline_fd: int) -> int:
         """Start control and return its process id; raises `HostError`."""
         resources = self._resources
+        count = len(resources.udp)
+        links = [resources.programs[one].control.fileno() for one in workers_of(count)]
+        udp = descriptors_of(resources.udp)
         return spawn(
             ControlTask(
                 interface=resources.name,
@@ -72,23 +82,20 @@ class Launcher:
                 journal_path=resources.journal.path,
                 journal_fd=resources.journal.fileno(),
                 lifeline_fd=lifeline_fd,
-                egress_fd=resources.programs[Worker.EGRESS].control.fileno(),
-                ingress_fd=resources.programs[Worker.INGRESS].control.fileno(),
+                egress_fds=tuple(links[:count]),
+                ingress_fds=tuple(links[count:]),
                 handshakes_fd=resources.handshakes.control.fileno(),
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
+                sessions_fd=resources.sessions_fd,
                 vault_fd=resources.vault_fd,
                 uapi_fd=resources.uapi.fileno(),
                 api_fd=self._api(),
-                udp4_fd=resources.udp.v4.fileno(),
-                udp6_fd=self._udp6(),
+                udp4_fds=tuple(udp[:count]),
+                udp6_fds=tuple(udp[count:]),
             )
         )
 
     def _api(self) -> int:
         api = self._resources.api
         return NO_DESCRIPTOR if api is None else api.fileno()
-
-    def _udp6(self) -> int:
-        v6 = self._resources.udp.v6
-        return NO_DESCRIPTOR if v6 is None else v6.fileno()

@@ -1,13 +1,12 @@
 """The device as the userspace API manages it: the engine, and its sockets."""
 
 import errno
-from collections.abc import Iterable
 
 from meshnode.errors import ConfigError, HostError
 from meshnode.node.control_lifeline import ControlLifeline
 from meshnode.node.driver import Driver
+from meshnode.node.fleet import Fleet
 from meshnode.node.outlet import Outlet
-from meshnode.node.program_link import ProgramLink
 from meshnode.wireguard.config import DeviceChange, DeviceStatus
 
 
@@ -40,12 +39,12 @@ class ManagedDevice:
         driver: Driver,
         outlet: Outlet,
         lifeline: ControlLifeline,
-        links: Iterable[ProgramLink],
+        fleet: Fleet,
     ) -> None:
         self._driver = driver
         self._outlet = outlet
         self._lifeline = lifeline
-        self._links = tuple(links)
+        self._fleet = fleet
 
     async def get(self) -> DeviceStatus:
         """Return a status of the caller's own."""
@@ -66,10 +65,9 @@ class ManagedDevice:
             raise
 
     async def _rebind(self, port: int, fwmark: int) -> None:
-        pair = await self._lifeline.rebind(port, fwmark)
-        self._outlet.replace(pair)
-        for link in self._links:
-            link.use_sockets(pair)
+        pairs = await self._lifeline.rebind(port, fwmark)
+        self._outlet.replace(pairs)
+        self._fleet.use_sockets(pairs)
 
     async def _restore(self, before: DeviceStatus) -> None:
         try:

@@ -53,7 +53,7 @@ _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
 
 _AT_START: Final = (
-    *("interface", "listen_port", "mtu", "table", "fwmark", "engine"),
+    *("interface", "listen_port", "mtu", "table", "fwmark", "engine", "workers"),
     *("offload", "port_mapping", "lan_discovery"),
 )
 """What of a configuration takes effect when a node starts."""
@@ -85,7 +85,7 @@ class MeshControl:
         state_dir = self._directories.state_dir(task.network)
         identity = load_identity(state_dir)
         store = StateStore.open(state_dir / FILE_NAME)
-        self._port = _port_of(task.udp4_fd)
+        self._port = _port_of(task.udp4_fds[0])
         tunnels = EngineTunnels(engine)
         node = MeshNode(
             identity,
@@ -136,6 +136,7 @@ class MeshControl:
             facts={
                 "interface": self._task.interface,
                 "engine": config.engine,
+                "workers": config.workers,
                 "mtu": config.mtu,
                 "pid": os.getppid(),
             },

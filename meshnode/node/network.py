@@ -35,6 +35,7 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
         fwmark=fwmark_of(config),
         mtu=config.mtu,
         api=directories.api_socket(network),
+        workers=config.workers,
     )
     return run_interface(
         config.interface, foreground=foreground, settings=settings, opening=opening

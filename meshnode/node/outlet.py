@@ -6,7 +6,7 @@ to stop. What is lost so, the retransmission timer sends again.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from meshnode.errors import HostError
 from meshnode.host.udp import UdpPair, send_datagram, set_fwmark
@@ -16,11 +16,19 @@ _log = logging.getLogger("meshnode.node")
 
 
 class Outlet:
-    """Sends on the sockets of `pair`; `refused` counts what was not, by errno."""
+    """Sends on the sockets of `pair`; `refused` counts what was not, by errno.
 
-    def __init__(self, pair: UdpPair) -> None:
-        self.pair = pair
+    `pairs` are those of all workers on the same port, and `pair` is the first.
+    """
+
+    def __init__(self, pairs: Sequence[UdpPair]) -> None:
+        self.pairs = pairs
         self.refused: Counter[int] = Counter()
+
+    @property
+    def pair(self) -> UdpPair:
+        """The sockets that this process sends by."""
+        return self.pairs[0]
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send *datagrams* now; one whose source address is gone goes without it."""
@@ -31,11 +39,17 @@ class Outlet:
                 self.refused[error.errno or 0] += 1
                 _log.debug("a handshake message was not sent: %s", error)
 
-    def replace(self, pair: UdpPair) -> None:
-        """Send by *pair* from now on; this process closes the sockets before."""
-        self.pair.close()
-        self.pair = pair
+    def replace(self, pairs: Sequence[UdpPair]) -> None:
+        """Send by *pairs* from now on; this process closes the sockets before."""
+        self.close()
+        self.pairs = pairs
 
     def mark(self, fwmark: int) -> None:
         """Mark what this and all other processes send; raises `PrivilegeError`."""
-        set_fwmark(self.pair, fwmark)
+        for pair in self.pairs:
+            set_fwmark(pair, fwmark)
+
+    def close(self) -> None:
+        """Close the sockets of this process."""
+        for pair in self.pairs:
+            pair.close()

@@ -59,7 +59,7 @@ async def pump_lifeline(driver: Driver, lifeline: ControlLifeline) -> None:
             case LinkChanged(mtu, up):
                 driver.follow_link(mtu=mtu, up=up)
             case WorkerStarted(worker, generation):
-                _log.debug("%s is new: all sessions are made anew", worker.value)
+                _log.debug("%s is new: all sessions are made anew", worker.name)
                 driver.restart_worker(worker, generation)
             case Begin():
                 raise HostError("the supervisor began twice")

@@ -13,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from meshnode.codec.lifeline import Worker
-from meshnode.dataplane.traffic import TrafficTable
+from meshnode.codec.lifeline import Direction, Worker, workers_of
+from meshnode.dataplane.shared_sessions import SESSIONS_BYTES
+from meshnode.dataplane.traffic import table_bytes
 from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
 from meshnode.host.memory import create_shared
-from meshnode.host.tun import TunDevice, create_tun, wanted_offload
-from meshnode.host.udp import UdpPair, open_udp_pair
+from meshnode.host.tun import TunDevice, create_tun, open_inlet, wanted_offload
+from meshnode.host.udp import UdpPair, open_udp_pairs
 from meshnode.manage.paths import Directories, uapi_socket
-from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
+from meshnode.node.shared import VAULT_BYTES, counters_bytes
+from meshnode.node.tasks import NO_DESCRIPTOR
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.values import frozen
@@ -48,31 +50,48 @@ class Link:
 class Opening:
     """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
 
-    `api` is where commands find the node of a mesh, None for a bare interface.
+    `api` is where commands find the node of a mesh, None for a bare interface;
+    `workers` is how many processes carry packets in each direction.
     """
 
     port: int = 0
     fwmark: int = 0
     mtu: int = DEFAULT_MTU
     api: Path | None = None
+    workers: int = 1
+
+
+@frozen
+class Roaming:
+    """The link on which all ingress workers tell one egress worker of moves."""
+
+    ingress: socket.socket
+    egress: socket.socket
 
 
 @dataclass(slots=True)
 class Resources:
-    """The descriptors of one interface; `udp` is replaced when the port changes."""
+    """The descriptors of one interface; `udp` is replaced when the port changes.
+
+    A worker has the queue of the TUN device and the pair of sockets of its number, but
+    ingress writes to the device by `inlet_fd`, if there are several of each direction.
+    Only then is there a `sessions_fd`. `roaming` is by the number of the egress worker.
+    """
 
     name: str
     journal: Journal
     tun: TunDevice
-    udp: UdpPair
+    inlet_fd: int
+    udp: tuple[UdpPair, ...]
     uapi: socket.socket
     uapi_path: Path
     api: socket.socket | None
     programs: dict[Worker, Link]
     handshakes: Link
-    roaming: dict[Worker, socket.socket]
+    roaming: tuple[Roaming, ...]
     traffic_fd: int
     counters_fd: int
+    sessions_fd: int
     vault_fd: int
     _cleanup: contextlib.ExitStack = field(repr=False)
 
@@ -93,11 +112,18 @@ class Resources:
             journal = open_journal(name, directories.run)
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
-            tun = create_tun(name, wanted=wanted_offload(offloads))
+            count = opening.workers
+            tun = create_tun(name, queues=count, wanted=wanted_offload(offloads))
             stack.callback(tun.close)
             _set_mtu(name, opening.mtu)
-            udp = open_udp_pair(opening.port, fwmark=opening.fwmark)
-            stack.callback(udp.close)
+            inlet_fd = sessions_fd = NO_DESCRIPTOR
+            if count > 1:
+                inlet_fd = open_inlet(tun)
+                stack.callback(os.close, inlet_fd)
+                sessions_fd = _memory("sessions", SESSIONS_BYTES, stack)
+            udp = open_udp_pairs(count, opening.port, fwmark=opening.fwmark)
+            for pair in udp:
+                stack.callback(pair.close)
             path = uapi_socket(name, directories.uapi)
             uapi = stack.enter_context(listen_uapi(path, journal))
             api = None
@@ -107,23 +133,33 @@ class Resources:
                 name=name,
                 journal=journal,
                 tun=tun,
+                inlet_fd=inlet_fd,
                 udp=udp,
                 uapi=uapi,
                 uapi_path=path,
                 api=api,
-                programs={worker: _link(_PROGRAM_BYTES, stack) for worker in Worker},
+                programs={
+                    one: _link(_PROGRAM_BYTES, stack) for one in workers_of(count)
+                },
                 handshakes=_link(_HANDSHAKE_BYTES, stack),
-                roaming=_roaming(stack),
-                traffic_fd=_memory("traffic", TrafficTable.SIZE, stack),
-                counters_fd=_memory("counters", COUNTERS_SIZE, stack),
+                roaming=tuple(_roaming(stack) for _ in range(count)),
+                traffic_fd=_memory("traffic", table_bytes(count), stack),
+                counters_fd=_memory("counters", counters_bytes(count), stack),
+                sessions_fd=sessions_fd,
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
                 _cleanup=stack.pop_all(),
             )
 
-    def replace_udp(self, pair: UdpPair) -> None:
-        """Let go of the sockets in use and keep *pair*."""
-        self.udp.close()
-        self.udp = pair
+    def device_fd(self, worker: Worker) -> int:
+        """Return the descriptor of the TUN device that *worker* shall use."""
+        if worker.direction is Direction.INGRESS and self.inlet_fd != NO_DESCRIPTOR:
+            return self.inlet_fd
+        return self.tun.fds[worker.number]
+
+    def replace_udp(self, pairs: tuple[UdpPair, ...]) -> None:
+        """Let go of the sockets in use and keep *pairs*."""
+        self._close_udp()
+        self.udp = pairs
 
     def close(self) -> None:
         """Close everything and take back what the journal holds.
@@ -131,8 +167,12 @@ class Resources:
         Raises:
             HostError: if something could not be taken back.
         """
-        self.udp.close()
+        self._close_udp()
         self._cleanup.close()
+
+    def _close_udp(self) -> None:
+        for pair in self.udp:
+            pair.close()
 
 
 def _link(buffer_bytes: int, stack: contextlib.ExitStack) -> Link:
@@ -140,12 +180,9 @@ def _link(buffer_bytes: int, stack: contextlib.ExitStack) -> Link:
     return Link(*[stack.enter_context(end) for end in ends])
 
 
-def _roaming(stack: contextlib.ExitStack) -> dict[Worker, socket.socket]:
+def _roaming(stack: contextlib.ExitStack) -> Roaming:
     ends = seqpacket_pair(buffer_bytes=_ROAMING_BYTES)
-    return {
-        worker: stack.enter_context(end)
-        for worker, end in zip(Worker, ends, strict=True)
-    }
+    return Roaming(*[stack.enter_context(end) for end in ends])
 
 
 def _memory(name: str, size: int, stack: contextlib.ExitStack) -> int:

@@ -5,7 +5,7 @@ Here and not beside their use, lest the supervisor load what only others need.
 
 from typing import TYPE_CHECKING, Any, Final
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import Direction, Worker
 from meshnode.errors import DropReason
 from meshnode.offloads import STATES, Offloads
 
@@ -13,17 +13,27 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _ROW_BYTES: Final = 4096
-_ROWS: Final = {worker: number for number, worker in enumerate(Worker)}
+_DIRECTIONS: Final = tuple(Direction)
 
-COUNTERS_SIZE: Final = _ROW_BYTES * len(_ROWS)
-"""Bytes of the counters: one row a worker, each on a page of its own."""
+
+def counters_bytes(workers: int) -> int:
+    """Return the bytes of the counters of that many workers of each direction.
+
+    Each has a row, on a page of its own.
+    """
+    return _ROW_BYTES * len(_DIRECTIONS) * workers
+
+
+def _rows(memory: memoryview) -> list[memoryview]:
+    """Return the rows of all workers as 64-bit words."""
+    starts = range(0, len(memory), _ROW_BYTES)
+    return [memory[start : start + _ROW_BYTES].cast("Q") for start in starts]
 
 
 def drop_counts(memory: memoryview) -> dict[str, int]:
     """Return the packets that all workers dropped, by reason."""
     total = dict.fromkeys((reason.value for reason in DropReason), 0)
-    for worker in Worker:
-        words = row_of(memory, worker).cast("Q")
+    for words in _rows(memory):
         for reason, count in zip(DropReason, words, strict=False):
             total[reason.value] += count
     return total
@@ -36,7 +46,7 @@ def offload_states(memory: memoryview, offloads: Offloads) -> dict[str, dict[str
     """
     states = {}
     settings = offloads.settings()
-    rows = [row_of(memory, worker).cast("Q") for worker in Worker]
+    rows = _rows(memory)
     for number, (key, names) in enumerate(STATES.items()):
         at = len(DropReason) + 2 * number
         states[key] = {
@@ -52,6 +62,7 @@ VAULT_BYTES: Final = 64 * 2**20
 
 
 def row_of(memory: "Buffer", worker: Worker) -> memoryview:
-    """Return the row that *worker* alone writes, in a memory of `COUNTERS_SIZE`."""
-    start = _ROW_BYTES * _ROWS[worker]
+    """Return the row that *worker* alone writes, in a memory of `counters_bytes`."""
+    row = len(_DIRECTIONS) * worker.number + _DIRECTIONS.index(worker.direction)
+    start = _ROW_BYTES * row
     return memoryview(memory).cast("B")[start : start + _ROW_BYTES]

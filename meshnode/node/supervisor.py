@@ -19,6 +19,7 @@ from typing import Final
 from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
+    Direction,
     Failed,
     LinkChanged,
     Ready,
@@ -38,7 +39,7 @@ from meshnode.host.filewatch import FileWatch
 from meshnode.host.linkwatch import LinkGone, LinkWatch
 from meshnode.host.notify import notify_ready
 from meshnode.host.privileges import require_net_admin
-from meshnode.host.udp import open_udp_pair
+from meshnode.host.udp import descriptors_of, open_udp_pairs
 from meshnode.node.children import Child, close_on_exec, end_children
 from meshnode.node.daemon import Starter, daemonise
 from meshnode.node.launch import Launcher, Settings
@@ -68,10 +69,10 @@ def run_interface(
 
     Raises:
         HostError: naming what is in the way; nothing was changed.
-        ConfigError: if there is no such engine.
+        ConfigError: if there is no such engine, or it cannot have so many workers.
     """
     require_net_admin()
-    check_engine(settings.engine)
+    check_engine(settings.engine, opening.workers)
     configure_logging(name, settings.log_level)
     if foreground:
         _supervise(name, settings, opening, notify_ready)
@@ -127,7 +128,7 @@ class Supervisor:
         self._is_ready = False
         self._ending = ""
         self._failure: HostError | None = None
-        self._generations = dict.fromkeys(Worker, 0)
+        self._generations = dict.fromkeys(resources.programs, 0)
         self._lifeline: socket.socket | None = None
         self._loop = PollLoop()
         self._launcher = Launcher(resources, settings)
@@ -135,7 +136,7 @@ class Supervisor:
         self._socket_file = FileWatch(resources.uapi_path)
         self._control = Child(None, self._start_control)
         # Workers first, so that control finds them started when it begins.
-        workers = [Child(worker, self._starter_of(worker)) for worker in Worker]
+        workers = [Child(one, self._starter_of(one)) for one in resources.programs]
         self._children = [*workers, self._control]
 
     def run(self, signals: socket.socket) -> None:
@@ -239,13 +240,17 @@ class Supervisor:
         state = self._link.state
         self._tell(
             Begin(
-                egress_generation=self._generations[Worker.EGRESS],
-                ingress_generation=self._generations[Worker.INGRESS],
+                egress_generations=self._generations_of(Direction.EGRESS),
+                ingress_generations=self._generations_of(Direction.INGRESS),
                 mtu=state.mtu,
                 up=state.up,
             )
         )
         return pid
+
+    def _generations_of(self, direction: Direction) -> tuple[int, ...]:
+        generations = self._generations.items()
+        return tuple([g for worker, g in generations if worker.direction is direction])
 
     # --- the lifeline ---
 
@@ -301,11 +306,11 @@ class Supervisor:
 
     def _rebind(self, request: Rebind) -> None:
         """Open the new port first: if it cannot be had, nothing changes."""
+        count = len(self._resources.udp)
         try:
-            pair = open_udp_pair(request.port, fwmark=request.fwmark)
+            pairs = open_udp_pairs(count, request.port, fwmark=request.fwmark)
         except HostError as error:
             self._tell(Rebound(error.errno))
             return
-        self._resources.replace_udp(pair)
-        fds = tuple(one.fileno() for one in pair.sockets())
-        self._tell(Rebound(0), fds)
+        self._resources.replace_udp(pairs)
+        self._tell(Rebound(0), tuple(descriptors_of(pairs)))

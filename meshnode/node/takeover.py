@@ -6,10 +6,17 @@ from typing import Final
 
 import trio
 
-from meshnode.codec.lifeline import Begin, LinkChanged, Worker, WorkerStarted
+from meshnode.codec.lifeline import (
+    Begin,
+    Direction,
+    LinkChanged,
+    Worker,
+    WorkerStarted,
+)
 from meshnode.forwarding import HeldSession, Report, Reset, SessionsHeld
 from meshnode.node.control_lifeline import ControlLifeline
 from meshnode.node.driver import Driver
+from meshnode.node.fleet import Fleet
 from meshnode.node.program_link import ProgramLink
 
 HELD_TIMEOUT: Final = 5.0
@@ -22,13 +29,17 @@ class Takeover:
     """What is heard from the workers, and meanwhile from the supervisor."""
 
     def __init__(self, links: Mapping[Worker, ProgramLink], begin: Begin) -> None:
+        by_direction = {
+            Direction.EGRESS: begin.egress_generations,
+            Direction.INGRESS: begin.ingress_generations,
+        }
         self.generations = {
-            Worker.EGRESS: begin.egress_generation,
-            Worker.INGRESS: begin.ingress_generation,
+            worker: by_direction[worker.direction][worker.number] for worker in links
         }
         self.mtu = begin.mtu
         self.up = begin.up
         self.held: dict[Worker, list[HeldSession]] = {worker: [] for worker in links}
+        self.silent = set(links)
         self.others: list[Report] = []
         self._links = links
 
@@ -67,6 +78,7 @@ class Takeover:
                     continue
                 self.held[worker] += report.sessions
                 if report.last:
+                    self.silent.discard(worker)
                     return
 
 
@@ -76,26 +88,29 @@ def _nothing_more() -> None:
 
 async def take_over(
     driver: Driver,
-    links: Mapping[Worker, ProgramLink],
+    fleet: Fleet,
     lifeline: ControlLifeline,
     begin: Begin,
     *,
     on_restored: Callable[[], None] = _nothing_more,
 ) -> None:
-    """Restore the engine, adopt the workers' sessions, and program both workers.
+    """Restore the engine, adopt the workers' sessions, and program all workers.
 
-    Nothing else may read from *links* and *lifeline* meanwhile. *on_restored* is called
-    when the engine knows what it knew before; what it adds is programmed, too.
+    Nothing else may read from the links and *lifeline* meanwhile. *on_restored* is
+    called when the engine knows what it knew before; what it adds is programmed, too.
     """
     is_restored = driver.restore()
     on_restored()
-    takeover = Takeover(links, begin)
+    takeover = Takeover(fleet.links, begin)
     await takeover.ask(lifeline)
     held = list(takeover.held.values())
     for sessions in held if is_restored else ():
         driver.handle_reports([SessionsHeld(tuple(sessions), last=True)])
     driver.follow_link(mtu=takeover.mtu, up=takeover.up)
-    for worker in links:
+    for worker, sessions in takeover.held.items():
+        if not sessions and worker not in takeover.silent:
+            # It may be new: then what memory says of it was said of another.
+            fleet.bury(worker)
         driver.program(worker, takeover.generations[worker])
     if is_restored and not have_the_same(held):
         # A worker died together with control, or commands did.

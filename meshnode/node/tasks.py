@@ -8,7 +8,7 @@ and child; -1 stands for one that is not there.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from meshnode.codec.lifeline import Worker
 from meshnode.offloads import Offloads
@@ -20,13 +20,16 @@ NO_DESCRIPTOR = -1
 class WorkerTask:
     """The life of one worker.
 
-    `parent` is the supervisor's process id, `program_fd` the link to control, and
-    `handshakes_fd` the end that takes handshakes to it (ingress only), `roaming_fd`
-    this worker's end of the link between the workers. `offloads` are those that may be
-    used and that the device has agreed to.
+    `workers` is how many there are of each direction, `parent` the supervisor's process
+    id, `program_fd` the link to control, and `handshakes_fd` the end that takes
+    handshakes to it (ingress only). `roaming_fds` are an egress worker's end of its
+    link with all ingress workers, or an ingress worker's ends of the links with all
+    egress workers. `sessions_fd` is there if there are several of each direction.
+    `offloads` are those that may be used and that the device has agreed to.
     """
 
     worker: Worker
+    workers: int
     interface: str
     engine: str
     log_level: str
@@ -38,9 +41,10 @@ class WorkerTask:
     udp6_fd: int
     program_fd: int
     handshakes_fd: int
-    roaming_fd: int
+    roaming_fds: tuple[int, ...]
     traffic_fd: int
     counters_fd: int
+    sessions_fd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,9 @@ class ControlTask:
     `journal_fd` holds the lock on the journal at `journal_path`; `state_dir` is
     where the marks of timestamps are kept. `network` is the mesh that the interface
     belongs to, "" for none; only then is there an `api_fd`, the socket that commands
-    talk to.
+    talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
+    numbers; `udp4_fds` and `udp6_fds` what they speak by. `sessions_fd` is there if
+    there are several of each direction.
     """
 
     interface: str
@@ -64,16 +70,17 @@ class ControlTask:
     journal_path: Path
     journal_fd: int
     lifeline_fd: int
-    egress_fd: int
-    ingress_fd: int
+    egress_fds: tuple[int, ...]
+    ingress_fds: tuple[int, ...]
     handshakes_fd: int
     traffic_fd: int
     counters_fd: int
+    sessions_fd: int
     vault_fd: int
     uapi_fd: int
     api_fd: int
-    udp4_fd: int
-    udp6_fd: int
+    udp4_fds: tuple[int, ...]
+    udp6_fds: tuple[int, ...]
 
 
 Task = TypeVar("Task", WorkerTask, ControlTask)
@@ -88,19 +95,22 @@ def arguments_of(task: WorkerTask | ControlTask) -> list[str]:
 
 def _text(value: object) -> str:
     if isinstance(value, Worker):
-        return value.value
+        return value.name
     if isinstance(value, Offloads):
         return ",".join(value.forced())
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value)
 
 
 def descriptors_of(task: WorkerTask | ControlTask) -> list[int]:
     """Return the descriptors that the child shall have."""
-    numbers = (
-        getattr(task, field.name)
-        for field in fields(task)
-        if field.name.endswith("_fd")
-    )
+    numbers: list[int] = []
+    for field in fields(task):
+        if field.name.endswith("_fd"):
+            numbers.append(getattr(task, field.name))
+        elif field.name.endswith("_fds"):
+            numbers += getattr(task, field.name)
     return [number for number in numbers if number != NO_DESCRIPTOR]
 
 
@@ -114,8 +124,16 @@ def parse_task(kind: type[Task], arguments: Sequence[str]) -> Task:
     types = {field.name: field.type for field in fields(kind)}
     if texts.keys() != types.keys():
         raise ValueError(f"not the fields of a {kind.__name__}")
-    converters: dict[object, Callable[[str], Any]] = {
-        **{kind: kind for kind in (int, str, Path, Worker)},
-        Offloads: lambda text: Offloads.parse(text.split(",") if text else ()),
-    }
-    return kind(**{name: converters[types[name]](texts[name]) for name in types})
+    return kind(**{name: _CONVERTERS[types[name]](texts[name]) for name in types})
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(",")) if text else ()
+
+
+_CONVERTERS: Final[dict[object, Callable[[str], Any]]] = {
+    **{kind: kind for kind in (int, str, Path)},
+    Worker: Worker.parse,
+    Offloads: lambda text: Offloads.parse(text.split(",") if text else ()),
+    tuple[int, ...]: _numbers,
+}

@@ -22,6 +22,7 @@ from meshnode.host.udp import (
     BUFFER_BYTES,
     UdpPair,
     open_udp_pair,
+    open_udp_pairs,
     receive_datagrams,
     send_datagram,
     set_fwmark,
@@ -91,6 +92,47 @@ def test_taken_port_names_the_remedy(inside: Inside, pair: UdpPair) -> None:
         inside(lambda: open_udp_pair(pair.port))
     assert caught.value.errno == 98
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_port_of_another_program_is_never_shared(inside: Inside, shares: bool) -> None:
+    """Not even if that program would share it with any other of the same user."""
+
+    def body() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
+            other.bind(("", 0))
+            with pytest.raises(HostError, match="ss -ulpn") as caught:
+                open_udp_pairs(4, other.getsockname()[1])
+            assert caught.value.errno == 98
+
+    inside(body)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_several_pairs_share_a_port(inside: Inside, host: str) -> None:
+    """Senders are spread over them, each to one of them always; others are refused."""
+    pairs = inside(lambda: open_udp_pairs(3, 0))
+    clients = [inside(lambda: open_udp_pair(0)) for _ in range(40)]
+    port = pairs[0].port
+    remote = Endpoint(host, port)
+    arrived: list[set[int]] = []
+    assert {pair.port for pair in pairs} == {port}
+    with pytest.raises(HostError, match="ss -ulpn"):
+        inside(lambda: open_udp_pair(port))
+    for client in clients:
+        for _ in range(3):
+            send_datagram(client, Datagram(b"x", Path(remote)))
+    for pair in pairs:
+        one = pair.socket_for(remote)
+        found = set[int]()
+        while select.select([one], [], [], 0)[0]:
+            found |= {d.path.remote.port for d in receive_datagrams(one)}
+        arrived.append(found)
+    assert all(arrived)
+    assert sum(map(len, arrived)) == 40
+    for each in (*pairs, *clients):
+        each.close()
 
 
 def test_port_taken_in_one_family_only_is_taken(inside: Inside) -> None:

@@ -5,6 +5,7 @@ import os
 import select
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 from pyroute2 import IPRoute
@@ -19,7 +20,9 @@ from meshnode.host.tun import (
     create_tun,
     device_name,
     device_namespace,
+    open_inlet,
 )
+from tests.inner_packets import udp_packet
 
 pytestmark = pytest.mark.root
 
@@ -160,6 +163,53 @@ def test_second_node_cannot_join_a_device_of_many_queues(
     with pytest.raises(HostError, match="exists already"):
         run_inside(namespaces[0], lambda: create_tun(NAME, queues=2))
     made.close()
+
+
+def test_inlet_delivers_and_leaves_the_queues_alone(namespaces: list[int]) -> None:
+    """Answers that come in by it do not draw their flows to one queue."""
+    made = run_inside(namespaces[0], lambda: create_tun(NAME, queues=2))
+    inlet = run_inside(namespaces[0], lambda: open_inlet(made))
+
+    def talk() -> None:
+        with IPRoute() as netlink:
+            netlink.addr("add", index=made.index, address="10.0.0.2", prefixlen=24)
+            netlink.link("set", index=made.index, state="up")
+        with ExitStack() as stack:
+            ports = range(3000, 3032)
+            flows = [
+                stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                for _ in ports
+            ]
+            for port, flow in zip(ports, flows, strict=True):
+                flow.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                flow.bind(("10.0.0.2", 2000))
+                flow.connect(("10.0.0.1", port))
+                flow.send(b"question")
+            before = [ports_arrived(fd) for fd in made.fds]
+            assert all(before)
+            assert sorted(port for arrived in before for port in arrived) == [*ports]
+            for port, flow in zip(ports, flows, strict=True):
+                answer = udp_packet(4, b"answer", source_port=port)
+                os.write(inlet, bytes(10) + answer)
+                assert flow.recv(99) == b"answer"
+                flow.send(b"question")
+            assert [ports_arrived(fd) for fd in made.fds] == before
+            assert ports_arrived(inlet) == []
+
+    run_inside(namespaces[0], talk)
+    os.close(inlet)
+    made.close()
+
+
+def ports_arrived(queue: int) -> list[int]:
+    """Return where the UDP packets that wait in a queue want to go, sorted."""
+    ports = []
+    with suppress(BlockingIOError):
+        while True:
+            packet = os.read(queue, 2000)[10:]
+            if packet[0] >> 4 == 4 and packet[9] == socket.IPPROTO_UDP:
+                ports.append(int.from_bytes(packet[22:24], "big"))
+    return sorted(ports)
 
 
 def test_failure_halfway_leaves_nothing(

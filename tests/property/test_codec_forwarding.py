@@ -52,7 +52,7 @@ def frames(most: int) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=most - 1).map(lambda rest: b"\x01" + rest)
 
 
-SESSIONS = st.builds(f.Session, U32, U32, KEYS, KEYS, INSTANTS, st.booleans())
+SESSIONS = st.builds(f.Session, U32, U32, KEYS, KEYS, INSTANTS, st.booleans(), U32)
 CIPHERS = st.sampled_from(Cipher)
 HELD = st.builds(
     *(f.HeldSession, SLOTS, U32, U32, INSTANTS),

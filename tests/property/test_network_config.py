@@ -79,6 +79,7 @@ configs = st.builds(
     table=st.none() | st.integers(1, 2**32 - 1),
     fwmark=st.none() | st.integers(0, 2**32 - 1),
     engine=st.sampled_from(["reference", "fast"]),
+    workers=st.integers(1, 16),
     log_level=st.sampled_from(LOG_LEVELS),
     bootstrap=st.lists(host_ports, max_size=3).map(tuple),
     port_mapping=st.booleans(),

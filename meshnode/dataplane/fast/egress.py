@@ -2,16 +2,18 @@
 
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import cast
 
 from meshnode.codec.virtio import PLAIN
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
-from meshnode.dataplane.fast.sessions import SealSession
+from meshnode.dataplane.fast.sessions import SealSession, SessionMemory
 from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.egress import ReferenceEgress
+from meshnode.dataplane.shared_sessions import egress_holder
 from meshnode.forwarding import (
     AddAllowedIps,
     Command,
@@ -33,12 +35,18 @@ class FastEgress(ReferenceEgress):
     """TUN → seal → UDP: the reference's pump, with the compiled way before it."""
 
     def __init__(self, resources: WorkerResources) -> None:
-        recorder = Recorder(resources.traffic, True)
+        recorder = Recorder(resources.traffic, True, resources.number)
+        memory = None
+        if resources.sessions is not None:
+            holder = egress_holder(resources.number)
+            memory = SessionMemory(resources.sessions, holder)
         self._sender = Sender(resources.device, MAX_PEERS, recorder, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
         super().__init__(
-            resources, make_session=SealSession, make_routes=MirroredRoutes
+            resources,
+            make_session=partial(SealSession, memory=memory),
+            make_routes=MirroredRoutes,
         )
 
     def apply(self, command: Command, *, now: float) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from meshnode.codec.virtio import TCP, UDP
@@ -9,10 +10,11 @@ from meshnode.codec.wireguard import DATA_TYPES
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
-from meshnode.dataplane.fast.sessions import OpenSession
+from meshnode.dataplane.fast.sessions import OpenSession, SessionMemory
 from meshnode.dataplane.interface import DeviceGoneError, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.ingress import ReferenceIngress
+from meshnode.dataplane.shared_sessions import ingress_holder
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     Command,
@@ -38,15 +40,21 @@ class FastIngress(ReferenceIngress):
     """UDP → open → TUN: the reference's pump, with the compiled way before it."""
 
     def __init__(self, resources: WorkerResources) -> None:
+        memory = None
+        if resources.sessions is not None:
+            holder = ingress_holder(resources.number)
+            memory = SessionMemory(resources.sessions, holder)
         super().__init__(
-            resources, make_session=OpenSession, make_routes=MirroredRoutes
+            resources,
+            make_session=partial(OpenSession, memory=memory),
+            make_routes=MirroredRoutes,
         )
         sessions = MirroredSessions()
         self._half.table.sessions = cast(dict[int, Any], sessions)
         self._receiver = Receiver(
             resources.device,
             MAX_PEERS,
-            Recorder(resources.traffic, False),
+            Recorder(resources.traffic, False, resources.number),
             self._write_refused,
         )
         self._follow_switches()

@@ -27,7 +27,7 @@ class ReferenceEgress:
     """
 
     def __init__(self, resources: WorkerResources, **options: Any) -> None:
-        recorder = EgressRecorder(resources.traffic)
+        recorder = EgressRecorder(resources.traffic, resources.number)
         self._half = SealHalf(resources.generation, recorder, **options)
         self._device = TunDevice(resources.device)
         self._waiter = Waiter()

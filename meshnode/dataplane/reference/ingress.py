@@ -35,8 +35,13 @@ class ReferenceIngress:
     """
 
     def __init__(self, resources: WorkerResources, **options: Any) -> None:
-        recorder = IngressRecorder(resources.traffic)
-        self._half = OpenHalf(resources.generation, recorder, **options)
+        recorder = IngressRecorder(resources.traffic, resources.number)
+        self._half = OpenHalf(
+            resources.generation,
+            recorder,
+            workers=resources.traffic.workers,
+            **options,
+        )
         self._offloads = offloads = resources.offloads
         self._merging = {
             TCP: Switch(TUN_TCP, offloads.tun_tcp),
@@ -46,8 +51,8 @@ class ReferenceIngress:
         self._device = TunDevice(resources.device)
         self._arena = Arena(RECEIVE_BYTES)
         self._roaming = resources.roaming
-        if self._roaming is not None:
-            self._roaming.setblocking(False)
+        for link in self._roaming:
+            link.setblocking(False)
         self._waiter = Waiter()
         self._sockets: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
@@ -131,10 +136,13 @@ class ReferenceIngress:
         self._write_frames()
 
     def _tell_move(self, move: SetEndpoint | PreferSession) -> None:
-        if self._roaming is not None:
+        if not self._roaming:
+            return
+        message = encode_command(move)
+        for link in self._roaming:
             # A full link loses nothing: control tells egress the same, later.
             with contextlib.suppress(OSError):
-                self._roaming.send(encode_command(move))
+                link.send(message)
 
     def _finish_frame(self) -> None:
         self._coalescer.finish()

@@ -154,6 +154,7 @@ class OpenHalf:
     `drops` counts what was dropped. All times are boottime seconds. `catch_up` is
     called before an index is taken for unknown: control announces a session before
     anything can arrive under it, so the announcement is waiting if there is one.
+    *workers* is how many of us share the rates of handshakes.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class OpenHalf:
         generation: int,
         recorder: IngressRecorder,
         *,
+        workers: int = 1,
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
     ) -> None:
@@ -171,7 +173,7 @@ class OpenHalf:
         )
         self._recorder = recorder
         self._sources = _Sources()
-        self._gate = HandshakeGate()
+        self._gate = HandshakeGate.one_of(workers)
         self._gate.set_known_sources(self._sources.count.keys())
         self._active: dict[int, _Peer] = {}
         self._now = NEVER

@@ -20,7 +20,8 @@ STATUS: dict[str, Any] = {
     "interface": "home",
     "mtu": 1420,
     "port": 51820,
-    "engine": "reference",
+    "engine": "fast",
+    "workers": 2,
     "key": "k",
     "certificate": {"notAfter": 0},
     "groups": [],
@@ -68,6 +69,7 @@ def test_status_is_for_people(meshnode: Run, node: Any) -> None:
     lines = dict(line.split("  ", 1) for line in out.splitlines())
     facts = {key: value.strip() for key, value in lines.items()}
     assert facts["network"] == "home (10.77.0.0/16)"
+    assert facts["interface"].endswith("UDP port 51820, engine fast, workers 2")
     assert facts["certificate"] == "ends in 30 days"
     assert facts["groups"] == "none"
     assert facts["roles"] == "relay, issuer"

@@ -18,6 +18,7 @@ from meshnode.offloads import Offloads
 DEFAULTS = {
     "foreground": False,
     "engine": "reference",
+    "workers": 1,
     "log_level": "info",
     "directories": Directories(),
     "offloads": Offloads(),
@@ -32,10 +33,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     def run_interface(
         name: str, *, foreground: bool, settings: Settings, opening: Opening
     ) -> int:
-        assert opening == Opening()
+        assert opening == Opening(workers=opening.workers)
         options = {
             "foreground": foreground,
             "engine": settings.engine,
+            "workers": opening.workers,
             "log_level": settings.log_level,
             "directories": settings.directories,
             "offloads": settings.offloads,
@@ -62,7 +64,7 @@ def test_an_interface_is_run_with_defaults(
 def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None:
     """Every option reaches the supervisor."""
     meshnode(
-        *("wg", "-f", "--engine", "fast", "--log-level", "debug"),
+        *("wg", "-f", "--engine", "fast", "--workers", "4", "--log-level", "debug"),
         *("--state-dir", "/a", "--run-dir", "/b", "wg0"),
         *("--offload", "udp-segmentation=whole", "--offload", "tun-udp=off"),
     )
@@ -72,6 +74,7 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
             {
                 "foreground": True,
                 "engine": "fast",
+                "workers": 4,
                 "log_level": "debug",
                 "directories": Directories(state=Path("/a"), run=Path("/b")),
                 "offloads": Offloads(udp_segmentation="whole", tun_udp="off"),
@@ -87,6 +90,7 @@ def test_options_are_passed_on(meshnode: Callable[..., Any], runs: Runs) -> None
         ("WG_PROCESS_FOREGROUND", "1", "foreground", True),
         ("WG_PROCESS_FOREGROUND", "0", "foreground", False),
         ("MESHNODE_ENGINE", "fast", "engine", "fast"),
+        ("MESHNODE_WORKERS", "16", "workers", 16),
         ("MESHNODE_LOG_LEVEL", "error", "log_level", "error"),
         (
             "MESHNODE_STATE_DIR",
@@ -156,6 +160,8 @@ def test_our_log_level_goes_before_that_of_wireguard_go(
         [".."],
         ["wg0", "wg1"],
         ["wg0", "--engine", "warp"],
+        ["wg0", "--workers", "0"],
+        ["wg0", "--workers", "17"],
         ["wg0", "--log-level", "verbose"],
         ["wg0", "--nonsense"],
     ],

@@ -12,6 +12,7 @@ from meshnode.codec.lifeline import (
     MAX_REASON,
     Begin,
     ControlMessage,
+    Direction,
     Failed,
     LinkChanged,
     Ready,
@@ -23,15 +24,17 @@ from meshnode.codec.lifeline import (
     decode_from_control,
     decode_from_supervisor,
     encode,
+    workers_of,
 )
 from meshnode.errors import CodecError
 
 _U16 = st.integers(0, 2**16 - 1)
 _U32 = st.integers(0, 2**32 - 1)
 _U64 = st.integers(0, 2**64 - 1)
+_GENERATIONS = st.lists(_U64, min_size=1, max_size=16).map(tuple)
 _FROM_SUPERVISOR = st.one_of(
-    st.builds(Begin, _U64, _U64, _U16, st.booleans()),
-    st.builds(WorkerStarted, st.sampled_from(Worker), _U64),
+    st.builds(Begin, _GENERATIONS, _GENERATIONS, _U16, st.booleans()),
+    st.builds(WorkerStarted, st.sampled_from(workers_of(16)), _U64),
     st.builds(LinkChanged, _U16, st.booleans()),
     st.builds(Rebound, _U16),
 )
@@ -40,6 +43,9 @@ _FROM_CONTROL = st.one_of(
     st.just(Ready()),
     st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),
 )
+
+
+EGRESS, INGRESS = workers_of(1)
 
 
 @given(_FROM_SUPERVISOR)
@@ -58,8 +64,11 @@ def test_what_control_says_comes_back(message: ControlMessage) -> None:
 
 def test_golden_bytes() -> None:
     """The layout is number, then fields: a change of it is no accident."""
-    assert encode(Begin(1, 2, 1420, up=True)).hex() == "95010102cd058cc3"
-    assert encode(WorkerStarted(Worker.EGRESS, 3)) == b"\x93\x02\xa6egress\x03"
+    begin = Begin((1,), (2, 3), 1420, up=True)
+    assert encode(begin).hex() == "95019101920203cd058cc3"
+    assert encode(WorkerStarted(EGRESS, 3)) == b"\x93\x02\xa6egress\x03"
+    second = Worker(Direction.INGRESS, 1)
+    assert encode(WorkerStarted(second, 3)) == b"\x93\x02\xa9ingress-1\x03"
     assert encode(LinkChanged(1280, up=False)).hex() == "9303cd0500c2"
     assert encode(Rebound(98)).hex() == "920462"
     assert encode(Rebind(51820, 42)).hex() == "9301cdca6c2a"
@@ -77,12 +86,20 @@ def test_golden_bytes() -> None:
         [True],
         [1.0],
         [1],
-        [1, 1, 2, 1420],
-        [1, 1, 2, 1420, 1],
-        [1, 1, 2, 1420, True, 0],
-        [1, -1, 2, 1420, True],
-        [1, True, 2, 1420, True],
-        [1, 1, 2, 70000, True],
+        [1, [1], [2], 1420],
+        [1, [1], [2], 1420, 1],
+        [1, [1], [2], 1420, True, 0],
+        [1, [-1], [2], 1420, True],
+        [1, [True], [2], 1420, True],
+        [1, [1], [2], 70000, True],
+        [1, [], [2], 1420, True],
+        [1, 1, [2], 1420, True],
+        [1, [1] * 17, [2], 1420, True],
+        [2, "egress-0", 1],
+        [2, "egress-01", 1],
+        [2, "egress-16", 1],
+        [2, "egress-", 1],
+        [2, "ingress--1", 1],
         [2, "control", 1],
         [2, b"egress", 1],
         [2, ["egress"], 1],
@@ -115,9 +132,22 @@ def test_any_bytes_are_a_message_or_an_error(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [Rebind(70000, 0), Rebind(1, -1), Rebound(-1), LinkChanged(2**16, True)]
+    "message",
+    [
+        *(Rebind(70000, 0), Rebind(1, -1), Rebound(-1), LinkChanged(2**16, True)),
+        *(WorkerStarted(Worker(Direction.EGRESS, 16), 1), Begin((), (1,), 1, True)),
+    ],
 )
 def test_fields_out_of_range_are_not_sent(message: Any) -> None:
     """Encoding checks as decoding does."""
     with pytest.raises(CodecError):
         encode(message)
+
+
+def test_workers_have_names_by_their_number() -> None:
+    """The first of each direction is called as where there is one only."""
+    assert [worker.name for worker in workers_of(2)] == [
+        *("egress", "egress-1", "ingress", "ingress-1")
+    ]
+    for worker in workers_of(16):
+        assert Worker.parse(worker.name) == worker

@@ -36,3 +36,12 @@ def test_the_fast_engine_is_not_lost_in_silence(
             choose("fast")
         assert "libssl-dev" in str(refusal.value)
         assert "engine = reference" in str(refusal.value)
+
+
+@pytest.mark.parametrize("workers", [2, 16])
+def test_several_workers_need_the_fast_engine(workers: int) -> None:
+    """The reference counts for itself; the remedy is named."""
+    check_engine("reference", 1)
+    with pytest.raises(ConfigError, match=f"workers = {workers} needs") as refusal:
+        check_engine("reference", workers)
+    assert "engine = fast" in str(refusal.value)

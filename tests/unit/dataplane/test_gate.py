@@ -4,6 +4,9 @@ import pytest
 
 from meshnode.crypto.primitives import mac
 from meshnode.dataplane.gate import (
+    COOKIES_PER_MESSAGE,
+    DEFAULT_BURST,
+    DEFAULT_RATE,
     MAX_INTRODUCTION,
     MIN_INTRODUCTION,
     HandshakeGate,
@@ -286,3 +289,13 @@ def test_introductions_are_no_load() -> None:
     built = gate()
     flood(built, introduction())
     assert not built.poll_load(now=0.0)
+
+
+def test_several_workers_share_the_rates() -> None:
+    """However a flood is spread over them, control gets no more of it."""
+    gates = [HandshakeGate.one_of(4) for _ in range(4)]
+    for one in gates:
+        one.set_identity(OURS)
+    assert sum(flood(one, message(1)) for one in gates) == DEFAULT_BURST
+    later = [flood(one, message(1), now=0.1) for one in gates]
+    assert sum(later) == COOKIES_PER_MESSAGE * DEFAULT_RATE * 0.1

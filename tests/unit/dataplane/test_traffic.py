@@ -10,6 +10,7 @@ from meshnode.dataplane.traffic import (
     EgressRecorder,
     IngressRecorder,
     TrafficTable,
+    table_bytes,
 )
 from meshnode.ports import NEVER, Traffic, TrafficView
 
@@ -196,7 +197,7 @@ def test_facts_outlive_their_processes(node: Node) -> None:
 
 def test_full_size_table_over_shared_memory() -> None:
     """The last of 65,536 slots works, and two tables see the same memory."""
-    area = mmap.mmap(-1, TrafficTable.SIZE)
+    area = mmap.mmap(-1, table_bytes(1))
     EgressRecorder(TrafficTable(area)).sent_data(65535, 1, 128, 4.0)
     table = TrafficTable(area)
     assert table.slots == 65536
@@ -238,3 +239,88 @@ def test_writers_keep_to_their_lines(node: Node) -> None:
     assert changed_lines() == {0, 1, 2}
     assert bytes(octets[:64]) == egress
     assert bytes(octets[128:192]) == before
+
+
+# --- several workers of each direction ---
+
+
+class Several:
+    """Three workers of each direction over one table of four slots."""
+
+    def __init__(self) -> None:
+        self.octets = bytearray(4 * 64 * 7)
+        self.table = TrafficTable(self.octets, workers=3)
+        self.egress = [EgressRecorder(self.table, n) for n in range(3)]
+        self.ingress = [IngressRecorder(self.table, n) for n in range(3)]
+        self.control = ControlView(self.table)
+
+    def changed_lines(self) -> set[int]:
+        """Return the lines of slot 0 in which something stands."""
+        return {n // 64 for n, octet in enumerate(self.octets[: 64 * 7]) if octet}
+
+
+@pytest.fixture
+def several() -> Several:
+    """A table of several workers."""
+    return Several()
+
+
+def test_each_of_several_workers_has_a_line(several: Several) -> None:
+    """Egress first, then ingress, then control; a slot's record is all of them."""
+    assert several.table.slots == 4
+    for number in range(3):
+        several.egress[number].sent_data(0, 1, 1, 1.5)
+        assert several.changed_lines() == set(range(number + 1))
+    for number in range(3):
+        several.ingress[number].received_data(0, 1, 1, 1.5)
+        assert several.changed_lines() == set(range(number + 4))
+    several.control.clear(0)
+    assert several.changed_lines() == set(range(7))
+    assert several.control.read(0) == several.control.read(1) == Traffic()
+
+
+def test_facts_of_several_workers_are_added_up(several: Several) -> None:
+    """Counts are sums, times are the latest of all."""
+    for number in range(3):
+        several.egress[number].sent_data(1, 2, 200, 5.0 - number)
+        several.ingress[number].received_data(1, 3, 300, 7.0 + number)
+    several.egress[1].sent_keepalive(1, 32, 20.0)
+    facts = several.control.read(1)
+    assert (facts.sent_packets, facts.sent_bytes) == (7, 632)
+    assert (facts.received_packets, facts.received_bytes) == (9, 900)
+    assert (facts.last_sent_at, facts.last_data_sent_at) == (20.0, 5.0)
+    assert (facts.last_received_at, facts.last_data_received_at) == (9.0, 9.0)
+
+
+def test_the_earliest_wait_is_the_peers(several: Several) -> None:
+    """Whichever worker began it; and any worker of the other direction ends it."""
+    assert several.egress[2].sent_data(0, 1, 128, 5.0) is True
+    assert several.egress[0].sent_data(0, 1, 128, 6.0) is True
+    assert several.control.read(0).unanswered_since == 5.0
+    several.ingress[1].received_keepalive(0, 32, 7.0)
+    assert several.control.read(0).unanswered_since is None
+    assert several.egress[0].sent_data(0, 1, 128, 8.0) is True
+    assert several.control.read(0).unanswered_since == 8.0
+    several.control.stop_waiting(0)
+    assert several.control.read(0).unanswered_since is None
+
+
+def test_any_egress_worker_pays_what_is_owed(several: Several) -> None:
+    """What one sends is an acknowledgement of what any other received."""
+    several.ingress[0].received_data(0, 1, 128, 5.0)
+    several.ingress[2].received_data(0, 1, 128, 4.0)
+    assert several.control.read(0).unacknowledged_since == 4.0
+    several.egress[1].sent_keepalive(0, 32, 6.0)
+    assert several.control.read(0).unacknowledged_since is None
+
+
+def test_lines_of_a_peer_that_is_gone_count_for_nobody(several: Several) -> None:
+    """Neither in sums nor in marks, until their writer starts them afresh."""
+    several.ingress[0].received_data(0, 7, 700, 1.0)
+    several.ingress[1].received_data(0, 5, 500, 1.0)
+    several.control.clear(0)
+    several.egress[0].sent_data(0, 1, 128, 2.0)
+    assert several.control.read(0).unanswered_since == 2.0
+    several.ingress[1].received_keepalive(0, 32, 3.0)
+    facts = several.control.read(0)
+    assert (facts.received_packets, facts.unanswered_since) == (1, None)

@@ -1,13 +1,21 @@
 """The UDP pair without a network: choosing sockets, and the mark's bits."""
 
 import errno
+import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 
 from meshnode.errors import HostError
 from meshnode.host import udp
-from meshnode.host.udp import UdpPair, open_udp_pair
+from meshnode.host.udp import (
+    UdpPair,
+    adopt_pairs,
+    descriptors_of,
+    open_udp_pair,
+    open_udp_pairs,
+)
 from meshnode.types import Endpoint
 
 
@@ -71,3 +79,51 @@ def test_chosen_port_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
         open_udp_pair(51820)
     assert caught.value.errno == 98
     assert attempts == [51820]
+
+
+def test_a_pair_that_cannot_be_had_closes_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Several pairs or none, and the port is tried once."""
+    opened: list[UdpPair] = []
+
+    def attempt(port: int, fwmark: int, *prepare: object) -> UdpPair:
+        if len(opened) == 2:
+            raise OSError(errno.EMFILE, "no descriptors")
+        # The first is bound alone; only then the port is shared.
+        assert bool(prepare) is bool(opened)
+        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.append(UdpPair(4711, one, None, gro=False))
+        return opened[-1]
+
+    monkeypatch.setattr(udp, "_open_pair", attempt)
+    with pytest.raises(HostError, match="UDP port 4711") as caught:
+        open_udp_pairs(3, 4711)
+    assert caught.value.errno == errno.EMFILE
+    assert [pair.v4.fileno() for pair in opened] == [-1, -1]
+
+
+@pytest.mark.parametrize("has_v6", [True, False])
+def test_pairs_travel_as_descriptors(has_v6: bool) -> None:
+    """IPv4 first, in the order of the pairs; IPv6 may be missing."""
+    with ExitStack() as stack:
+
+        def one(family: socket.AddressFamily) -> socket.socket:
+            return stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+
+        pairs = [
+            UdpPair(
+                0,
+                one(socket.AF_INET),
+                one(socket.AF_INET6) if has_v6 else None,
+                gro=True,
+            )
+            for _ in range(3)
+        ]
+        sent = descriptors_of(pairs)
+        assert len(sent) == (6 if has_v6 else 3)
+        adopted = adopt_pairs([os.dup(fd) for fd in sent], 3)
+        for before, after in zip(pairs, adopted, strict=True):
+            for ours, theirs in zip(before.sockets(), after.sockets(), strict=True):
+                assert os.path.sameopenfile(ours.fileno(), theirs.fileno())
+            after.close()

@@ -30,6 +30,7 @@ table = 77
 fwmark = 0
 engine = "fast"
 cipher = "chacha20-poly1305"
+workers = 4
 log_level = "debug"
 bootstrap = ["192.0.2.1:51820"]
 port_mapping = false
@@ -79,6 +80,7 @@ EXPECTED = NetworkConfig(
     fwmark=0,
     engine="fast",
     cipher="chacha20-poly1305",
+    workers=4,
     log_level="debug",
     bootstrap=(HostPort("192.0.2.1", 51820),),
     port_mapping=False,
@@ -166,7 +168,9 @@ def test_what_is_written_is_read_back() -> None:
 def test_defaults_are_not_written() -> None:
     """So that a later version's defaults count."""
     written = serialise_config(NetworkConfig("home"))
-    for word in ("mtu", "engine", "table", "routes", "metrics", "offload"):
+    for word in (
+        *("mtu", "engine", "workers", "table", "routes", "metrics", "offload"),
+    ):
         assert word not in written
 
 
@@ -209,6 +213,8 @@ PEER = f'[[wireguard]]\nname = "a"\npublic_key = "{KEY}"\n'
             'node.cipher: "aes-256-gcm" is none of auto, chacha20-poly1305',
         ),
         ('[node]\nengine = "quick"', 'node.engine: "quick" is none of reference, fast'),
+        ("[node]\nworkers = 0", "node.workers: 0 is not a number of 1 to 16"),
+        ("[node]\nworkers = 17", "node.workers: 17 is not a number of 1 to 16"),
         ('[node]\nlog_level = "loud"', 'node.log_level: "loud" is none of debug'),
         ('[node]\ninterface = "a/b"', 'node.interface: "a/b" is no interface name'),
         ('[node]\nadvertise = "a:1"', 'node.advertise: "a:1" is not a list'),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import workers_of
 from meshnode.codec.message_bytes import encode_message
 from meshnode.codec.messages import Message
 from meshnode.crypto.keys import PublicKey
@@ -22,6 +22,7 @@ from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.node import MeshNode
 from meshnode.node import mesh_shell
 from meshnode.node.driver import Driver
+from meshnode.node.fleet import Fleet
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.vault import Vault
@@ -98,7 +99,7 @@ class Shell:
             interface="mesh",
             fwmark=7,
         )
-        self.links = {w: FakeLink(w.value, self.story) for w in Worker}
+        self.links = {w: FakeLink(w.name, self.story) for w in workers_of(1)}
         self.outlet = FakeOutlet(self.story)
         self.outlet.pair.close()
         self.outlet.pair = open_udp_pair(0)
@@ -108,7 +109,7 @@ class Shell:
             vault=Vault(self.memory),
             marks=TimestampMarks(self.path),
             outlet=self.outlet,  # type: ignore[arg-type]
-            workers=self.links,  # type: ignore[arg-type]
+            workers=Fleet(self.links),  # type: ignore[arg-type]
             timer=self.timer,
             introductions=self.shell.receive_introduction,
             on_event=self.shell.handle_event,

@@ -19,8 +19,8 @@ from meshnode.node.children import (
 )
 from tests.unit.node.test_tasks import WORKER
 
-_IN = ("tun_fd", "udp4_fd", "program_fd", "roaming_fd")
-_OUT = ("handshakes_fd", "traffic_fd", "counters_fd")
+_IN = ("tun_fd", "udp4_fd", "program_fd")
+_OUT = ("handshakes_fd", "traffic_fd", "counters_fd", "sessions_fd")
 
 
 def start(program: str) -> int:
@@ -124,10 +124,9 @@ def test_a_child_gets_its_descriptors_and_nothing_else(
     stray = os.dup(reading)
     os.set_inheritable(stray, True)
     close_on_exec()
-    fields = dict.fromkeys(_IN, reading)
-    workers = ("handshakes_fd", "roaming_fd", "traffic_fd", "counters_fd")
-    fields |= dict.fromkeys(workers, writing)
-    pid = spawn(type(WORKER)(**{**_values(), **fields}))
+    fields = dict.fromkeys(_IN, reading) | dict.fromkeys(_OUT, writing)
+    links = {"roaming_fds": (reading, writing)}
+    pid = spawn(type(WORKER)(**{**_values(), **fields, **links}))
     os.waitpid(pid, 0)
     listed = {int(line) for line in (tmp_path / "fds").read_text().split()}
     # `ls` has one of its own for the listing.
@@ -135,7 +134,7 @@ def test_a_child_gets_its_descriptors_and_nothing_else(
         min(set(range(3, 99)) - {reading, writing})
     }
     assert "SECRET" not in (tmp_path / "env").read_text()
-    assert "meshnode.node.child ingress" in (tmp_path / "arguments").read_text()
+    assert "meshnode.node.child ingress-1 " in (tmp_path / "arguments").read_text()
     for descriptor in (reading, writing, stray):
         os.close(descriptor)
 

@@ -14,7 +14,7 @@ import trio
 
 from meshnode.codec.forwarding import decode_command, encode_report
 from meshnode.codec.lifeline import Begin, Ready, decode_from_control, encode
-from meshnode.dataplane.traffic import TrafficTable
+from meshnode.dataplane.traffic import table_bytes
 from meshnode.forwarding import ProgramComplete, Reset, SessionsHeld
 from meshnode.host.channels import send_with_fds, seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
@@ -22,7 +22,7 @@ from meshnode.host.memory import create_shared
 from meshnode.node import control as module
 from meshnode.node.control import Control, run_control
 from meshnode.node.control_lifeline import SupervisorGoneError
-from meshnode.node.shared import COUNTERS_SIZE, VAULT_BYTES
+from meshnode.node.shared import VAULT_BYTES, counters_bytes
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.uapi_listener import listen_uapi
 from tests.unit.node.test_outlet import unbound_pair
@@ -51,21 +51,22 @@ class Surroundings:
             journal_path=self.journal.path,
             journal_fd=os.dup(self.journal.fileno()),
             lifeline_fd=pairs[0][1].detach(),
-            egress_fd=pairs[1][1].detach(),
-            ingress_fd=pairs[2][1].detach(),
+            egress_fds=(pairs[1][1].detach(),),
+            ingress_fds=(pairs[2][1].detach(),),
             handshakes_fd=pairs[3][1].detach(),
-            traffic_fd=create_shared("traffic", TrafficTable.SIZE),
-            counters_fd=create_shared("counters", COUNTERS_SIZE),
+            traffic_fd=create_shared("traffic", table_bytes(1)),
+            counters_fd=create_shared("counters", counters_bytes(1)),
+            sessions_fd=NO_DESCRIPTOR,
             vault_fd=create_shared("vault", VAULT_BYTES),
             uapi_fd=uapi.detach(),
             api_fd=NO_DESCRIPTOR,
-            udp4_fd=unbound_pair().v4.detach(),
-            udp6_fd=NO_DESCRIPTOR,
+            udp4_fds=(unbound_pair().v4.detach(),),
+            udp6_fds=(),
         )
 
     def begin(self) -> None:
         """Say how things stand, and answer as fresh workers would."""
-        send_with_fds(self.lifeline, encode(Begin(1, 2, 1420, up=True)))
+        send_with_fds(self.lifeline, encode(Begin((1,), (2,), 1420, up=True)))
         for worker in (self.egress, self.ingress):
             worker.send(encode_report(SessionsHeld((), last=True)))
 

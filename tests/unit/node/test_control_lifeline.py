@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from meshnode.codec.lifeline import (
+    Direction,
     LinkChanged,
     Ready,
     Rebind,
@@ -50,7 +51,10 @@ async def answer(end: socket.socket, reply: Rebound, fds: tuple[int, ...]) -> Re
 async def test_messages_arrive_in_order(ends: Ends) -> None:
     """What the supervisor tells is returned one by one."""
     lifeline = ControlLifeline(ends[0])
-    messages = [WorkerStarted(Worker.EGRESS, 2), LinkChanged(1420, up=False)]
+    messages = [
+        WorkerStarted(Worker(Direction.EGRESS, 1), 2),
+        LinkChanged(1420, up=False),
+    ]
     for message in messages:
         send_with_fds(ends[1], encode(message))
     assert [await lifeline.receive() for _ in messages] == messages
@@ -75,7 +79,7 @@ async def test_new_sockets_are_had(ends: Ends, nursery: trio.Nursery) -> None:
     nursery.start_soon(listen)
     nursery.start_soon(answer, ends[1], Rebound(0), (offered.v4.fileno(),))
     with trio.fail_after(30):
-        pair = await lifeline.rebind(4711, 7)
+        (pair,) = await lifeline.rebind(4711, 7)
     assert os.fstat(pair.v4.fileno()).st_ino == os.fstat(offered.v4.fileno()).st_ino
     assert pair.v6 is None
     assert heard == [LinkChanged(1300, up=True)]

@@ -8,7 +8,7 @@ import pytest
 
 from meshnode.codec import tai64n
 from meshnode.codec.forwarding import decode_command
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import workers_of
 from meshnode.crypto.keys import PrivateKey
 from meshnode.dataplane.traffic import ControlView, TrafficTable
 from meshnode.errors import ConfigError, DropReason, HostError
@@ -23,6 +23,7 @@ from meshnode.forwarding import (
 )
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.node.driver import Driver, warn_of_slow_clock
+from meshnode.node.fleet import Fleet
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.vault import Vault
 from meshnode.types import Datagram, Endpoint, Prefix
@@ -33,6 +34,7 @@ from tests.unit.node.test_outlet import unbound_pair
 
 ALICE, BOB = PrivateKey(b"a" * 32), PrivateKey(b"b" * 32)
 TABLE_SLOTS = 64
+EGRESS, INGRESS = workers_of(1)
 
 
 class FakeLink:
@@ -95,10 +97,7 @@ class Node:
             vault=Vault(memory),
             marks=self.marks,
             outlet=self.outlet,  # type: ignore[arg-type]
-            workers={
-                Worker.EGRESS: self.egress,  # type: ignore[dict-item]
-                Worker.INGRESS: self.ingress,  # type: ignore[dict-item]
-            },
+            workers=Fleet({EGRESS: self.egress, INGRESS: self.ingress}),  # type: ignore[dict-item]
             timer=self.timer,
             **self.callbacks(),
         )
@@ -176,7 +175,7 @@ def test_the_next_process_restores_it(node: Node, tmp_path: Path) -> None:
     before = node.driver.status()
     assert after.driver.status() == before
     after.driver.follow_link(mtu=1300, up=True)
-    after.driver.program(Worker.EGRESS, 5)
+    after.driver.program(EGRESS, 5)
     commands = after.egress.commands
     assert commands[:3] == [
         Reset(5),
@@ -256,10 +255,10 @@ def test_the_timer_follows_the_next_deadline(node: Node) -> None:
 def test_a_new_worker_gets_the_table(node: Node) -> None:
     """And it is its generation that is meant, also when it is programmed again."""
     node.driver.configure(with_bob())
-    node.driver.restart_worker(Worker.INGRESS, 9)
+    node.driver.restart_worker(INGRESS, 9)
     assert node.ingress.commands[0] == Reset(9)
     assert AddPeer(0) in node.ingress.commands
-    node.driver.reprogram(Worker.INGRESS)
+    node.driver.reprogram(INGRESS)
     assert node.ingress.commands[0] == Reset(9)
 
 

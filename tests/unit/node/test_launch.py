@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import Direction, Worker, workers_of
 from meshnode.host.tun import TCP_OFFLOAD, UDP_OFFLOAD, Offload
 from meshnode.manage.paths import Directories
 from meshnode.node import launch
 from meshnode.node.launch import Launcher, Settings
+from meshnode.node.resources import Roaming
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 from meshnode.offloads import Offloads
 
@@ -27,24 +28,25 @@ def resources(offload: Offload = Offload.NONE) -> Any:
     return SimpleNamespace(
         name="wg0",
         journal=SimpleNamespace(path=Path("/run/wg0.journal"), fileno=lambda: 1),
-        tun=SimpleNamespace(fds=(2,), offload=offload),
-        udp=SimpleNamespace(v4=descriptor(3), v6=None),
+        tun=SimpleNamespace(offload=offload),
+        device_fd=lambda worker: 2,
+        udp=(SimpleNamespace(v4=descriptor(3), v6=None),),
         uapi=descriptor(4),
         api=None,
         programs={
-            Worker.EGRESS: SimpleNamespace(control=descriptor(5), worker=descriptor(6)),
-            Worker.INGRESS: SimpleNamespace(
-                control=descriptor(7), worker=descriptor(8)
-            ),
+            EGRESS: SimpleNamespace(control=descriptor(5), worker=descriptor(6)),
+            INGRESS: SimpleNamespace(control=descriptor(7), worker=descriptor(8)),
         },
         handshakes=SimpleNamespace(control=descriptor(9), worker=descriptor(10)),
-        roaming={Worker.EGRESS: descriptor(11), Worker.INGRESS: descriptor(12)},
+        roaming=(Roaming(ingress=descriptor(12), egress=descriptor(11)),),
         traffic_fd=13,
         counters_fd=14,
+        sessions_fd=16,
         vault_fd=15,
     )
 
 
+EGRESS, INGRESS = workers_of(1)
 SETTINGS = Settings("reference", "info", Directories())
 
 
@@ -64,13 +66,13 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_workers_get_their_own_ends(tasks: list[Any]) -> None:
     """Only ingress can hand handshakes over, and nobody gets the vault."""
     launcher = Launcher(resources(), SETTINGS)
-    assert launcher.worker(Worker.EGRESS, 1) == 4711
-    launcher.worker(Worker.INGRESS, 2)
+    assert launcher.worker(EGRESS, 1) == 4711
+    launcher.worker(INGRESS, 2)
     egress, ingress = tasks
     assert isinstance(egress, WorkerTask)
     assert (egress.program_fd, ingress.program_fd) == (6, 8)
     assert (egress.handshakes_fd, ingress.handshakes_fd) == (NO_DESCRIPTOR, 10)
-    assert (egress.roaming_fd, ingress.roaming_fd) == (11, 12)
+    assert (egress.roaming_fds, ingress.roaming_fds) == ((11,), (12,))
     assert (egress.generation, ingress.generation) == (1, 2)
     assert egress.parent == os.getpid()
 
@@ -80,10 +82,10 @@ def test_control_gets_the_other_ends(tasks: list[Any]) -> None:
     Launcher(resources(), SETTINGS).control(99)
     (control,) = tasks
     assert isinstance(control, ControlTask)
-    assert (control.egress_fd, control.ingress_fd) == (5, 7)
+    assert (control.egress_fds, control.ingress_fds) == ((5,), (7,))
     assert (control.handshakes_fd, control.lifeline_fd) == (9, 99)
     assert (control.vault_fd, control.uapi_fd) == (15, 4)
-    assert control.udp6_fd == NO_DESCRIPTOR
+    assert (control.udp4_fds, control.udp6_fds) == ((3,), ())
     assert not hasattr(control, "tun_fd")
 
 
@@ -91,8 +93,8 @@ def test_sockets_are_those_in_use_at_that_moment(tasks: list[Any]) -> None:
     """After a change of port the next process gets the new ones."""
     kept = resources()
     launcher = Launcher(kept, SETTINGS)
-    kept.udp = SimpleNamespace(v4=descriptor(20), v6=descriptor(21))
-    launcher.worker(Worker.INGRESS, 1)
+    kept.udp = (SimpleNamespace(v4=descriptor(20), v6=descriptor(21)),)
+    launcher.worker(INGRESS, 1)
     assert (tasks[0].udp4_fd, tasks[0].udp6_fd) == (20, 21)
 
 
@@ -109,5 +111,31 @@ def test_offloads_are_those_that_are_wanted_and_agreed(
 ) -> None:
     """Ingress may merge only for a device that takes it."""
     settings = replace(SETTINGS, offloads=Offloads(udp_segmentation="whole"))
-    Launcher(resources(agreed), settings).worker(Worker.INGRESS, 1)
+    Launcher(resources(agreed), settings).worker(INGRESS, 1)
     assert tasks[0].offloads == told
+
+
+def test_several_workers_have_their_own(tasks: list[Any]) -> None:
+    """A pair of sockets each; a link of ingress with every egress, which has one."""
+    kept = resources()
+    kept.udp = tuple(
+        SimpleNamespace(v4=descriptor(20 + n), v6=descriptor(30 + n)) for n in range(2)
+    )
+    kept.roaming = tuple(
+        Roaming(ingress=descriptor(40 + n), egress=descriptor(50 + n)) for n in range(2)
+    )
+    kept.programs = {
+        worker: SimpleNamespace(control=descriptor(60 + n), worker=descriptor(70 + n))
+        for n, worker in enumerate(workers_of(2))
+    }
+    launcher = Launcher(kept, SETTINGS)
+    launcher.worker(Worker(Direction.EGRESS, 1), 1)
+    launcher.worker(Worker(Direction.INGRESS, 1), 1)
+    launcher.control(99)
+    egress, ingress, control = tasks
+    assert (egress.workers, egress.udp4_fd, egress.udp6_fd) == (2, 21, 31)
+    assert (egress.roaming_fds, ingress.roaming_fds) == ((51,), (40, 41))
+    assert (egress.program_fd, ingress.program_fd) == (71, 73)
+    assert egress.sessions_fd == ingress.sessions_fd == control.sessions_fd == 16
+    assert (control.egress_fds, control.ingress_fds) == ((60, 61), (62, 63))
+    assert (control.udp4_fds, control.udp6_fds) == ((20, 21), (30, 31))

@@ -14,7 +14,7 @@ from tests.unit.node.test_outlet import unbound_pair
 
 
 class Fakes:
-    """Driver, outlet, lifeline and links in one; `story` is what was asked of them."""
+    """Driver, outlet, lifeline and fleet in one; `story` is what was asked of them."""
 
     def __init__(self) -> None:
         self.story: list[Any] = []
@@ -41,22 +41,22 @@ class Fakes:
         """Be the outlet."""
         self.story.append(("mark", fwmark))
 
-    def replace(self, pair: UdpPair) -> None:
+    def replace(self, pairs: tuple[UdpPair, ...]) -> None:
         """Be the outlet."""
         self.pair.close()
-        self.pair = pair
+        (self.pair,) = pairs
 
-    async def rebind(self, port: int, fwmark: int) -> UdpPair:
+    async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Be the lifeline."""
         self.story.append(("rebind", port, fwmark))
         if port in self.taken:
             raise HostError("taken", errno=98)
         pair = unbound_pair()
-        return UdpPair(port or 5555, pair.v4, None, False)
+        return (UdpPair(port or 5555, pair.v4, None, False),)
 
-    def use_sockets(self, pair: UdpPair) -> None:
-        """Be a link."""
-        self.story.append(("sockets", pair.port))
+    def use_sockets(self, pairs: tuple[UdpPair, ...]) -> None:
+        """Be the fleet."""
+        self.story.append(("sockets", pairs[0].port))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def fakes() -> Iterator[Fakes]:
 @pytest.fixture
 def device(fakes: Any) -> ManagedDevice:
     """A device on fakes."""
-    return ManagedDevice(fakes, fakes, fakes, [fakes])
+    return ManagedDevice(fakes, fakes, fakes, fakes)
 
 
 async def test_get_is_the_driver_s_status(device: ManagedDevice) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import workers_of
 from meshnode.crypto.keys import PublicKey
 from meshnode.dataplane import ciphers
 from meshnode.dataplane.traffic import ControlView, TrafficTable
@@ -28,9 +28,10 @@ from meshnode.manage.network_config import load_config, save_config
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.node import mesh_control, mesh_shell
 from meshnode.node.driver import Driver
+from meshnode.node.fleet import Fleet
 from meshnode.node.marks import TimestampMarks
 from meshnode.node.mesh_control import MeshControl, accepted_prefixes
-from meshnode.node.shared import COUNTERS_SIZE
+from meshnode.node.shared import counters_bytes
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask
 from meshnode.node.vault import Vault
 from meshnode.offloads import Offloads
@@ -72,9 +73,8 @@ class Process:
         self._sockets: list[Any] = [udp, pair]
         numbers = dict.fromkeys(
             (
-                *("lifeline_fd", "egress_fd", "ingress_fd", "handshakes_fd"),
-                *("traffic_fd", "counters_fd", "vault_fd", "uapi_fd", "api_fd"),
-                "udp6_fd",
+                *("lifeline_fd", "handshakes_fd", "traffic_fd", "counters_fd"),
+                *("sessions_fd", "vault_fd", "uapi_fd", "api_fd"),
             ),
             NO_DESCRIPTOR,
         )
@@ -89,7 +89,10 @@ class Process:
             uapi_dir=self.directories.uapi,
             journal_path=self.path / "journal",
             journal_fd=journal,
-            udp4_fd=udp.fileno(),
+            udp4_fds=(udp.fileno(),),
+            udp6_fds=(),
+            egress_fds=(),
+            ingress_fds=(),
             **numbers,
         )
         engine = Engine(
@@ -98,12 +101,12 @@ class Process:
             wall_time=time.time(),
             now=boottime(),
         )
-        counters = memoryview(bytearray(COUNTERS_SIZE))
+        counters = memoryview(bytearray(counters_bytes(1)))
         self.control = control = MeshControl(task, engine, counters=counters)
         outlet: Any = FakeOutlet([])
         outlet.pair.close()
         outlet.pair = pair
-        links: Any = {worker: FakeLink(worker.value, []) for worker in Worker}
+        links: Any = {worker: FakeLink(worker.name, []) for worker in workers_of(1)}
         timer = BootTimer()
         self._sockets.append(timer)
         self.driver = Driver(
@@ -111,7 +114,7 @@ class Process:
             vault=Vault(self.memory),
             marks=TimestampMarks(self.path),
             outlet=outlet,
-            workers=links,
+            workers=Fleet(links),
             timer=timer,
             introductions=control.shell.receive_introduction,
             on_event=control.shell.handle_event,

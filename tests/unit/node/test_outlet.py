@@ -46,7 +46,7 @@ def test_a_refusal_is_counted_and_the_rest_is_sent(
         sent.append(one)
 
     monkeypatch.setattr(outlet, "send_datagram", send)
-    ours = Outlet(pair)
+    ours = Outlet([pair])
     ours.send([datagram("192.0.2.1"), datagram("192.0.2.2"), datagram("192.0.2.1")])
     assert sent == [datagram("192.0.2.2")]
     assert list(ours.refused.values()) == [2]
@@ -54,8 +54,23 @@ def test_a_refusal_is_counted_and_the_rest_is_sent(
 
 def test_new_sockets_replace_the_old_ones(pair: UdpPair) -> None:
     """The old ones are closed in this process."""
-    ours = Outlet(pair)
+    ours = Outlet([pair])
     with (second := unbound_pair()).v4:
-        ours.replace(second)
+        ours.replace([second])
         assert pair.v4.fileno() == -1
         assert ours.pair is second
+
+
+def test_all_pairs_are_marked_and_closed(
+    pair: UdpPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We send by the first one only; the workers send by all of them."""
+    second = unbound_pair()
+    marked = []
+    monkeypatch.setattr(outlet, "set_fwmark", lambda one, mark: marked.append(one))
+    ours = Outlet([pair, second])
+    ours.mark(7)
+    assert marked == [pair, second]
+    assert ours.pair is pair
+    ours.close()
+    assert pair.v4.fileno() == second.v4.fileno() == -1

@@ -8,7 +8,13 @@ import pytest
 import trio
 
 from meshnode.codec.datagram import encode_datagram
-from meshnode.codec.lifeline import Begin, LinkChanged, Worker, WorkerStarted
+from meshnode.codec.lifeline import (
+    Begin,
+    Direction,
+    LinkChanged,
+    Worker,
+    WorkerStarted,
+)
 from meshnode.errors import HostError
 from meshnode.forwarding import NeedSession, Report, SessionsHeld
 from meshnode.host.channels import seqpacket_pair
@@ -166,8 +172,8 @@ async def test_what_the_supervisor_tells_is_followed() -> None:
         messages = iter(
             [
                 LinkChanged(1300, up=True),
-                WorkerStarted(Worker.EGRESS, 4),
-                Begin(1, 1, 1420, up=False),
+                WorkerStarted(Worker(Direction.EGRESS, 1), 4),
+                Begin((1,), (1,), 1420, up=False),
             ]
         )
 
@@ -179,7 +185,7 @@ async def test_what_the_supervisor_tells_is_followed() -> None:
     lifeline: Any = FakeLifeline()
     with pytest.raises(HostError, match="began twice"):
         await pump_lifeline(driver, lifeline)
-    assert driver.inputs == [(1300, True), (Worker.EGRESS, 4)]
+    assert driver.inputs == [(1300, True), (Worker(Direction.EGRESS, 1), 4)]
     driver.timer.close()
 
 

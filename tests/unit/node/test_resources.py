@@ -8,12 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import workers_of
 from meshnode.errors import HostError
 from meshnode.host.tun import Offload, TunDevice
+from meshnode.host.udp import UdpPair
 from meshnode.manage.paths import Directories
 from meshnode.node import resources
 from meshnode.node.resources import Opening, Resources
+from meshnode.node.tasks import NO_DESCRIPTOR
 from tests.unit.node.test_outlet import unbound_pair
 
 
@@ -21,13 +23,20 @@ from tests.unit.node.test_outlet import unbound_pair
 def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Directories:
     """A host whose TUN device and UDP sockets are make-believe."""
 
-    def create_tun(name: str, *, wanted: Offload) -> TunDevice:
-        fd = os.open(os.devnull, os.O_RDWR)
-        return TunDevice(name, 1, (fd,), Offload.NONE)
+    def open_queue(*about: object) -> int:
+        return os.open(os.devnull, os.O_RDWR)
+
+    def create_tun(name: str, *, queues: int, wanted: Offload) -> TunDevice:
+        fds = tuple(map(open_queue, range(queues)))
+        return TunDevice(name, 1, fds, Offload.NONE)
+
+    def open_pairs(count: int, port: int, *, fwmark: int) -> tuple[UdpPair, ...]:
+        return tuple(unbound_pair() for _ in range(count))
 
     monkeypatch.setattr(resources, "create_tun", create_tun)
+    monkeypatch.setattr(resources, "open_inlet", open_queue)
     monkeypatch.setattr(resources, "_set_mtu", lambda name, mtu: None)
-    monkeypatch.setattr(resources, "open_udp_pair", lambda port, fwmark: unbound_pair())
+    monkeypatch.setattr(resources, "open_udp_pairs", open_pairs)
     return Directories(run=tmp_path / "run", uapi=tmp_path)
 
 
@@ -42,21 +51,22 @@ def test_everything_is_made_and_closed_again(
     """Nothing stays open, and no file is left."""
     before = open_descriptors()
     kept = Resources.open("wg0", directories, Opening())
-    assert kept.programs.keys() == kept.roaming.keys() == set(Worker)
+    assert tuple(kept.programs) == workers_of(1)
     assert (tmp_path / "wg0.sock").exists()
     assert os.listdir(directories.run) == ["wg0.journal"]
     for link in (*kept.programs.values(), kept.handshakes):
         link.control.send(b"x")
         assert link.worker.recv(9) == b"x"
-    kept.roaming[Worker.INGRESS].send(b"x")
-    assert kept.roaming[Worker.EGRESS].recv(9) == b"x"
+    (roaming,) = kept.roaming
+    roaming.ingress.send(b"x")
+    assert roaming.egress.recv(9) == b"x"
     kept.close()
     assert open_descriptors() == before
     assert not (tmp_path / "wg0.sock").exists()
     assert os.listdir(directories.run) == []
 
 
-@pytest.mark.parametrize("step", ["_set_mtu", "open_udp_pair", "_memory"])
+@pytest.mark.parametrize("step", ["_set_mtu", "open_udp_pairs", "_memory"])
 def test_a_step_that_fails_undoes_the_ones_before(
     tmp_path: Path, directories: Directories, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,12 +111,35 @@ def test_a_mesh_has_a_socket_for_commands(
 def test_new_sockets_replace_the_old_ones(directories: Directories) -> None:
     """The old ones are closed, the new ones with the rest."""
     kept = Resources.open("wg0", directories, Opening())
-    old, new = kept.udp, unbound_pair()
-    kept.replace_udp(new)
+    (old,), new = kept.udp, unbound_pair()
+    kept.replace_udp((new,))
     assert old.v4.fileno() == -1
-    assert kept.udp is new
+    assert kept.udp == (new,)
     kept.close()
     assert new.v4.fileno() == -1
+
+
+def test_several_workers_share_sessions_and_have_the_rest_alone(
+    directories: Directories,
+) -> None:
+    """Each has a queue and a pair; ingress writes where nothing arrives."""
+    before = open_descriptors()
+    kept = Resources.open("wg0", directories, Opening(workers=3))
+    assert tuple(kept.programs) == workers_of(3)
+    assert len(kept.udp) == len(kept.tun.fds) == len(kept.roaming) == 3
+    assert os.fstat(kept.sessions_fd).st_size == 3 * 65536 * 2176
+    devices = [kept.device_fd(worker) for worker in workers_of(3)]
+    assert devices == [*kept.tun.fds, *[kept.inlet_fd] * 3]
+    kept.close()
+    assert open_descriptors() == before
+
+
+def test_a_single_worker_shares_nothing(directories: Directories) -> None:
+    """Both directions use the one queue, and there is no memory for sessions."""
+    kept = Resources.open("wg0", directories, Opening())
+    assert (kept.inlet_fd, kept.sessions_fd) == (NO_DESCRIPTOR, NO_DESCRIPTOR)
+    assert [kept.device_fd(worker) for worker in workers_of(1)] == [*kept.tun.fds] * 2
+    kept.close()
 
 
 def test_the_mtu_is_set_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 from meshnode.codec.lifeline import (
     Begin,
     ControlMessage,
+    Direction,
     Failed,
     LinkChanged,
     Ready,
@@ -22,6 +23,7 @@ from meshnode.codec.lifeline import (
     WorkerStarted,
     decode_from_supervisor,
     encode,
+    workers_of,
 )
 from meshnode.errors import HostError
 from meshnode.host.channels import recv_with_fds
@@ -36,6 +38,7 @@ from tests.unit.node.test_outlet import unbound_pair
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 SETTINGS = Settings("reference", "info", Directories())
+EGRESS, INGRESS = workers_of(1)
 
 
 class FakeWatch:
@@ -93,18 +96,22 @@ class FakeLauncher:
 
 
 class Story:
-    """A supervisor, and a script that is played while it runs."""
+    """A supervisor of that many workers, and a script that is played while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self.ready: list[int] = []
-        pair = unbound_pair()
+        pairs = tuple(unbound_pair() for _ in range(workers))
         resources: Any = SimpleNamespace(
-            tun=SimpleNamespace(fds=(1,)), uapi_path="x", udp=pair, replaced=[pair]
+            tun=SimpleNamespace(fds=(1,)),
+            uapi_path="x",
+            udp=pairs,
+            replaced=[*pairs],
+            programs=dict.fromkeys(workers_of(workers)),
         )
 
         def replace_udp(new: Any) -> None:
             resources.udp = new
-            resources.replaced.append(new)
+            resources.replaced += new
 
         resources.replace_udp = replace_udp
         self.resources = resources
@@ -140,7 +147,7 @@ class Story:
         """Return what control was told, with the number of descriptors."""
         told = []
         for end in self.launcher.lifelines:
-            while message := recv_with_fds(end, max_bytes=256, max_fds=2):
+            while message := recv_with_fds(end, max_bytes=256, max_fds=32):
                 if not message[0]:
                     break
                 for fd in message[1]:
@@ -167,12 +174,25 @@ class Story:
 
 
 @pytest.fixture
-def story(monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    """A supervisor whose surroundings are make-believe."""
+def make_believe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The surroundings of a supervisor."""
     monkeypatch.setattr(module, "Launcher", FakeLauncher)
     monkeypatch.setattr(module, "LinkWatch", FakeWatch)
     monkeypatch.setattr(module, "FileWatch", FakeWatch)
+
+
+@pytest.fixture
+def story(make_believe: None) -> Iterator[Story]:
+    """A supervisor whose surroundings are make-believe."""
     made = Story()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def story_of_two(make_believe: None) -> Iterator[Story]:
+    """A supervisor of two workers for each direction."""
+    made = Story(2)
     yield made
     made.close()
 
@@ -181,11 +201,11 @@ def test_all_are_started_and_control_hears_how_things_stand(story: Story) -> Non
     """Workers first, so that control knows their generations from the beginning."""
     story.play()
     assert story.launcher.started == [
-        (Worker.EGRESS, 1),
-        (Worker.INGRESS, 1),
+        (EGRESS, 1),
+        (INGRESS, 1),
         "control",
     ]
-    assert story.heard() == [(Begin(1, 1, 1420, up=False), 0)]
+    assert story.heard() == [(Begin((1,), (1,), 1420, up=False), 0)]
     assert not any(child.is_running for child in story.supervisor._children)
 
 
@@ -223,8 +243,8 @@ def test_a_dead_worker_is_replaced_and_control_told(
 ) -> None:
     """The new one has a generation of its own; the log has one line with the reason."""
     story.play(story.say(Ready()), story.kill("ingress"), lambda: None)
-    assert story.launcher.started[-1] == (Worker.INGRESS, 2)
-    assert story.heard()[-1] == (WorkerStarted(Worker.INGRESS, 2), 0)
+    assert story.launcher.started[-1] == (INGRESS, 2)
+    assert story.heard()[-1] == (WorkerStarted(INGRESS, 2), 0)
     assert "ingress ended: signal SIGKILL" in caplog.text
 
 
@@ -233,7 +253,7 @@ def test_a_dead_control_gets_a_lifeline_of_its_own(story: Story) -> None:
     story.play(story.say(Ready()), story.kill("control"), lambda: None)
     assert story.launcher.started[-1] == "control"
     assert len(story.launcher.lifelines) == 2
-    begin = Begin(1, 1, 1420, up=False)
+    begin = Begin((1,), (1,), 1420, up=False)
     assert story.heard() == [(begin, 0), (begin, 0)]
 
 
@@ -259,13 +279,13 @@ def test_a_new_port_is_had_before_the_old_one_is_let_go(
     """Control gets the descriptors; processes started later get them, too."""
     asked = []
 
-    def open_pair(port: int, *, fwmark: int) -> Any:
-        asked.append((port, fwmark))
-        return unbound_pair()
+    def open_pairs(count: int, port: int, *, fwmark: int) -> Any:
+        asked.append((count, port, fwmark))
+        return (unbound_pair(),)
 
-    monkeypatch.setattr(module, "open_udp_pair", open_pair)
+    monkeypatch.setattr(module, "open_udp_pairs", open_pairs)
     story.play(story.say(Rebind(4711, 7)))
-    assert asked == [(4711, 7)]
+    assert asked == [(1, 4711, 7)]
     assert story.heard()[-1] == (Rebound(0), 1)
     assert len(story.resources.replaced) == 2
 
@@ -275,10 +295,10 @@ def test_a_taken_port_changes_nothing(
 ) -> None:
     """The errno goes back, and the old sockets stay."""
 
-    def refuse(port: int, *, fwmark: int) -> None:
+    def refuse(count: int, port: int, *, fwmark: int) -> None:
         raise HostError("taken", errno=98)
 
-    monkeypatch.setattr(module, "open_udp_pair", refuse)
+    monkeypatch.setattr(module, "open_udp_pairs", refuse)
     story.play(story.say(Rebind(4711, 7)))
     assert story.heard()[-1] == (Rebound(98), 0)
     assert len(story.resources.replaced) == 1
@@ -296,3 +316,32 @@ def test_a_control_that_speaks_nonsense_is_replaced(
     )
     assert story.launcher.started.count("control") == 2
     assert "nonsense" in caplog.text
+
+
+def test_each_of_several_workers_is_replaced_alone(story_of_two: Story) -> None:
+    """Its number and its own generation are told, and it is named in the log."""
+    story = story_of_two
+    second = Worker(Direction.EGRESS, 1)
+    story.play(story.say(Ready()), story.kill("egress-1"), lambda: None)
+    assert story.launcher.started == [
+        *((worker, 1) for worker in workers_of(2)),
+        "control",
+        (second, 2),
+    ]
+    assert story.heard() == [
+        (Begin((1, 1), (1, 1), 1420, up=False), 0),
+        (WorkerStarted(second, 2), 0),
+    ]
+
+
+def test_a_new_port_is_had_for_all_workers(
+    story_of_two: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Control gets the sockets of every one of them."""
+
+    def open_pairs(count: int, port: int, *, fwmark: int) -> Any:
+        return tuple(unbound_pair() for _ in range(count))
+
+    monkeypatch.setattr(module, "open_udp_pairs", open_pairs)
+    story_of_two.play(story_of_two.say(Rebind(4711, 7)))
+    assert story_of_two.heard()[-1] == (Rebound(0), 2)

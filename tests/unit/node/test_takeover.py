@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import trio
 
-from meshnode.codec.lifeline import Begin, LinkChanged, Worker, WorkerStarted
+from meshnode.codec.lifeline import (
+    Begin,
+    LinkChanged,
+    Worker,
+    WorkerStarted,
+    workers_of,
+)
 from meshnode.forwarding import (
     Command,
     HeldSession,
@@ -16,11 +22,13 @@ from meshnode.forwarding import (
     SessionsHeld,
 )
 from meshnode.node import takeover
+from meshnode.node.fleet import Fleet
 from meshnode.node.takeover import have_the_same, take_over
 from meshnode.types import Cipher
 
 CHACHA = Cipher.CHACHA20_POLY1305
-BEGIN = Begin(egress_generation=3, ingress_generation=4, mtu=1420, up=True)
+EGRESS, INGRESS = workers_of(1)
+BEGIN = Begin((3,), (4,), mtu=1420, up=True)
 ONE = HeldSession(0, 111, 9, 1.0, is_initiator=True, in_use=True, cipher=CHACHA)
 TWO = HeldSession(1, 222, 8, 2.0, is_initiator=False, in_use=False, cipher=CHACHA)
 
@@ -63,6 +71,17 @@ class FakeLifeline:
         return self._messages.pop(0)
 
 
+class FakeBook:
+    """Keeps whose bits mean nothing any more."""
+
+    def __init__(self) -> None:
+        self.buried: list[int] = []
+
+    def bury(self, bit: int) -> None:
+        """Keep a bit."""
+        self.buried.append(bit)
+
+
 class FakeDriver:
     """Keeps what is asked of it."""
 
@@ -84,7 +103,7 @@ class FakeDriver:
 
     def program(self, worker: Worker, generation: int) -> None:
         """Keep who was programmed."""
-        self.story.append((worker.value, generation))
+        self.story.append((worker.name, generation))
 
     def lose_sessions(self) -> None:
         """Keep that sessions are lost."""
@@ -99,13 +118,14 @@ async def begin(
     ingress: FakeLink,
     *messages: object,
     is_restored: bool = True,
+    book: Any = None,
 ) -> list[Any]:
     """Take over with these workers; return what the driver was asked."""
     driver: Any = FakeDriver(is_restored=is_restored)
-    links: Any = {Worker.EGRESS: egress, Worker.INGRESS: ingress}
+    links: Any = {EGRESS: egress, INGRESS: ingress}
     lifeline: Any = FakeLifeline(*messages)
     with trio.fail_after(30):
-        await take_over(driver, links, lifeline, BEGIN)
+        await take_over(driver, Fleet(links, book), lifeline, BEGIN)
     story: list[Any] = driver.story
     return story
 
@@ -152,7 +172,7 @@ async def test_a_worker_that_restarts_meanwhile_is_asked_again() -> None:
     story = await begin(
         egress,
         FakeLink(4, [held()]),
-        WorkerStarted(Worker.EGRESS, 5),
+        WorkerStarted(EGRESS, 5),
         LinkChanged(1300, up=False),
     )
     assert egress.resets == [Reset(3), Reset(5)]
@@ -170,6 +190,19 @@ async def test_a_silent_worker_is_not_waited_for_long(
     assert "does not answer" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("answer", "buried"), [([held()], [1 << 16]), ([held(ONE)], []), ([], [])]
+)
+async def test_who_holds_nothing_is_no_holder(
+    answer: list[Report], buried: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that says so; one that is silent may hold anything."""
+    monkeypatch.setattr(takeover, "HELD_TIMEOUT", 0.5)
+    book = FakeBook()
+    await begin(FakeLink(3, [held(ONE)]), FakeLink(4, answer), book=book)
+    assert book.buried == buried
+
+
 def test_sameness_is_by_index() -> None:
     """Order and use do not matter, a missing session does."""
     assert have_the_same([[ONE, TWO], [TWO, ONE]])
@@ -181,8 +214,8 @@ async def test_a_mesh_begins_between_restoring_and_programming() -> None:
     """It sees the peers there were, and what it adds is part of the program."""
     driver: Any = FakeDriver(is_restored=True)
     links: Any = {
-        Worker.EGRESS: FakeLink(3, [held()]),
-        Worker.INGRESS: FakeLink(4, [held()]),
+        EGRESS: FakeLink(3, [held()]),
+        INGRESS: FakeLink(4, [held()]),
     }
     lifeline: Any = FakeLifeline()
     restore = driver.restore
@@ -196,7 +229,7 @@ async def test_a_mesh_begins_between_restoring_and_programming() -> None:
     with trio.fail_after(30):
         await take_over(
             driver,
-            links,
+            Fleet(links),
             lifeline,
             BEGIN,
             on_restored=lambda: driver.story.append("mesh"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from meshnode.codec.lifeline import Worker
+from meshnode.codec.lifeline import Direction, Worker
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
@@ -17,7 +17,8 @@ from meshnode.node.tasks import (
 from meshnode.offloads import Offloads
 
 WORKER = WorkerTask(
-    worker=Worker.INGRESS,
+    worker=Worker(Direction.INGRESS, 1),
+    workers=2,
     interface="wg=0",
     engine="reference",
     log_level="info",
@@ -29,9 +30,10 @@ WORKER = WorkerTask(
     udp6_fd=NO_DESCRIPTOR,
     program_fd=12,
     handshakes_fd=13,
-    roaming_fd=14,
+    roaming_fds=(14, 17),
     traffic_fd=15,
     counters_fd=16,
+    sessions_fd=18,
 )
 CONTROL = ControlTask(
     interface="wg0",
@@ -45,16 +47,17 @@ CONTROL = ControlTask(
     journal_path=Path("/run/x.journal"),
     journal_fd=3,
     lifeline_fd=4,
-    egress_fd=5,
-    ingress_fd=6,
+    egress_fds=(5, 19),
+    ingress_fds=(6, 20),
     handshakes_fd=7,
     traffic_fd=8,
     counters_fd=18,
+    sessions_fd=NO_DESCRIPTOR,
     vault_fd=9,
     uapi_fd=10,
     api_fd=17,
-    udp4_fd=11,
-    udp6_fd=12,
+    udp4_fds=(11, 21),
+    udp6_fds=(12, 22),
 )
 
 
@@ -64,12 +67,14 @@ def test_tasks_survive_the_command_line() -> None:
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
     free = replace(WORKER, offloads=Offloads())
     assert parse_task(WorkerTask, arguments_of(free)) == free
+    without = replace(CONTROL, udp6_fds=())
+    assert parse_task(ControlTask, arguments_of(without)) == without
 
 
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
-    assert sorted(descriptors_of(WORKER)) == [10, 11, 12, 13, 14, 15, 16]
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), 17, 18]
+    assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 23)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])

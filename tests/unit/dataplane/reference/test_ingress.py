@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from meshnode.codec import virtio
+from meshnode.codec.forwarding import decode_command
 from meshnode.codec.virtio import PLAIN
 from meshnode.dataplane.engines import open_engine
 from meshnode.dataplane.fast import ingress as fast
@@ -16,6 +17,7 @@ from meshnode.errors import DropReason
 from meshnode.forwarding import (
     EndpointMoved,
     SessionConfirmed,
+    SetEndpoint,
     SetIdentity,
     TrafficResumed,
 )
@@ -45,14 +47,23 @@ class Rig:
 
     def __init__(self, name: str) -> None:
         self.receives_per_pump = RECEIVES_PER_PUMP[name]
-        device, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kind = socket.SOCK_SEQPACKET
+        device, self.kernel = socket.socketpair(socket.AF_UNIX, kind)
         self.kernel.setblocking(False)
         ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         ours.bind(("127.0.0.1", 0))
         self.address = ours.getsockname()
         self.peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.peer.bind(("127.0.0.1", 0))
-        resources = WorkerResources(1, device.detach(), (ours,), traffic_memory()[0])
+        pairs = [socket.socketpair(socket.AF_UNIX, kind) for _ in range(2)]
+        self.egress = [theirs for _, theirs in pairs]
+        resources = WorkerResources(
+            1,
+            device.detach(),
+            (ours,),
+            traffic_memory()[0],
+            roaming=tuple(ours for ours, _ in pairs),
+        )
         self.engine = open_engine(name).ingress(resources)
         self.apply(*program(), *start_session(session()), SetIdentity(OURS))
         self.engine.reports()
@@ -93,6 +104,8 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     made.engine.close()
     made.kernel.close()
     made.peer.close()
+    for link in (*made.egress, *made.engine._roaming):
+        link.close()
 
 
 def test_a_lone_packet_is_not_held_back(rig: Rig) -> None:
@@ -106,6 +119,28 @@ def test_a_lone_packet_is_not_held_back(rig: Rig) -> None:
     assert isinstance(moved, EndpointMoved)
     assert moved.path.remote == Endpoint(*rig.peer.getsockname())
     assert reports[SessionConfirmed] == SessionConfirmed(SLOT, INDEX)
+
+
+def test_every_egress_worker_hears_of_a_move(rig: Rig) -> None:
+    """Before the packet is delivered: its answer may leave by any of them."""
+    rig.send(seal_data(PACKET, 0))
+    rig.pump()
+    here = Endpoint(*rig.peer.getsockname())
+    for link in rig.egress:
+        move = decode_command(link.recv(9000))
+        assert isinstance(move, SetEndpoint)
+        assert move.slot == SLOT
+        assert move.path is not None
+        assert move.path.remote == here
+
+
+def test_an_egress_worker_that_does_not_listen_stops_nobody(rig: Rig) -> None:
+    """The others hear of a move, and the packet is delivered."""
+    rig.egress[0].close()
+    rig.send(seal_data(PACKET, 0))
+    rig.pump()
+    assert isinstance(decode_command(rig.egress[1].recv(9000)), SetEndpoint)
+    assert rig.frames() == [PLAIN + PACKET]
 
 
 def test_a_stream_is_packed_across_receives(rig: Rig) -> None:
