@@ -141,8 +141,9 @@ class IngressEngine(Engine, Protocol):
 class WorkerResources:
     """What an engine is made from.
 
-    `generation` is the worker's own; `device` a descriptor of the TUN device, opened
-    with IFF_VNET_HDR and non-blocking; both and the sockets then belong to the engine.
+    `generation` is the worker's own; `queues` are descriptors of the TUN device, opened
+    with IFF_VNET_HDR and non-blocking: egress reads from all of them, and what is
+    written goes by the first. They and the sockets then belong to the engine.
     `roaming` are ingress's links to all egress workers: see `worker`. `offloads` says
     what may be used; of the device's, "auto" means that the device has agreed to it.
     `number` is the worker's own in its direction. `sessions` is what several workers
@@ -150,7 +151,7 @@ class WorkerResources:
     """
 
     generation: int
-    device: int
+    queues: tuple[int, ...]
     sockets: tuple[socket.socket, ...]
     traffic: TrafficTable
     roaming: tuple[socket.socket, ...] = ()

@@ -106,7 +106,7 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         sessions = memoryview(map_shared(task.sessions_fd, SESSIONS_BYTES))
     resources = WorkerResources(
         generation=task.generation,
-        device=task.tun_fd,
+        queues=task.tun_fds,
         sockets=tuple(socket.socket(fileno=fd) for fd in udp),
         traffic=TrafficTable(map_shared(task.traffic_fd, table_bytes(count)), count),
         roaming=roaming,

@@ -51,7 +51,7 @@ class Launcher:
                 parent=os.getpid(),
                 generation=generation,
                 offloads=agreed_offloads(settings.offloads, resources.tun.offload),
-                tun_fd=resources.device_fd(worker),
+                tun_fds=resources.queues_of(worker),
                 udp4_fd=udp.v4.fileno(),
                 udp6_fd=NO_DESCRIPTOR if udp.v6 is None else udp.v6.fileno(),
                 program_fd=resources.programs[worker].worker.fileno(),

@@ -69,13 +69,21 @@ class Roaming:
     egress: socket.socket
 
 
+QUEUES: Final = 8
+"""Queues of the TUN device for each egress worker.
+
+The kernel puts the packets of a flow in one of them, and drops what finds it full. So a
+flow that overflows its queue costs one in eight of the others something, and no more.
+"""
+
+
 @dataclass(slots=True)
 class Resources:
     """The descriptors of one interface; `udp` is replaced when the port changes.
 
-    A worker has the queue of the TUN device and the pair of sockets of its number, but
-    ingress writes to the device by `inlet_fd`, if there are several of each direction.
-    Only then is there a `sessions_fd`. `roaming` is by the number of the egress worker.
+    A worker has the pair of sockets of its number. An egress worker has `QUEUES` queues
+    of the TUN device, and ingress writes to it by `inlet_fd`. Only several workers of
+    each direction have a `sessions_fd`. `roaming` is by the number of the egress one.
     """
 
     name: str
@@ -113,13 +121,14 @@ class Resources:
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
             count = opening.workers
-            tun = create_tun(name, queues=count, wanted=wanted_offload(offloads))
+            wanted = wanted_offload(offloads)
+            tun = create_tun(name, queues=QUEUES * count, wanted=wanted)
             stack.callback(tun.close)
             _set_mtu(name, opening.mtu)
-            inlet_fd = sessions_fd = NO_DESCRIPTOR
+            inlet_fd = open_inlet(tun)
+            stack.callback(os.close, inlet_fd)
+            sessions_fd = NO_DESCRIPTOR
             if count > 1:
-                inlet_fd = open_inlet(tun)
-                stack.callback(os.close, inlet_fd)
                 sessions_fd = _memory("sessions", SESSIONS_BYTES, stack)
             udp = open_udp_pairs(count, opening.port, fwmark=opening.fwmark)
             for pair in udp:
@@ -150,11 +159,12 @@ class Resources:
                 _cleanup=stack.pop_all(),
             )
 
-    def device_fd(self, worker: Worker) -> int:
-        """Return the descriptor of the TUN device that *worker* shall use."""
-        if worker.direction is Direction.INGRESS and self.inlet_fd != NO_DESCRIPTOR:
-            return self.inlet_fd
-        return self.tun.fds[worker.number]
+    def queues_of(self, worker: Worker) -> tuple[int, ...]:
+        """Return the descriptors of the TUN device that *worker* shall use."""
+        if worker.direction is Direction.INGRESS:
+            return (self.inlet_fd,)
+        first = QUEUES * worker.number
+        return self.tun.fds[first : first + QUEUES]
 
     def replace_udp(self, pairs: tuple[UdpPair, ...]) -> None:
         """Let go of the sockets in use and keep *pairs*."""

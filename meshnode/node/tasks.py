@@ -36,7 +36,7 @@ class WorkerTask:
     parent: int
     generation: int
     offloads: Offloads
-    tun_fd: int
+    tun_fds: tuple[int, ...]
     udp4_fd: int
     udp6_fd: int
     program_fd: int

@@ -52,7 +52,7 @@ class Rig:
         self.address = ours.getsockname()
         self.traffic, self.view = traffic_memory()
         resources = WorkerResources(
-            1, device.detach(), (ours,), self.traffic, offloads=offloads
+            1, (device.detach(),), (ours,), self.traffic, offloads=offloads
         )
         self.engine = getattr(open_engine(name), role)(resources)
         stack.callback(self.engine.close)

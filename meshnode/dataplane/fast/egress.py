@@ -40,7 +40,7 @@ class FastEgress(ReferenceEgress):
         if resources.sessions is not None:
             holder = egress_holder(resources.number)
             memory = SessionMemory(resources.sessions, holder)
-        self._sender = Sender(resources.device, MAX_PEERS, recorder, self._send_refused)
+        self._sender = Sender(resources.queues, MAX_PEERS, recorder, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
         super().__init__(
@@ -65,9 +65,9 @@ class FastEgress(ReferenceEgress):
         return ready
 
     def pump(self, descriptor: int, *, now: float) -> None:
-        """Send what waits in the TUN device, a bounded number of frames."""
+        """Send what waits in one queue, a bounded number of frames."""
         sender = self._sender
-        stop = sender.pump(FRAMES_PER_PUMP, now)
+        stop = sender.pump(descriptor, FRAMES_PER_PUMP, now)
         for _ in range(EXCEPTIONS_PER_PUMP):
             if stop == SHARED and self._send_shared():
                 pass
@@ -75,7 +75,7 @@ class FastEgress(ReferenceEgress):
                 self._send_exception(now)
             else:
                 break
-            stop = sender.pump(FRAMES_PER_PUMP, now)
+            stop = sender.pump(descriptor, FRAMES_PER_PUMP, now)
         else:
             if stop in (WAITING, SHARED):
                 self._send_exception(now)

@@ -52,7 +52,7 @@ class FastIngress(ReferenceIngress):
         sessions = MirroredSessions()
         self._half.table.sessions = cast(dict[int, Any], sessions)
         self._receiver = Receiver(
-            resources.device,
+            resources.queues[0],
             MAX_PEERS,
             Recorder(resources.traffic, False, resources.number),
             self._write_refused,

@@ -2,7 +2,7 @@
 """The compiled way out: TUN frames to sealed datagrams, a batch a call.
 
     sender.wait(links)           # carries packets until Python is needed
-    sender.pump(frames)          # -> why it stopped; WAITING: `frame` is another's
+    sender.pump(queue, frames)   # -> why it stopped; WAITING: `frame` is another's
     sender.send_to(slot)         # the frame that waits, to this peer
     sender.finish()              # the facts, and then what is sealed
     sender.news()                # what control is to be told
@@ -81,7 +81,7 @@ cdef uint64_t _REKEY_AFTER = REKEY_AFTER_MESSAGES
 
 cdef enum:
     _FRAME_BYTES = VNET_BYTES + 65535
-    _FRAMES_PER_WAKE = 64     # about 3 ms of full-size ones; then links have a turn
+    _FRAMES_PER_TURN = 16     # of one queue, before the next has its turn
     _BURST_BYTES = 65507      # the greatest UDP payload over IPv4
     _BURST_DATAGRAMS = 64     # more is refused by older kernels
     _BURSTS = 32              # peers with an open burst at once
@@ -125,14 +125,14 @@ cdef class Sender:
     """Sends for all peers by at most two sockets; see the module for its use.
 
     Args:
-        device: descriptor of the TUN device.
+        queues: descriptors of the TUN device.
         slots: more than the greatest slot.
         recorder: writes the facts.
         on_refused: called with slot, bytes and segment size of a burst that the
             kernel did not take as it was; returns how many datagrams are lost.
     """
 
-    cdef int _device
+    cdef tuple _queues
     cdef int _sockets[2]
     cdef int _mtu
     cdef int _slots
@@ -147,6 +147,7 @@ cdef class Sender:
     cdef int _error
     cdef int _shared
     cdef int _pending         # why the last wait stopped, not yet told
+    cdef int _pending_queue
     cdef Facts _facts
     cdef object _recorder
     cdef int *_active
@@ -161,9 +162,9 @@ cdef class Sender:
     cdef public bint can_segment
     cdef public bint takes_tails
 
-    def __cinit__(self, int device, int slots, Recorder recorder, object on_refused):
+    def __cinit__(self, tuple queues, int slots, Recorder recorder, object on_refused):
         cdef int number
-        self._device = device
+        self._queues = queues
         self._slots = slots
         self._sockets[0] = self._sockets[1] = -1
         memset(self._bursts, 0, sizeof(self._bursts))
@@ -254,26 +255,26 @@ cdef class Sender:
             links: the events to wait for beside ours, by descriptor.
 
         Returns:
-            The descriptors that are ready; the device's if `pump` has something to
-            tell. None if there is only news, or a signal.
+            The descriptors that are ready; a queue's if `pump` has something to tell.
+            None if there is only news, or a signal.
         """
         cdef Watch watch
-        begin_watch(&watch, links, (self._device,))
+        begin_watch(&watch, links, self._queues)
         with nogil:
             self._wait(&watch)
         ready = ready_links(&watch)
         if self._pending:
-            ready.append(self._device)
+            ready.append(self._pending_queue)
         return ready
 
-    def pump(self, int frames, double now):
-        """Seal what waits in the device, up to so many frames; say why it stopped."""
+    def pump(self, int queue, int frames, double now):
+        """Seal what waits in a queue, up to so many frames; say why it stopped."""
         cdef int stop = self._pending
         self._pending = _EMPTY
         self._now = now
         if stop == _EMPTY:
             with nogil:
-                stop = self._pump(frames)
+                stop = self._pump(queue, frames)
         return stop
 
     def send_to(self, int slot):
@@ -306,13 +307,19 @@ cdef class Sender:
         return result
 
     cdef void _wait(self, Watch *watch) noexcept nogil:
-        cdef int stop
+        cdef int number, stop
         while sleep(watch):
             self._now = boottime()
-            stop = self._pump(_FRAMES_PER_WAKE)
+            for number in range(watch.links, watch.count):
+                if not watch.fds[number].revents:
+                    continue
+                stop = self._pump(watch.fds[number].fd, _FRAMES_PER_TURN)
+                if stop > _ENOUGH:
+                    self._pending = stop
+                    self._pending_queue = watch.fds[number].fd
+                    break
             self._finish()
-            if stop > _ENOUGH:
-                self._pending = stop
+            if self._pending:
                 return
             if self._noted_count or self._has_refused:
                 self._has_refused = False
@@ -341,12 +348,12 @@ cdef class Sender:
         self._active_count = 0
         self._flush()
 
-    cdef int _pump(self, int frames) noexcept nogil:
+    cdef int _pump(self, int queue, int frames) noexcept nogil:
         cdef ssize_t size
         cdef int owner
         while frames > 0:
             frames -= 1
-            size = read(self._device, self._frame, _FRAME_BYTES)
+            size = read(queue, self._frame, _FRAME_BYTES)
             if size < 0:
                 if c_errno == EINTR:
                     continue

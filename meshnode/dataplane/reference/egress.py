@@ -29,7 +29,9 @@ class ReferenceEgress:
     def __init__(self, resources: WorkerResources, **options: Any) -> None:
         recorder = EgressRecorder(resources.traffic, resources.number)
         self._half = SealHalf(resources.generation, recorder, **options)
-        self._device = TunDevice(resources.device)
+        queues = [TunDevice(queue) for queue in resources.queues]
+        self._device = queues[0]
+        self._queues = {queue.fileno(): queue for queue in queues}
         self._waiter = Waiter()
         self._offloads = resources.offloads
         self._sockets: dict[int, UdpSocket] = {}
@@ -56,16 +58,17 @@ class ReferenceEgress:
         self._return_packets()
 
     def descriptors(self) -> Sequence[int]:
-        """Return the TUN device's descriptor."""
-        return (self._device.fileno(),)
+        """Return the descriptors of the TUN device's queues."""
+        return tuple(self._queues)
 
     def wait(self, links: Mapping[int, int]) -> list[int]:
-        """Sleep until the device or one of *links* is ready; return those that are."""
-        return self._waiter.wait({**links, self._device.fileno(): select.POLLIN})
+        """Sleep until a queue or one of *links* is ready; return those that are."""
+        own = dict.fromkeys(self._queues, select.POLLIN)
+        return self._waiter.wait({**links, **own})
 
     def pump(self, descriptor: int, *, now: float) -> None:
-        """Send what waits in the TUN device, up to `FRAMES_PER_PUMP` frames."""
-        half, read = self._half, self._device.read
+        """Send what waits in one queue, up to `FRAMES_PER_PUMP` frames."""
+        half, read = self._half, self._queues[descriptor].read
         for _ in range(FRAMES_PER_PUMP):
             frame = read()
             if frame is None:
@@ -90,7 +93,8 @@ class ReferenceEgress:
     def close(self) -> None:
         """Close the device and the sockets."""
         self.use_sockets(())
-        self._device.close()
+        for queue in self._queues.values():
+            queue.close()
 
     def _return_packets(self) -> None:
         for packet in self._half.packets_to_return():

@@ -48,7 +48,7 @@ class ReferenceIngress:
             UDP: Switch(TUN_UDP, offloads.tun_udp),
         }
         self._coalescer = Coalescer(self._merged())
-        self._device = TunDevice(resources.device)
+        self._device = TunDevice(resources.queues[0])
         self._arena = Arena(RECEIVE_BYTES)
         self._roaming = resources.roaming
         for link in self._roaming:

@@ -82,7 +82,7 @@ def make_engine(role: str, tun: int, sock: socket.socket):  # type: ignore[no-un
     from meshnode.dataplane.traffic import RECORD_BYTES, TrafficTable
 
     traffic = TrafficTable(bytearray(8 * RECORD_BYTES))
-    resources = WorkerResources(1, tun, (sock,), traffic)
+    resources = WorkerResources(1, (tun,), (sock,), traffic)
     return getattr(open_engine(os.environ["ENGINE"]), role)(resources)
 
 

@@ -104,6 +104,8 @@ def _run(engines, client, listener, data):  # type: ignore[no-untyped-def]
     can_count = os.environ["ENGINE"] == "reference"
     for engine in ends if can_count else ():
         engine._device = _CountingDevice(engine._device)
+    if can_count:
+        ends[0]._queues = {ends[0]._device.fileno(): ends[0]._device}
     while True:
         ready = poller.poll(10_000)
         assert ready, "the stream has stalled"

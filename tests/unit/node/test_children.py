@@ -19,7 +19,7 @@ from meshnode.node.children import (
 )
 from tests.unit.node.test_tasks import WORKER
 
-_IN = ("tun_fd", "udp4_fd", "program_fd")
+_IN = ("udp4_fd", "program_fd")
 _OUT = ("handshakes_fd", "traffic_fd", "counters_fd", "sessions_fd")
 
 
@@ -125,7 +125,7 @@ def test_a_child_gets_its_descriptors_and_nothing_else(
     os.set_inheritable(stray, True)
     close_on_exec()
     fields = dict.fromkeys(_IN, reading) | dict.fromkeys(_OUT, writing)
-    links = {"roaming_fds": (reading, writing)}
+    links = {"tun_fds": (reading,), "roaming_fds": (reading, writing)}
     pid = spawn(type(WORKER)(**{**_values(), **fields, **links}))
     os.waitpid(pid, 0)
     listed = {int(line) for line in (tmp_path / "fds").read_text().split()}

@@ -29,7 +29,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         name="wg0",
         journal=SimpleNamespace(path=Path("/run/wg0.journal"), fileno=lambda: 1),
         tun=SimpleNamespace(offload=offload),
-        device_fd=lambda worker: 2,
+        queues_of=lambda worker: (2,),
         udp=(SimpleNamespace(v4=descriptor(3), v6=None),),
         uapi=descriptor(4),
         api=None,

@@ -14,7 +14,7 @@ from meshnode.host.tun import Offload, TunDevice
 from meshnode.host.udp import UdpPair
 from meshnode.manage.paths import Directories
 from meshnode.node import resources
-from meshnode.node.resources import Opening, Resources
+from meshnode.node.resources import QUEUES, Opening, Resources
 from meshnode.node.tasks import NO_DESCRIPTOR
 from tests.unit.node.test_outlet import unbound_pair
 
@@ -122,23 +122,27 @@ def test_new_sockets_replace_the_old_ones(directories: Directories) -> None:
 def test_several_workers_share_sessions_and_have_the_rest_alone(
     directories: Directories,
 ) -> None:
-    """Each has a queue and a pair; ingress writes where nothing arrives."""
+    """Each has queues and a pair; ingress writes where nothing arrives."""
     before = open_descriptors()
     kept = Resources.open("wg0", directories, Opening(workers=3))
     assert tuple(kept.programs) == workers_of(3)
-    assert len(kept.udp) == len(kept.tun.fds) == len(kept.roaming) == 3
+    assert len(kept.udp) == len(kept.roaming) == 3
+    assert len(kept.tun.fds) == 3 * QUEUES
     assert os.fstat(kept.sessions_fd).st_size == 3 * 65536 * 2176
-    devices = [kept.device_fd(worker) for worker in workers_of(3)]
-    assert devices == [*kept.tun.fds, *[kept.inlet_fd] * 3]
+    queues = [kept.queues_of(worker) for worker in workers_of(3)]
+    assert sum(queues[:3], ()) == kept.tun.fds
+    assert queues[3:] == [(kept.inlet_fd,)] * 3
     kept.close()
     assert open_descriptors() == before
 
 
 def test_a_single_worker_shares_nothing(directories: Directories) -> None:
-    """Both directions use the one queue, and there is no memory for sessions."""
+    """It has all queues, and there is no memory for sessions."""
     kept = Resources.open("wg0", directories, Opening())
-    assert (kept.inlet_fd, kept.sessions_fd) == (NO_DESCRIPTOR, NO_DESCRIPTOR)
-    assert [kept.device_fd(worker) for worker in workers_of(1)] == [*kept.tun.fds] * 2
+    assert kept.sessions_fd == NO_DESCRIPTOR
+    egress, ingress = workers_of(1)
+    assert kept.queues_of(egress) == kept.tun.fds
+    assert kept.queues_of(ingress) == (kept.inlet_fd,)
     kept.close()
 
 

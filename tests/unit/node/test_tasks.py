@@ -25,7 +25,7 @@ WORKER = WorkerTask(
     parent=77,
     generation=3,
     offloads=Offloads(udp_segmentation="whole", tun_udp="off"),
-    tun_fd=10,
+    tun_fds=(10,),
     udp4_fd=11,
     udp6_fd=NO_DESCRIPTOR,
     program_fd=12,

@@ -55,7 +55,7 @@ class Several:
             self.addresses.append(ours.getsockname())
             resources = WorkerResources(
                 1,
-                device.detach(),
+                (device.detach(),),
                 (ours,),
                 traffic,
                 number=number,

@@ -43,7 +43,7 @@ class Rig:
         self.peer.bind(("127.0.0.1", 0))
         self.peer.settimeout(20)
         self.kernel.setblocking(False)
-        resources = WorkerResources(1, device.detach(), (ours,), traffic_memory()[0])
+        resources = WorkerResources(1, (device.detach(),), (ours,), traffic_memory()[0])
         self.engine = open_engine(name).egress(resources)
         self.path = Path(Endpoint(*self.peer.getsockname()))
         self.apply(*program(path=self.path))

@@ -59,7 +59,7 @@ class Rig:
         self.egress = [theirs for _, theirs in pairs]
         resources = WorkerResources(
             1,
-            device.detach(),
+            (device.detach(),),
             (ours,),
             traffic_memory()[0],
             roaming=tuple(ours for ours, _ in pairs),
