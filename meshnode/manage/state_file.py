@@ -352,6 +352,9 @@ def _host_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.ProgrammingError:
         raise  # ours
+    except UnicodeDecodeError:
+        # SQLite quotes what it found in its complaint; the module cannot read that.
+        raise DamagedError("its schema holds text that is none") from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code == sqlite3.SQLITE_READONLY and _is_read_only(path):

@@ -68,6 +68,9 @@ cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
 cdef enum:
     _BATCHES = 32
     _BATCH_BYTES = 65536
+    # Of large batches only so many, or they would leave the cache before they are read.
+    _LARGE_BATCHES = 8
+    _LARGE_BYTES = 16384
     _CONTROL_BYTES = 128
     _NAME_BYTES = 28
     _MAX_ACCEPT = 16
@@ -132,6 +135,7 @@ cdef class Receiver:
     cdef iovec _pieces[_BATCHES]
     cdef uint8_t _controls[_BATCHES][_CONTROL_BYTES]
     cdef uint8_t _names[_BATCHES][_NAME_BYTES]
+    cdef int _wanted          # batches to receive by the next call
     cdef int _received
     cdef int _next
     cdef RawPath _path
@@ -170,6 +174,7 @@ cdef class Receiver:
         if self._active == NULL or self._resumed == NULL:
             raise MemoryError
         memset(&self._run, 0, sizeof(Run))
+        self._wanted = _BATCHES
         self._recorder, self._facts = recorder, recorder.facts
         self._on_refused = on_refused
         self._frames = []
@@ -343,7 +348,7 @@ cdef class Receiver:
     cdef bint _receive(self, int descriptor) noexcept nogil:
         cdef int number, count
         cdef msghdr *message
-        for number in range(_BATCHES):
+        for number in range(self._wanted):
             message = &self._messages[number].msg_hdr
             self._pieces[number].iov_base = self._buffers + number * _BATCH_BYTES
             # As much as the reference's arena holds, should it get the batch.
@@ -358,10 +363,14 @@ cdef class Receiver:
         self._next = self._received = 0
         self._error = 0
         # An error is what an earlier send caused; reading has cleared it.
-        count = recvmmsg(descriptor, self._messages, _BATCHES, MSG_DONTWAIT, NULL)
-        if count > 0:
-            self._received = count
-        return count > 0
+        count = recvmmsg(descriptor, self._messages, self._wanted, MSG_DONTWAIT, NULL)
+        if count <= 0:
+            return False
+        self._received = count
+        self._wanted = _BATCHES
+        if self._messages[count - 1].msg_len > _LARGE_BYTES:
+            self._wanted = _LARGE_BATCHES
+        return True
 
     cdef bint _take(self, uint8_t *data, int size) noexcept nogil:
         """Open all datagrams of a batch; False, with nothing done, if it is not ours."""
