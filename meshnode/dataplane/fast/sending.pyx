@@ -14,15 +14,21 @@ tell. Packets of one peer are sealed one behind the other into a burst of equal-
 datagrams, which leaves by one segmented send when the next packet does not fit, or at
 the end of the batch: nothing waits for company.
 
-Bounds: a burst holds at most `_BURST_BYTES`, asked before each packet is written, and
+Bounds: a burst holds at most `BURST_BYTES`, asked before each packet is written, and
 a packet is at most as long as the frame it came from.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno as c_errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
+from meshnode.dataplane.fast.bursts cimport (
+    BURST_BYTES,
+    BURST_DATAGRAMS,
+    Burst,
+    send_burst,
+)
 from meshnode.dataplane.fast.cipher cimport seal
 from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data
 from meshnode.dataplane.fast.frames cimport (
@@ -32,32 +38,9 @@ from meshnode.dataplane.fast.frames cimport (
     place_packet,
     read_frame,
 )
-from meshnode.dataplane.fast.libc cimport (
-    CMSG_DATA,
-    CMSG_FIRSTHDR,
-    CMSG_LEN,
-    CMSG_NXTHDR,
-    CMSG_SPACE,
-    IP_PKTINFO,
-    IPPROTO_IP,
-    IPPROTO_IPV6,
-    IPV6_PKTINFO,
-    MSG_DONTWAIT,
-    SOL_UDP,
-    UDP_SEGMENT,
-    cmsghdr,
-    iovec,
-    msghdr,
-    read,
-    sendmsg,
-)
+from meshnode.dataplane.fast.libc cimport read
 from meshnode.dataplane.fast.lookup cimport NOBODY, SEVERAL, PrefixTable
-from meshnode.dataplane.fast.paths cimport (
-    RawPath,
-    address_size,
-    encode,
-    info_size,
-)
+from meshnode.dataplane.fast.paths cimport RawPath, encode
 from meshnode.dataplane.fast.sessions cimport SealKeys, SealSession, claim
 from meshnode.dataplane.fast.waiting cimport (
     Watch,
@@ -82,10 +65,7 @@ cdef uint64_t _REKEY_AFTER = REKEY_AFTER_MESSAGES
 cdef enum:
     _FRAME_BYTES = VNET_BYTES + 65535
     _FRAMES_PER_TURN = 16     # of one queue, before the next has its turn
-    _BURST_BYTES = 65507      # the greatest UDP payload over IPv4
-    _BURST_DATAGRAMS = 64     # more is refused by older kernels
     _BURSTS = 32              # peers with an open burst at once
-    _CONTROL_BYTES = 128
 
 cdef enum:
     _EMPTY = 0      # the device has nothing more
@@ -110,15 +90,6 @@ cdef struct Target:
     bint has_resumed
     uint64_t packets
     uint64_t octets
-
-
-cdef struct Burst:
-    uint8_t *data
-    int slot          # -1: free
-    int used
-    int segment
-    int last
-    int count
 
 
 cdef class Sender:
@@ -179,7 +150,7 @@ cdef class Sender:
             raise MemoryError
         for number in range(_BURSTS):
             self._bursts[number].slot = -1
-            self._bursts[number].data = <uint8_t *>malloc(_BURST_BYTES)
+            self._bursts[number].data = <uint8_t *>malloc(BURST_BYTES)
             if self._bursts[number].data == NULL:
                 raise MemoryError
         self._recorder, self._facts = recorder, recorder.facts
@@ -388,7 +359,7 @@ cdef class Sender:
         if keys == NULL or self._now >= keys.expires_at:
             return False
         # The longest is the first, and with it and its padding the run begins.
-        if packet_size(frame, 0) + 16 + OVERHEAD > _BURST_BYTES:
+        if packet_size(frame, 0) + 16 + OVERHEAD > BURST_BYTES:
             return False
         # Before anything is encrypted: whatever happens, no counter is used twice.
         if not claim(keys, frame.count, &counter):
@@ -440,8 +411,8 @@ cdef class Sender:
             if (
                 size <= burst.segment and burst.last == burst.segment
                 and (size == burst.segment or self.takes_tails)
-                and burst.count < _BURST_DATAGRAMS
-                and burst.used + size <= _BURST_BYTES
+                and burst.count < BURST_DATAGRAMS
+                and burst.used + size <= BURST_BYTES
             ):
                 return burst
             self._send(burst)
@@ -473,7 +444,7 @@ cdef class Sender:
         cdef int descriptor = self._sockets[0 if target.path.version == 4 else 1]
         cdef bint is_sent = False
         if burst.count and descriptor >= 0 and (burst.count == 1 or self.can_segment):
-            is_sent = _send_burst(descriptor, &target.path, burst)
+            is_sent = send_burst(descriptor, &target.path, burst)
         if burst.count and not is_sent:
             with gil:
                 self._refuse(burst)
@@ -494,40 +465,3 @@ cdef bint _is_rekey_due(SealKeys *keys, double now) noexcept nogil:
     if keys.is_rekey_reported:
         return False
     return keys.counter[0] > _REKEY_AFTER or now >= keys.rekey_at
-
-
-cdef bint _send_burst(int descriptor, RawPath *path, Burst *burst) noexcept nogil:
-    """Send by one call; return whether the kernel took all of it."""
-    cdef msghdr message
-    cdef iovec piece
-    cdef uint8_t control[_CONTROL_BYTES]
-    cdef cmsghdr *header
-    cdef uint16_t segment = burst.segment
-    cdef size_t used = 0
-    memset(&message, 0, sizeof(message))
-    memset(control, 0, sizeof(control))
-    piece.iov_base, piece.iov_len = burst.data, burst.used
-    message.msg_name, message.msg_namelen = path.remote, address_size(path)
-    message.msg_iov, message.msg_iovlen = &piece, 1
-    message.msg_control = control
-    message.msg_controllen = sizeof(control)
-    header = CMSG_FIRSTHDR(&message)
-    if burst.count > 1:
-        header.cmsg_level, header.cmsg_type = SOL_UDP, UDP_SEGMENT
-        header.cmsg_len = CMSG_LEN(sizeof(segment))
-        memcpy(CMSG_DATA(header), &segment, sizeof(segment))
-        used += CMSG_SPACE(sizeof(segment))
-        header = CMSG_NXTHDR(&message, header)
-    if path.has_source:
-        header.cmsg_level = IPPROTO_IP if path.version == 4 else IPPROTO_IPV6
-        header.cmsg_type = IP_PKTINFO if path.version == 4 else IPV6_PKTINFO
-        header.cmsg_len = CMSG_LEN(info_size(path))
-        memcpy(CMSG_DATA(header), path.info, info_size(path))
-        used += CMSG_SPACE(info_size(path))
-    message.msg_controllen = used
-    if not used:
-        message.msg_control = NULL
-    while sendmsg(descriptor, &message, MSG_DONTWAIT) < 0:
-        if c_errno != EINTR:
-            return False
-    return True
