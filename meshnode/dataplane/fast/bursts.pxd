@@ -1,10 +1,13 @@
 from libc.stdint cimport uint8_t
 
+from meshnode.dataplane.fast.libc cimport iovec, mmsghdr
 from meshnode.dataplane.fast.paths cimport RawPath
 
 cdef enum:
     BURST_BYTES = 65507      # the greatest UDP payload over IPv4
     BURST_DATAGRAMS = 64     # more is refused by older kernels
+    MAX_BURSTS = 32          # of as many peers, in one call
+    CONTROL_BYTES = 128
 
 
 cdef struct Burst:
@@ -16,4 +19,14 @@ cdef struct Burst:
     int count
 
 
-cdef bint send_burst(int descriptor, RawPath *path, const Burst *burst) noexcept nogil
+cdef struct Outgoing:
+    int count
+    mmsghdr messages[MAX_BURSTS]
+    iovec pieces[MAX_BURSTS]
+    uint8_t controls[MAX_BURSTS][CONTROL_BYTES]
+
+
+cdef void add_burst(
+    Outgoing *outgoing, RawPath *path, const Burst *burst
+) noexcept nogil
+cdef int send_from(Outgoing *outgoing, int first, int descriptor) noexcept nogil

@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Equal-sized datagrams of one peer, one behind the other, that leave by one call.
+"""Bursts: equal-sized datagrams of one peer, one behind the other; and how they leave.
 
-Linux takes up to 64 of them at once (UDP_SEGMENT, since 4.18); the last may be shorter.
-Where they leave from travels beside them (IP_PKTINFO, RFC 3542).
+Linux takes up to 64 datagrams as one message (UDP_SEGMENT, since 4.18), of which the last
+may be shorter, and messages for many peers by one call. Where they leave from travels
+beside them (IP_PKTINFO, RFC 3542).
 """
 
 from libc.errno cimport EINTR, errno as c_errno
@@ -25,36 +26,37 @@ from meshnode.dataplane.fast.libc cimport (
     cmsghdr,
     iovec,
     msghdr,
-    sendmsg,
+    sendmmsg,
 )
 from meshnode.dataplane.fast.paths cimport RawPath, address_size, info_size
 
-cdef enum:
-    _CONTROL_BYTES = 128
 
-
-cdef bint send_burst(int descriptor, RawPath *path, const Burst *burst) noexcept nogil:
-    """Send by one call; return whether the kernel took all of it."""
-    cdef msghdr message
-    cdef iovec piece
-    cdef uint8_t control[_CONTROL_BYTES]
+cdef void add_burst(
+    Outgoing *outgoing, RawPath *path, const Burst *burst
+) noexcept nogil:
+    """Let *burst* be the next to leave, by *path*; both stay where they are until then."""
+    cdef int number = outgoing.count
+    cdef msghdr *message = &outgoing.messages[number].msg_hdr
+    cdef iovec *piece = &outgoing.pieces[number]
+    cdef uint8_t *control = outgoing.controls[number]
     cdef cmsghdr *header
     cdef uint16_t segment = burst.segment
     cdef size_t used = 0
-    memset(&message, 0, sizeof(message))
-    memset(control, 0, sizeof(control))
+    outgoing.count += 1
+    memset(message, 0, sizeof(msghdr))
+    memset(control, 0, CONTROL_BYTES)
     piece.iov_base, piece.iov_len = burst.data, burst.used
     message.msg_name, message.msg_namelen = path.remote, address_size(path)
-    message.msg_iov, message.msg_iovlen = &piece, 1
+    message.msg_iov, message.msg_iovlen = piece, 1
     message.msg_control = control
-    message.msg_controllen = sizeof(control)
-    header = CMSG_FIRSTHDR(&message)
+    message.msg_controllen = CONTROL_BYTES
+    header = CMSG_FIRSTHDR(message)
     if burst.count > 1:
         header.cmsg_level, header.cmsg_type = SOL_UDP, UDP_SEGMENT
         header.cmsg_len = CMSG_LEN(sizeof(segment))
         memcpy(CMSG_DATA(header), &segment, sizeof(segment))
         used += CMSG_SPACE(sizeof(segment))
-        header = CMSG_NXTHDR(&message, header)
+        header = CMSG_NXTHDR(message, header)
     if path.has_source:
         header.cmsg_level = IPPROTO_IP if path.version == 4 else IPPROTO_IPV6
         header.cmsg_type = IP_PKTINFO if path.version == 4 else IPV6_PKTINFO
@@ -64,7 +66,14 @@ cdef bint send_burst(int descriptor, RawPath *path, const Burst *burst) noexcept
     message.msg_controllen = used
     if not used:
         message.msg_control = NULL
-    while sendmsg(descriptor, &message, MSG_DONTWAIT) < 0:
-        if c_errno != EINTR:
-            return False
-    return True
+
+
+cdef int send_from(Outgoing *outgoing, int first, int descriptor) noexcept nogil:
+    """Send what there is from *first* on; return how many the kernel took, one by one."""
+    cdef int count
+    while True:
+        count = sendmmsg(
+            descriptor, outgoing.messages + first, outgoing.count - first, MSG_DONTWAIT
+        )
+        if count >= 0 or c_errno != EINTR:
+            return max(count, 0)

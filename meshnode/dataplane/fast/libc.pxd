@@ -76,7 +76,7 @@ cdef extern from "<sys/socket.h>" nogil:
     uint8_t *CMSG_DATA(cmsghdr *header)
     size_t CMSG_SPACE(size_t size)
     size_t CMSG_LEN(size_t size)
-    ssize_t sendmsg(int descriptor, const msghdr *message, int flags)
+    int sendmmsg(int descriptor, mmsghdr *messages, unsigned int count, int flags)
     int recvmmsg(
         int descriptor, mmsghdr *messages, unsigned int count, int flags, void *timeout
     )

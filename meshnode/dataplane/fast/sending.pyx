@@ -26,8 +26,11 @@ from libc.string cimport memcpy, memset
 from meshnode.dataplane.fast.bursts cimport (
     BURST_BYTES,
     BURST_DATAGRAMS,
+    MAX_BURSTS,
     Burst,
-    send_burst,
+    Outgoing,
+    add_burst,
+    send_from,
 )
 from meshnode.dataplane.fast.cipher cimport seal
 from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data
@@ -65,7 +68,6 @@ cdef uint64_t _REKEY_AFTER = REKEY_AFTER_MESSAGES
 cdef enum:
     _FRAME_BYTES = VNET_BYTES + 65535
     _FRAMES_PER_TURN = 16     # of one queue, before the next has its turn
-    _BURSTS = 32              # peers with an open burst at once
 
 cdef enum:
     _EMPTY = 0      # the device has nothing more
@@ -108,8 +110,9 @@ cdef class Sender:
     cdef int _mtu
     cdef int _slots
     cdef Target *_targets
-    cdef Burst _bursts[_BURSTS]
-    cdef int _open[_BURSTS]
+    cdef Burst _bursts[MAX_BURSTS]
+    cdef Outgoing _outgoing
+    cdef Burst *_leaving[MAX_BURSTS]
     cdef int _open_count
     cdef uint8_t *_frame
     cdef int _frame_size
@@ -148,7 +151,7 @@ cdef class Sender:
             raise MemoryError
         if self._active == NULL or self._noted == NULL:
             raise MemoryError
-        for number in range(_BURSTS):
+        for number in range(MAX_BURSTS):
             self._bursts[number].slot = -1
             self._bursts[number].data = <uint8_t *>malloc(BURST_BYTES)
             if self._bursts[number].data == NULL:
@@ -166,7 +169,7 @@ cdef class Sender:
         free(self._active)
         free(self._noted)
         free(self._frame)
-        for number in range(_BURSTS):
+        for number in range(MAX_BURSTS):
             free(self._bursts[number].data)
 
     # --- the mirror ---
@@ -416,10 +419,10 @@ cdef class Sender:
             ):
                 return burst
             self._send(burst)
-        if self._open_count == _BURSTS:
+        if self._open_count == MAX_BURSTS:
             self._flush()
         # Sent bursts leave holes; there are few.
-        for number in range(_BURSTS):
+        for number in range(MAX_BURSTS):
             if self._bursts[number].slot < 0:
                 break
         burst = &self._bursts[number]
@@ -431,24 +434,56 @@ cdef class Sender:
         return burst
 
     cdef void _flush(self) noexcept nogil:
-        cdef int number
-        if not self._open_count:
-            return
-        for number in range(_BURSTS):
-            if self._bursts[number].slot >= 0:
-                self._send(&self._bursts[number])
+        """Send all open bursts, those of one IP version by one call."""
+        cdef Burst *burst
+        cdef int family, number
+        for family in range(2):
+            if not self._open_count:
+                return
+            self._outgoing.count = 0
+            for number in range(MAX_BURSTS):
+                burst = &self._bursts[number]
+                if burst.slot >= 0 and self._family_of(burst) == family:
+                    self._gather(burst, self._sockets[family])
+            self._depart(self._sockets[family])
 
     cdef void _send(self, Burst *burst) noexcept nogil:
-        """Send a burst, and let its place be free."""
-        cdef Target *target = &self._targets[burst.slot]
-        cdef int descriptor = self._sockets[0 if target.path.version == 4 else 1]
-        cdef bint is_sent = False
-        if burst.count and descriptor >= 0 and (burst.count == 1 or self.can_segment):
-            is_sent = send_burst(descriptor, &target.path, burst)
-        if burst.count and not is_sent:
+        cdef int descriptor = self._sockets[self._family_of(burst)]
+        self._outgoing.count = 0
+        self._gather(burst, descriptor)
+        self._depart(descriptor)
+
+    cdef int _family_of(self, const Burst *burst) noexcept nogil:
+        return 0 if self._targets[burst.slot].path.version == 4 else 1
+
+    cdef void _gather(self, Burst *burst, int descriptor) noexcept nogil:
+        """Let a burst be among those that leave, unless Python must see to it."""
+        if not burst.count:
+            self._free(burst)
+        elif descriptor < 0 or (burst.count > 1 and not self.can_segment):
             with gil:
                 self._refuse(burst)
-        target.burst = 0
+            self._free(burst)
+        else:
+            self._leaving[self._outgoing.count] = burst
+            add_burst(&self._outgoing, &self._targets[burst.slot].path, burst)
+
+    cdef void _depart(self, int descriptor) noexcept nogil:
+        """Send what was gathered; what the kernel does not take is Python's."""
+        cdef int at = 0
+        cdef int number
+        while at < self._outgoing.count:
+            at += send_from(&self._outgoing, at, descriptor)
+            if at < self._outgoing.count:
+                with gil:
+                    self._refuse(self._leaving[at])
+                at += 1
+        for number in range(self._outgoing.count):
+            self._free(self._leaving[number])
+
+    cdef void _free(self, Burst *burst) noexcept nogil:
+        """Let the place of a burst be free."""
+        self._targets[burst.slot].burst = 0
         burst.slot = -1
         self._open_count -= 1
 

@@ -54,6 +54,16 @@ ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags) {
     return real(descriptor, message, flags);
 }
 
+int sendmmsg(int descriptor, struct mmsghdr *messages, unsigned count, int flags) {
+    for (unsigned number = 0; number < count; number++) {
+        ssize_t sent = sendmsg(descriptor, &messages[number].msg_hdr, flags);
+        if (sent < 0)
+            return number > 0 ? (int)number : -1;
+        messages[number].msg_len = (unsigned)sent;
+    }
+    return (int)count;
+}
+
 ssize_t writev(int descriptor, const struct iovec *pieces, int count) {
     ssize_t (*real)(int, const struct iovec *, int) = dlsym(RTLD_NEXT, "writev");
     /* The second byte of a frame is what kind of packets it stands for. */

@@ -219,6 +219,32 @@ def test_a_checksum_is_completed_once(rig: Rig) -> None:
     assert opened == [packet, packet]
 
 
+def test_one_peer_that_cannot_be_reached_holds_back_no_other(rig: Rig) -> None:
+    """Of many peers whose packets leave by one call."""
+    frames = []
+    for number in range(1, 6):
+        slot, index = SLOT + number, INDEX + number
+        session = Session(index, index, SEND_KEY, RECEIVE_KEY, BORN_AT, False)
+        nowhere = Path(Endpoint("0.0.0.0", 0))
+        prefix = Prefix.parse(f"10.0.0.{100 + number}/32")
+        rig.apply(
+            AddPeer(slot),
+            SetEndpoint(slot, nowhere if number in (1, 3, 4) else rig.path),
+            AddAllowedIps(slot, (prefix,)),
+            InstallSession(slot, session),
+            UseSession(slot, index),
+        )
+        packet = udp_packet(4, b"hello")
+        address = bytes((10, 0, 0, 100 + number))
+        frames.append(virtio.PLAIN + packet[:16] + address + packet[20:])
+    for frame in frames:
+        rig.kernel.send(frame)
+    rig.pump()
+    reached = [int.from_bytes(one[4:8], "little") for one in rig.datagrams()]
+    assert reached == [INDEX + 2, INDEX + 5]
+    assert rig.engine.drops[DropReason.SEND_ERROR] == 3
+
+
 def test_another_prefix_takes_over(rig: Rig) -> None:
     """A longer prefix of another peer has the packets, until it is gone."""
     host = Prefix.parse("10.0.0.2/32")
