@@ -22,7 +22,6 @@ from meshnode.forwarding import (
     SetLink,
 )
 from meshnode.offloads import FULL, OFF
-from meshnode.wireguard.constants import MAX_PEERS
 
 FRAMES_PER_PUMP = 64
 """Frames sealed before commands are looked at again; about 3 ms of full-size ones."""
@@ -40,7 +39,7 @@ class FastEgress(ReferenceEgress):
         if resources.sessions is not None:
             holder = egress_holder(resources.number)
             memory = SessionMemory(resources.sessions, holder)
-        self._sender = Sender(resources.queues, MAX_PEERS, recorder, self._send_refused)
+        self._sender = Sender(resources.queues, recorder, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
         super().__init__(

@@ -3,6 +3,7 @@ from libc.stdint cimport uint64_t
 
 cdef struct Facts:
     uint64_t *words     # the whole memory
+    int slots           # whose records it holds; callers ask for no other
     int record          # words of one record
     int line            # our line in it
     int opposite        # the first of the other direction's lines
@@ -22,3 +23,4 @@ cdef void note_keepalives(
 cdef class Recorder:
     cdef Facts facts
     cdef object _view
+    cdef int _check(self, int slot) except -1

@@ -49,6 +49,7 @@ cdef class Recorder:
             raise ValueError("no such worker")
         self._view = octets
         self.facts.words = <uint64_t *>&octets[0]
+        self.facts.slots = table.slots
         self.facts.record = _LINE * (2 * workers + 1)
         self.facts.line = _LINE * (number if is_egress else workers + number)
         self.facts.opposite = _LINE * workers if is_egress else 0
@@ -56,13 +57,30 @@ cdef class Recorder:
         self.facts.control = _LINE * 2 * workers
         self.facts.answers = _ANSWERS if is_egress else _SENT_HANDSHAKES
 
+    @property
+    def slots(self):
+        """How many records there are."""
+        return self.facts.slots
+
     def data(self, int slot, uint64_t packets, uint64_t octets, double now):
-        """Count data; return whether a wait began that nobody watches."""
+        """Count data; return whether a wait began that nobody watches.
+
+        Raises:
+            IndexError: if there is no such slot, as the next.
+        """
+        self._check(slot)
         return note_data(&self.facts, slot, packets, octets, now)
 
     def keepalives(self, int slot, uint64_t packets, uint64_t octets, double now):
         """Count empty packets."""
+        self._check(slot)
         note_keepalives(&self.facts, slot, packets, octets, now)
+
+
+    cdef int _check(self, int slot) except -1:
+        if not 0 <= slot < self.facts.slots:
+            raise IndexError("no such slot")
+        return 0
 
 
 cdef inline void _put_time(uint64_t *word, double value) noexcept nogil:

@@ -27,7 +27,6 @@ from meshnode.forwarding import (
     UnsharePrefix,
 )
 from meshnode.types import Datagram
-from meshnode.wireguard.constants import MAX_PEERS
 
 ROUNDS_PER_PUMP = 2
 BATCHES_PER_PUMP = 32 * ROUNDS_PER_PUMP
@@ -53,7 +52,6 @@ class FastIngress(ReferenceIngress):
         self._half.table.sessions = cast(dict[int, Any], sessions)
         self._receiver = Receiver(
             resources.queues[0],
-            MAX_PEERS,
             Recorder(resources.traffic, False, resources.number),
             self._write_refused,
         )

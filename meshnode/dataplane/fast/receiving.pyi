@@ -15,7 +15,6 @@ class Receiver:
     def __init__(
         self,
         device: int,
-        slots: int,
         recorder: Recorder,
         on_refused: Callable[[bytes], None],
     ) -> None: ...

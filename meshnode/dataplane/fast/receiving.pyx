@@ -121,8 +121,7 @@ cdef class Receiver:
 
     Args:
         device: descriptor of the TUN device.
-        slots: more than the greatest slot.
-        recorder: writes the facts.
+        recorder: writes the facts, and knows how many slots there are.
         on_refused: called with a frame of many packets with which the device found
             fault.
     """
@@ -162,7 +161,8 @@ cdef class Receiver:
     cdef bint _has_caught_up
     cdef public bint is_up
 
-    def __cinit__(self, int device, int slots, Recorder recorder, object on_refused):
+    def __cinit__(self, int device, Recorder recorder, object on_refused):
+        cdef int slots = recorder.facts.slots
         self._device = device
         self._slots = slots
         self._origins = <Origin *>calloc(slots, sizeof(Origin))
@@ -392,7 +392,9 @@ cdef class Receiver:
                 return False
             self._drop(_UNKNOWN_INDEX, (size + self._segment - 1) // self._segment)
             return True
-        if not keys.is_confirmed or self._now > keys.rekey_at:
+        if keys.slot >= self._slots or not keys.is_confirmed:
+            return False
+        if self._now > keys.rekey_at:
             return False
         if self._now >= keys.expires_at:
             return False

@@ -17,7 +17,6 @@ class Sender:
     def __init__(
         self,
         queues: tuple[int, ...],
-        slots: int,
         recorder: Recorder,
         on_refused: Callable[[int, bytearray, int], None],
     ) -> None: ...

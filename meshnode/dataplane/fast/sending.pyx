@@ -99,8 +99,7 @@ cdef class Sender:
 
     Args:
         queues: descriptors of the TUN device.
-        slots: more than the greatest slot.
-        recorder: writes the facts.
+        recorder: writes the facts, and knows how many slots there are.
         on_refused: called with slot, bytes and segment size of a burst that the
             kernel did not take as it was; returns how many datagrams are lost.
     """
@@ -136,8 +135,9 @@ cdef class Sender:
     cdef public bint can_segment
     cdef public bint takes_tails
 
-    def __cinit__(self, tuple queues, int slots, Recorder recorder, object on_refused):
+    def __cinit__(self, tuple queues, Recorder recorder, object on_refused):
         cdef int number
+        cdef int slots = recorder.facts.slots
         self._queues = queues
         self._slots = slots
         self._sockets[0] = self._sockets[1] = -1

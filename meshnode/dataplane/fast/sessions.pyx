@@ -10,7 +10,8 @@ are shared by all of them (`SessionMemory`). No lock is taken, for a killed work
 never give it back. Counters are claimed by an atomic addition, so none is used twice.
 The window is a ring of words, each of 32 counters of one block and the block's number,
 so one exchange of eight bytes both forgets an old block and accepts a counter of a new
-one; a counter is accepted by one worker only, whoever tries. What a worker holds it
+one; a counter is accepted by one worker only, whoever tries. (Of the block's number a
+word has 32 bits: a peer that skips 2^37 counters at once may have one refused.) What a worker holds it
 marks in the record, and control gives no record away that anybody holds.
 """
 
