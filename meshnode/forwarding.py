@@ -18,6 +18,9 @@ from meshnode.values import frozen
 MAX_CONTROL_FRAME: Final = 1203
 """Bytes of the longest control frame: first byte, length, and 1,200 of message."""
 
+MAX_INNER: Final = 65_455
+"""Bytes of the largest packet that a session carries: IPv6 has no larger ones."""
+
 MAX_OWNERS: Final = 16
 """The most owners, to forward to or to accept from, of a shared prefix."""
 
@@ -210,6 +213,19 @@ class SendControl:
 
 
 @frozen
+class SendProbe:
+    """Send this control frame at once, whole or not at all, to prove the path's size.
+
+    Zeros fill it up to *size*, 1,204 to 65,455 bytes. Without a session or a path it is
+    dropped. Its answer is the only proof that it arrived: to the timers it is no data.
+    """
+
+    slot: int
+    frame: bytes
+    size: int
+
+
+@frozen
 class DropStaged:
     """Throw the staged packets away: the handshake was given up."""
 
@@ -235,6 +251,7 @@ Command = (
     | RetireSession
     | SendKeepalive
     | SendControl
+    | SendProbe
     | DropStaged
 )
 
@@ -292,10 +309,14 @@ class HandshakeLoad:
 
 @frozen
 class ControlReceived:
-    """An authenticated control frame came from the peer; padding is still on it."""
+    """An authenticated control frame came from the peer; padding is still on it.
+
+    If that was more than any frame has, the last *cut* bytes are not here.
+    """
 
     slot: int
     frame: bytes
+    cut: int = 0
 
 
 @frozen

@@ -62,12 +62,25 @@ class Filter:
 
 
 @frozen
+class Larger:
+    """Where packets may be larger than everywhere else: sizes in bytes.
+
+    `device` is the MTU of the interface, `routes` the addresses (prefixes of one each)
+    that take so many.
+    """
+
+    device: int
+    routes: tuple[tuple[Prefix, int], ...] = ()
+
+
+@frozen
 class HostPlan:
     """Everything at once.
 
     `addresses` are ours, as `ADDRESS/LENGTH` with the length of the network's own
     prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says
-    that packets pass from the overlay to somewhere else (LAN or stock members).
+    that packets pass from the overlay to somewhere else (LAN or stock members). `mtu`
+    is what the tunnel carries to everybody; `larger` is None if to nobody more.
     """
 
     network: str
@@ -80,3 +93,4 @@ class HostPlan:
     announced: tuple[Announced, ...] = ()
     forwards: bool = False
     filter: Filter | None = None
+    larger: Larger | None = None

@@ -50,6 +50,11 @@ class Mailbox:
         """There is one."""
         return (1,)
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Not used."""
+
     def use_cipher(
         self, key: bytes, session: int, cipher: Cipher, *, now: float
     ) -> None:

@@ -115,6 +115,8 @@ def peers(
     if not found:
         click.echo("no members but this one; meshnode invite lets others in", err=True)
         return
+    # As long as all are sent what everybody is, `meshnode status` has it.
+    has_sizes = any(one["mtu"] != result["mtu"] for one in found)
     rows = [
         (
             one["name"],
@@ -125,12 +127,14 @@ def peers(
             ",".join(one["groups"]) or "-",
             ",".join(one["routes"]) or "-",
             one["cipher"] or "-",
+            *([str(one["mtu"])] if has_sizes else []),
         )
         for one in found
     ]
     head = (
         *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
         *("GROUPS", "ROUTES", "CIPHER"),
+        *(["MTU"] if has_sizes else []),
     )
     for line in table(head, rows):
         click.echo(line)

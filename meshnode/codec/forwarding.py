@@ -23,6 +23,7 @@ from meshnode.codec.strict import BOOLEAN, Kind, optional, record
 from meshnode.errors import CodecError
 from meshnode.forwarding import (
     MAX_CONTROL_FRAME,
+    MAX_INNER,
     MAX_OWNERS,
     MAX_WEIGHT,
     AddAllowedIps,
@@ -239,6 +240,15 @@ _COMMANDS = _Catalogue(
     (17, forwarding.SendControl, (_SLOT, _control_frame(MAX_CONTROL_FRAME))),
     (18, forwarding.PreferSession, (_SLOT, _U32)),
     (19, forwarding.SetCipher, (_SLOT, _U32, _CIPHER)),
+    (
+        20,
+        forwarding.SendProbe,
+        (
+            _SLOT,
+            _control_frame(MAX_CONTROL_FRAME),
+            _unsigned(MAX_INNER, MAX_CONTROL_FRAME + 1),
+        ),
+    ),
 )
 
 _REPORTS = _Catalogue(
@@ -249,7 +259,7 @@ _REPORTS = _Catalogue(
     (5, forwarding.RekeyDue, (_SLOT, _U32, BOOLEAN)),
     (6, forwarding.SessionsHeld, (_HELD_SESSIONS, BOOLEAN)),
     (7, forwarding.HandshakeLoad, ()),
-    (8, forwarding.ControlReceived, (_SLOT, _control_frame(MAX_PADDED_FRAME))),
+    (8, forwarding.ControlReceived, (_SLOT, _control_frame(MAX_PADDED_FRAME), _U16)),
 )
 
 

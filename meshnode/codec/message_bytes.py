@@ -5,7 +5,8 @@ The array is the message's number and its fields in the order of the dataclass i
 byte string: 64 ids cost 512 bytes, not 640.
 
 A frame lies in a WireGuard packet, which is padded with zeros to a multiple of 16
-bytes (paper 5.4.6): so many zeros may follow the message, and nothing else.
+bytes (paper 5.4.6): so many zeros may follow the message, and nothing else. Only a
+`SizeProbe` is filled up to the size that it names.
 """
 
 import struct
@@ -14,6 +15,7 @@ from typing import Any, Final
 from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
 from meshnode.codec.messages import (
     CONTROL_FIRST_BYTE,
+    HEADER_BYTES,
     MAX_LEAF,
     MAX_MESSAGE_BYTES,
     Accepts,
@@ -24,6 +26,7 @@ from meshnode.codec.messages import (
     Hello,
     JoinReply,
     JoinRequest,
+    LargestSize,
     Leaf,
     Lookup,
     Message,
@@ -35,7 +38,10 @@ from meshnode.codec.messages import (
     Refused,
     Renewed,
     RenewRequest,
+    SizeProbe,
+    SizeProven,
     Want,
+    frame_end,
 )
 from meshnode.codec.names import MAX_LABEL_BYTES
 from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION
@@ -55,8 +61,8 @@ from meshnode.codec.strict import (
     whole,
 )
 from meshnode.errors import CodecError
+from meshnode.forwarding import MAX_INNER
 
-HEADER_BYTES: Final = 3
 MAX_PUSH: Final = 16
 """The most records in one `Push`."""
 
@@ -69,6 +75,9 @@ MAX_PREFIX_NIBBLES: Final = 16
 MAX_CIPHERS: Final = 8
 MAX_SESSIONS: Final = 3
 """Of one peer there are no more: the one in use, the one before and the next."""
+
+MIN_SIZE: Final = 1280
+"""Bytes of a packet that fits everywhere: nobody need ask for it."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -86,6 +95,7 @@ _ENVELOPE = octets(1, MAX_ENVELOPE_BYTES)
 _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
+_SIZE = whole(MIN_SIZE, MAX_INNER)
 
 
 def _joined(size: int, least: int, most: int) -> Kind:
@@ -210,6 +220,9 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
             many(whole(0, 2**32 - 1), 1, MAX_SESSIONS),
         ),
     ),
+    (20, LargestSize, record(LargestSize, _SIZE)),
+    (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
+    (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}
@@ -232,20 +245,21 @@ def encode_message(message: Message) -> bytes:
     return _HEADER.pack(CONTROL_FIRST_BYTE, len(data)) + data
 
 
-def decode_message(frame: bytes) -> Message:
+def decode_message(frame: bytes, cut: int = 0) -> Message:
     """Return the message of a control frame as it left its packet, padded or not.
+
+    *cut* more bytes, which are not in *frame*, came behind it.
 
     Raises:
         CodecError: for anything `encode_message` cannot have written.
     """
     if len(frame) < HEADER_BYTES:
         raise CodecError("a frame too short")
-    first, length = _HEADER.unpack_from(frame)
-    end = HEADER_BYTES + length
+    end = frame_end(frame)
     padding = frame[end:]
-    if first != CONTROL_FIRST_BYTE or end > len(frame):
+    if frame[0] != CONTROL_FIRST_BYTE or end > len(frame):
         raise CodecError("no control frame")
-    if len(padding) > _MAX_PADDING or any(padding):
+    if any(padding):
         raise CodecError("more than padding after the message")
     data = frame[HEADER_BYTES:end]
     plain = unpack_array(data, max_bytes=MAX_MESSAGE_BYTES)
@@ -257,4 +271,14 @@ def decode_message(frame: bytes) -> Message:
     except ValueError as error:
         raise CodecError(str(error)) from None
     require_canonical(plain, data)
+    _check_padding(message, len(frame) + cut, len(padding) + cut)
     return message
+
+
+def _check_padding(message: Message, size: int, padding: int) -> None:
+    """Refuse what has another size than it should: *size* with its *padding*."""
+    if isinstance(message, SizeProbe):
+        if size != message.size:
+            raise CodecError("a probe of another size than it says")
+    elif padding > _MAX_PADDING:
+        raise CodecError("more than padding after the message")

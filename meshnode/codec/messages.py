@@ -13,8 +13,14 @@ from meshnode.types import Endpoint
 from meshnode.values import frozen
 
 CONTROL_FIRST_BYTE: Final = 0x01
+HEADER_BYTES: Final = 3
 MAX_MESSAGE_BYTES: Final = 1200
 MAX_LEAF: Final = 64
+
+
+def frame_end(frame: bytes) -> int:
+    """Return where the message ends in a control frame, by its header (3 bytes)."""
+    return HEADER_BYTES + int.from_bytes(frame[1:HEADER_BYTES], "little")
 
 
 @frozen
@@ -184,6 +190,32 @@ class Accepts:
     sessions: tuple[int, ...]
 
 
+@frozen
+class LargestSize:
+    """So large a packet (bytes, 1,280–65,455) the sender takes inside the session."""
+
+    size: int
+
+
+@frozen
+class SizeProbe:
+    """Does a packet of `size` bytes arrive whole? This one has that many.
+
+    `nonce` is 8 bytes. The only frame with more padding than up to a multiple of 16.
+    """
+
+    nonce: bytes
+    size: int
+
+
+@frozen
+class SizeProven:
+    """The probe with this nonce arrived, in that many bytes."""
+
+    nonce: bytes
+    size: int
+
+
 Message = (
     Hello
     | Push
@@ -204,4 +236,7 @@ Message = (
     | Fetch
     | Chunk
     | Accepts
+    | LargestSize
+    | SizeProbe
+    | SizeProven
 )

@@ -37,12 +37,14 @@ class Burst:
     """Equal-sized datagrams for one path, one after the other; the last may be shorter.
 
     `data` holds 1–64 datagrams of `segment_size` bytes, 65,507 bytes at most. It
-    belongs to the receiver: nobody writes it again.
+    belongs to the receiver: nobody writes it again. A probe is one datagram that goes
+    whole or not at all, never in fragments.
     """
 
     path: Path
     segment_size: int
     data: bytearray
+    is_probe: bool = False
 
     @property
     def count(self) -> int:

@@ -60,7 +60,9 @@ class HostRoute:
     """One route of a table.
 
     `gateways` are the next hops, none for a network that is connected; `is_throw`
-    says that the lookup goes on in the tables after.
+    says that the lookup goes on in the tables after. `mtu` is in bytes, 0 for that of
+    the interface; `segment` is what TCP tells the other end to send at once, in bytes,
+    0 for what `mtu` allows.
     """
 
     prefix: Prefix
@@ -68,6 +70,8 @@ class HostRoute:
     gateways: tuple[str, ...] = ()
     protocol: int = ROUTE_PROTOCOL
     is_throw: bool = False
+    mtu: int = 0
+    segment: int = 0
 
 
 @frozen
@@ -328,7 +332,14 @@ def _host_route(version: int, message: Any) -> HostRoute:
         tuple(hop["addr"] if isinstance(hop, dict) else hop for hop in found if hop),
         message["proto"],
         is_throw,
+        _metric(message, "RTAX_MTU"),
+        _metric(message, "RTAX_ADVMSS"),
     )
+
+
+def _metric(message: Any, name: str) -> int:
+    metrics = message.get_attr("RTA_METRICS")
+    return (metrics.get_attr(name) if metrics else None) or 0
 
 
 def _host_route_fields(route: HostRoute, table: int) -> dict[str, object]:
@@ -336,6 +347,9 @@ def _host_route_fields(route: HostRoute, table: int) -> dict[str, object]:
     if route.is_throw:
         del fields["oif"]
         fields["type"] = _RTN_THROW
+    metrics = {"mtu": route.mtu, "advmss": route.segment}
+    if any(metrics.values()):
+        fields["metrics"] = {key: value for key, value in metrics.items() if value}
     return fields
 
 

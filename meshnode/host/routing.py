@@ -7,6 +7,13 @@ main table routes more specifically than an accepted prefix keeps its way, by a 
 route that sends the lookup on. A prefix that would cut the host off from its own
 networks, its gateway or its peers is not installed but returned as a conflict.
 
+Where some members take larger packets, the interface's MTU is the largest, and every
+route into it says what is carried there: the base for the network's own prefixes and
+for accepted ones, more for the single addresses of these members. So the kernel keeps
+to it by itself: TCP's segments fit, and for what is forwarded it says "fragmentation
+needed". Members are told by TCP to send as much as the interface takes, because what
+they really may is for their routes to say, and a connection is told but once.
+
 What is there is read and compared, so an equal plan changes nothing and no route that
 stays is ever gone for a moment. Apply a plan again when the host's own routes change.
 """
@@ -14,6 +21,7 @@ stays is ever gone for a moment. Apply a plan again when the host's own routes c
 import errno
 import socket
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from meshnode.errors import HostError
@@ -24,6 +32,9 @@ from meshnode.types import Prefix
 from meshnode.values import frozen
 
 Network = IPv4Network | IPv6Network
+
+_HEADERS = {4: 40, 6: 60}
+"""Bytes of IP and TCP before a segment, by version."""
 
 _OF_ONE_LINK = tuple(
     map(ip_network, ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
@@ -53,8 +64,18 @@ def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Con
         HostError: with ENODEV if the interface is gone; or if the kernel refuses.
     """
     link = _require_link(plan.interface)
-    if link.mtu != plan.mtu:
-        netlink.set_mtu(link.index, plan.mtu)
+    host = [
+        route
+        for route in netlink.routes_of(netlink.MAIN_TABLE)
+        if route.interface != link.index
+    ]
+    sized, cut = choose_routes(sized_prefixes(plan), link.index, host, endpoints)
+    if plan.larger is not None and cut:
+        # Without a route of its own a packet would be as large as the interface takes.
+        plan, sized = replace(plan, larger=None), []
+    mtu = plan.mtu if plan.larger is None else plan.larger.device
+    if link.mtu != mtu:
+        netlink.set_mtu(link.index, mtu)
     conflicts: list[Conflict] = []
     versions: tuple[int, ...] = (4, 6)
     if sysctl.read(f"net/ipv6/conf/{plan.interface}/disable_ipv6") != "0":
@@ -63,18 +84,14 @@ def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Con
     _apply_addresses(plan, link, versions)
     if not link.up:
         netlink.set_up(link.index)
-    host = [
-        route
-        for route in netlink.routes_of(netlink.MAIN_TABLE)
-        if route.interface != link.index
-    ]
     routes, refused = choose_routes(
         [prefix for prefix in plan.routes if prefix.version in versions],
         link.index,
         host,
         endpoints,
     )
-    _apply_table(plan, routes)
+    sized = [route for route in sized if route.prefix.version in versions]
+    _apply_table(plan, with_sizes(plan, [*sized, *routes]))
     return [*conflicts, *address_conflicts(plan, host), *refused]
 
 
@@ -116,6 +133,37 @@ def choose_routes(
             if other.prefixlen > network.prefixlen:
                 routes[route.prefix] = HostRoute(route.prefix, 0, is_throw=True)
     return list(routes.values()), conflicts
+
+
+def sized_prefixes(plan: HostPlan) -> list[Prefix]:
+    """Return the network's own prefixes if they need routes that say a size: pure."""
+    if plan.larger is None:
+        return []
+    return [Prefix.parse(str(ip_interface(one).network)) for one in plan.addresses]
+
+
+def with_sizes(plan: HostPlan, routes: Sequence[HostRoute]) -> list[HostRoute]:
+    """Return the table with the size that each route carries: pure.
+
+    Addresses with another than the base get a route of their own, if *routes* has that
+    of the network.
+    """
+    if plan.larger is None:
+        return list(routes)
+    found = {
+        route.prefix: route if route.is_throw else replace(route, mtu=plan.mtu)
+        for route in routes
+    }
+    into = {prefix.version: found.get(prefix) for prefix in sized_prefixes(plan)}
+    for version, own in into.items():
+        if own is None:
+            continue
+        segment = plan.larger.device - _HEADERS[version]
+        found[own.prefix] = replace(own, segment=segment)
+        for prefix, size in plan.larger.routes:
+            if prefix.version == version:
+                found[prefix] = replace(own, prefix=prefix, mtu=size, segment=segment)
+    return list(found.values())
 
 
 def address_conflicts(plan: HostPlan, host: Sequence[HostRoute]) -> list[Conflict]:

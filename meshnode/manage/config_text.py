@@ -12,7 +12,7 @@ from meshnode.codec.names import check_label
 from meshnode.codec.records import MAX_ROUTES
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, UsageError
-from meshnode.forwarding import MAX_WORKERS
+from meshnode.forwarding import MAX_INNER, MAX_WORKERS
 from meshnode.manage.config_values import (
     CIPHER_CHOICES,
     DEFAULT_MTU,
@@ -54,6 +54,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         listen_port=node.get("listen_port", integer(0, 65535), DEFAULT_PORT),
         advertise=node.items("advertise", _host_port),
         mtu=node.get("mtu", integer(1280, 65535), DEFAULT_MTU),
+        max_mtu=node.get("max_mtu", integer(0, MAX_INNER), 0),
         table=_automatic(node, "table", least=1),
         fwmark=_automatic(node, "fwmark", least=0),
         engine=node.get("engine", choice("reference", "fast"), "reference"),
@@ -69,6 +70,8 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
     )
+    if 0 < config.max_mtu < config.mtu:
+        raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
     if len(config.announced) > MAX_ROUTES:
         raise routes.error("announce", f"has more than {MAX_ROUTES} prefixes")
     _refuse_twice(routes, "announce", [route.prefix for route in config.announced])
@@ -248,6 +251,8 @@ def _node_section(config: NetworkConfig) -> str:
         lines.append(f"advertise = {_list(config.advertise)}")
     if config.mtu != default.mtu:
         lines.append(f"mtu = {config.mtu}")
+    if config.max_mtu:
+        lines.append(f"max_mtu = {config.max_mtu}")
     if config.table is not None:
         lines.append(f"table = {config.table}")
     if config.fwmark is not None:

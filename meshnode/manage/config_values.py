@@ -107,20 +107,22 @@ class WireguardPeer:
 class NetworkConfig:
     """A whole NET.toml.
 
-    `listen_port` 0 is a random one; `mtu` is bytes. `table` and `fwmark` are None
-    where the node chooses. `cipher` is one of `CIPHER_CHOICES`. `accept_routes` is
-    whether prefixes of others are used, or the prefixes inside which they are.
-    `port_mapping` is whether routers are asked to forward our port, `lan_discovery`
-    whether members on our links are looked for. `metrics` is where they are served,
-    None for nowhere. `offload` limits the offloads: the table `[offload]`, whose keys
-    are those of `offloads.CHOICES`. `workers` is how many processes carry packets in
-    each direction.
+    `listen_port` 0 is a random one. `mtu` is bytes, for everybody; `max_mtu` those for
+    members on a path that is proven to carry more, 0 for what our links do. `table` and
+    `fwmark` are None where the node chooses. `cipher` is one of `CIPHER_CHOICES`.
+    `accept_routes` is whether prefixes of others are used, or the prefixes inside which
+    they are. `port_mapping` is whether routers are asked to forward our port,
+    `lan_discovery` whether members on our links are looked for. `metrics` is where they
+    are served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
+    whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
+    packets in each direction.
     """
 
     interface: str
     listen_port: int = DEFAULT_PORT
     advertise: tuple[HostPort, ...] = ()
     mtu: int = DEFAULT_MTU
+    max_mtu: int = 0
     table: int | None = None
     fwmark: int | None = None
     engine: str = "reference"

@@ -75,6 +75,13 @@ class EngineTunnels:
         self.flush(now=now)
         self._engine.send_control(PublicKey(key), encode_message(message), now=now)
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Send a control frame in *size* bytes, whole or not at all."""
+        frame = encode_message(message)
+        self._engine.send_probe(PublicKey(key), frame, size, now=now)
+
     def drop_waiting(self, key: bytes, *, now: float) -> None:
         """Throw away what waits for the peer: it cannot be found."""
         self.flush(now=now)

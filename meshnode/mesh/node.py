@@ -25,6 +25,7 @@ from meshnode.codec.messages import (
     Hello,
     JoinReply,
     JoinRequest,
+    LargestSize,
     Leaf,
     Lookup,
     Message,
@@ -36,6 +37,8 @@ from meshnode.codec.messages import (
     Refused,
     Renewed,
     RenewRequest,
+    SizeProbe,
+    SizeProven,
     Want,
 )
 from meshnode.codec.records import Role
@@ -255,6 +258,7 @@ class MeshNode(NodeSteps):
         member = self.membership.by_key(key)
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
+            self.sizes.session_started(key, now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -262,10 +266,19 @@ class MeshNode(NodeSteps):
 
     def handshake_given_up(self, key: bytes, *, now: float, wall: float) -> None:
         """The peer did not answer for long."""
+        self._begin_step(wall, now)
         member = self.membership.by_key(key)
         if member is not None and key in self._sessions:
             self.outbox.report(PeerDown(member.certificate.name, key), now=now)
         self._sessions.discard(key)
+        self.sizes.forget(key)
+        self._end_step(now)
+
+    def path_changed(self, key: bytes, *, now: float, wall: float) -> None:
+        """The peer is spoken to elsewhere."""
+        self._begin_step(wall, now)
+        self.sizes.path_changed(key, now=now)
+        self._end_step(now)
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
@@ -279,6 +292,7 @@ class MeshNode(NodeSteps):
         self.contacts.handle_deadline(now=now)
         self.reach.handle_deadline(now=now, wall=believed)
         self.pings.handle_deadline(now=now)
+        self.sizes.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -297,6 +311,7 @@ class MeshNode(NodeSteps):
             self.pings.next_deadline(),
             self.renewal.next_deadline(),
             self.owners.next_deadline(),
+            self.sizes.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -414,6 +429,12 @@ class MeshNode(NodeSteps):
                 self._renew(adopted, now)
             case Accepts():
                 self.ciphers.receive(key, message, now=now)
+            case LargestSize():
+                self.sizes.receive_largest(key, message, now=now)
+            case SizeProbe():
+                self.sizes.receive_probe(key, message, now=now)
+            case SizeProven():
+                self.sizes.receive_proven(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
 

@@ -15,6 +15,7 @@ from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.own_record import OwnRecord
+from meshnode.mesh.path_size import PathSizes
 from meshnode.mesh.pings import Pings
 from meshnode.mesh.ports import StoredState, Tunnels
 from meshnode.mesh.reach import Reach
@@ -118,6 +119,9 @@ class NodeParts:
             issuing=self.office.issuing if self.office else None,
         )
         self.owners = OwnerHealth(tunnels, entropy)
+        self.sizes = PathSizes(
+            tunnels, entropy, base=settings.mtu, largest=settings.max_mtu
+        )
         self.roads = Roads(
             key=self.key,
             network=charter.name,
@@ -125,6 +129,7 @@ class NodeParts:
             membership=self.membership,
             tunnels=tunnels,
             health=self.owners,
+            sizes=self.sizes.proven,
             settings=settings,
         )
         self.pings = Pings(tunnels, entropy)

@@ -67,6 +67,11 @@ class Tunnels(Protocol):
     def send(self, key: bytes, message: Message, *, now: float) -> None:
         """Send a control frame; without a session a handshake begins first."""
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Send a control frame in *size* bytes, whole or not at all."""
+
     def drop_waiting(self, key: bytes, *, now: float) -> None:
         """Throw away what waits for the peer: it cannot be found."""
 

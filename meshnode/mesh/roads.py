@@ -8,10 +8,11 @@ touched below.
 """
 
 import ipaddress
+from collections.abc import Callable, Mapping
 
 from meshnode.codec.records import Policy, Role
 from meshnode.errors import ConfigError
-from meshnode.hostplan import HostPlan
+from meshnode.hostplan import HostPlan, Larger
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership
 from meshnode.mesh.policy import (
@@ -42,6 +43,7 @@ class Roads:
         membership: who counts.
         tunnels: are told who owns which prefix.
         health: knows who does not answer.
+        sizes: returns to whom larger packets may go, and how large (bytes).
         settings: of this host.
     """
 
@@ -54,6 +56,7 @@ class Roads:
         membership: Membership,
         tunnels: Tunnels,
         health: OwnerHealth,
+        sizes: Callable[[], Mapping[bytes, int]],
         settings: NodeSettings,
     ) -> None:
         self.settings = settings
@@ -65,6 +68,7 @@ class Roads:
         self._membership = membership
         self._tunnels = tunnels
         self._health = health
+        self._sizes = sizes
         self._peers: set[bytes] = set()
 
     # --- policy ---
@@ -164,7 +168,24 @@ class Roads:
             filter=compile_filter(
                 self.policy, self.directory(), self._received((v4, v6), behind)
             ),
+            larger=self._larger(),
         )
+
+    def _larger(self) -> Larger | None:
+        """Return whose own addresses take larger packets, if any may ever.
+
+        What is behind a member may be narrower than the path to it.
+        """
+        if self.settings.max_mtu <= self.settings.mtu:
+            return None
+        proven = self._sizes()
+        routes = [
+            (address, proven[member.key])
+            for member in self._membership
+            if member.key in proven
+            for address in member.addresses
+        ]
+        return Larger(self.settings.max_mtu, tuple(sorted(routes, key=_by_prefix)))
 
     def _received(
         self, own: tuple[Prefix, ...], behind: tuple[Prefix, ...]
@@ -212,6 +233,10 @@ class Roads:
             self._tunnels.set_peer(peer, now=now)
         self._peers = set(wanted)
         self._tunnels.share_prefixes(table.shared, now=now)
+
+
+def _by_prefix(route: tuple[Prefix, int]) -> tuple[int, int]:
+    return route[0].version, route[0].network
 
 
 def _as_routes(member: VerifiedMember) -> MemberRoutes:

@@ -44,6 +44,8 @@ class NodeSettings:
     endpoints others reach us by, beside the host's own addresses; `listen_port` is
     the real UDP port. `imported` are the prefixes of WireGuard peers that were
     configured by hand. `ciphers` are those preferred to WireGuard's, the best first.
+    `mtu` is what every member is sent at most, in bytes, and `max_mtu` those to whom
+    the path is proven to carry it.
     """
 
     interface: str
@@ -57,3 +59,4 @@ class NodeSettings:
     advertised: tuple[Endpoint, ...] = ()
     imported: tuple[Prefix, ...] = ()
     ciphers: tuple[Cipher, ...] = ()
+    max_mtu: int = 0

@@ -210,6 +210,7 @@ class NodeSteps(NodeParts):
         self.sync.forget(key)
         self.reach.forget(key)
         self._sessions.discard(key)
+        self.sizes.forget(key)
         self.contacts.note_gone(key, now=now)
         self.outbox.report(MemberGone(name, key, change.why.value), now=now)
 
@@ -233,6 +234,7 @@ class NodeSteps(NodeParts):
             self.health[HEALTH_SUBJECT] = complaint
         else:
             self.health.pop(HEALTH_SUBJECT, None)
+        self._is_plan_stale |= self.sizes.take_change()
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
 

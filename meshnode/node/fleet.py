@@ -16,11 +16,15 @@ from meshnode.forwarding import (
     RetireSession,
     SendControl,
     SendKeepalive,
+    SendProbe,
 )
 from meshnode.host.udp import UdpPair
 from meshnode.node.program_link import ProgramLink, encode_all
 
 _log = logging.getLogger("meshnode.node")
+
+_SENT_ONCE = (SendKeepalive, SendControl, SendProbe)
+"""What is sent to a peer by one worker only."""
 
 _ORDER = (Direction.INGRESS, Direction.EGRESS)
 """Ingress first: it must know a session before egress provokes answers."""
@@ -60,7 +64,7 @@ class Fleet:
         for_all = self._with_places(commands)
         if not for_all:
             return
-        silent = [c for c in for_all if not isinstance(c, SendKeepalive | SendControl)]
+        silent = [c for c in for_all if not isinstance(c, _SENT_ONCE)]
         messages = encode_all(for_all)
         fewer = messages if len(silent) == len(for_all) else encode_all(silent)
         for worker in self._in_order:

@@ -152,7 +152,7 @@ class InlinePlane:
                     self._datagrams += self._on_begun(endpoints)
                 case HandshakeCompleted():
                     self.has_session = True
-                case ControlFrame(_, _, frame):
+                case ControlFrame(frame=frame):
                     self._deliver(frame)
         return moved
 

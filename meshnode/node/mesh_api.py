@@ -129,7 +129,7 @@ class MeshApi:
 
     async def _peers(self, args: Table) -> Answered:
         args.finish()
-        return {"peers": self.peers()}
+        return {"peers": self.peers(), "mtu": self._facts["mtu"]}
 
     def peers(self) -> list[dict[str, Any]]:
         """Return everything `meshnode peers` shows."""

@@ -19,8 +19,10 @@ from meshnode.codec.records import Role, Route
 from meshnode.crypto.keys import PresharedKey
 from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
+from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
 from meshnode.host.journal import Journal
+from meshnode.host.underlay import largest_inner, links_of_host
 from meshnode.hostplan import Announced
 from meshnode.manage.api_server import serve_api
 from meshnode.manage.config_values import HostPort, NetworkConfig
@@ -53,8 +55,8 @@ _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
 
 _AT_START: Final = (
-    *("interface", "listen_port", "mtu", "table", "fwmark", "engine", "workers"),
-    *("offload", "port_mapping", "lan_discovery"),
+    *("interface", "listen_port", "mtu", "max_mtu", "table", "fwmark", "engine"),
+    *("workers", "offload", "port_mapping", "lan_discovery"),
 )
 """What of a configuration takes effect when a node starts."""
 
@@ -80,6 +82,8 @@ class MeshControl:
         self._config = load_config(self._directories.config_file(task.network))
         self._started_with = self._config
         self._counters = counters
+        self._max_mtu = _max_mtu(self._config)
+        engine.limit_padding(self._config.mtu)
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
@@ -220,6 +224,7 @@ class MeshControl:
             advertised=tuple(advertised),
             imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
             ciphers=preferred_ciphers() if config.cipher == "auto" else (),
+            max_mtu=self._max_mtu,
         )
 
     def _tell_delegated(self) -> None:
@@ -347,6 +352,18 @@ def _preshared_key(file: Path | None) -> PresharedKey:
         return PresharedKey.from_base64(file.read_text("ascii").strip())
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"{file}: no preshared key: {error}") from None
+
+
+def _max_mtu(config: NetworkConfig) -> int:
+    """Return the MTU of the interface: configured, or what this host's links carry."""
+    if config.max_mtu:
+        return max(config.max_mtu, config.mtu)
+    try:
+        widest = largest_inner(links_of_host())
+    except OSError as error:
+        _log.warning("cannot list the host's links: %s", error)
+        return config.mtu
+    return max(min(widest, MAX_INNER), config.mtu)
 
 
 def _port_of(descriptor: int) -> int:

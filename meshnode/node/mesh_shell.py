@@ -116,8 +116,10 @@ class MeshShell:
         """Take an event of the engine."""
         now, wall, node = boottime(), time.time(), self.node
         match event:
-            case events.ControlFrame(_, public_key, frame):
-                self._peers.put(public_key.raw, frame)
+            case events.ControlFrame(_, public_key):
+                self._peers.put(public_key.raw, event)
+            case events.PathChanged(_, public_key):
+                node.path_changed(public_key.raw, now=now, wall=wall)
             case events.DeviceUp():
                 node.device_up(now=now, wall=wall)
             case events.EndpointWanted(_, public_key):
@@ -132,10 +134,10 @@ class MeshShell:
             case events.PeerTrafficResumed(_, public_key):
                 node.traffic_resumed(public_key.raw, now=now, wall=wall)
 
-    def _handle_frame(self, key: bytes, frame: bytes) -> None:
+    def _handle_frame(self, key: bytes, event: events.ControlFrame) -> None:
         """Take a control frame, in the task of its peer."""
         try:
-            message = decode_message(frame)
+            message = decode_message(event.frame, event.cut)
         except CodecError as error:
             _log.debug("a control frame of %s: %s", PublicKey(key), error)
             return

@@ -57,7 +57,9 @@ class MeshTrace:
         flow = Flow(begin, end, Service(transport, port, port))
         paths = {peer.public_key.raw: peer.endpoint for peer in self._device().peers}
         found = trace(flow, knowledge_of(node, paths))
-        return {**describe_trace(found), "mtu": node.roads.settings.mtu}
+        member = node.membership.by_address(end)
+        mtu = node.sizes.base if member is None else node.sizes.size_for(member.key)
+        return {**describe_trace(found), "mtu": mtu}
 
 
 def knowledge_of(node: MeshNode, paths: Mapping[bytes, Endpoint | None]) -> Knowledge:

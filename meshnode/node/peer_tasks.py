@@ -9,7 +9,7 @@ are datagrams; who needs an answer asks again. A tree whose peer is quiet ends.
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import trio
 
@@ -26,23 +26,25 @@ MAX_TREES: Final = 4096
 
 _log = logging.getLogger("meshnode.node")
 
-Handle = Callable[[bytes, bytes], None]
-"""Take a control frame (second) of the peer with that WireGuard key (first)."""
+Frame = TypeVar("Frame")
 
 
-class PeerTasks:
-    """The trees of all active peers; *handle* is called in them, a frame at a time."""
+class PeerTasks(Generic[Frame]):
+    """The trees of all active peers.
 
-    def __init__(self, handle: Handle) -> None:
+    *handle* is called in them, with the WireGuard key of a peer and one frame.
+    """
+
+    def __init__(self, handle: Callable[[bytes, Frame], None]) -> None:
         self._handle = handle
-        self._inboxes: dict[bytes, trio.MemorySendChannel[bytes]] = {}
+        self._inboxes: dict[bytes, trio.MemorySendChannel[Frame]] = {}
         self._nursery: trio.Nursery | None = None
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._inboxes)
 
-    def put(self, key: bytes, frame: bytes) -> None:
+    def put(self, key: bytes, frame: Frame) -> None:
         """Hand a frame to the tree of its peer, which is started if need be."""
         inbox = self._inboxes.get(key) or self._start(key)
         try:
@@ -62,16 +64,16 @@ class PeerTasks:
                 self._nursery = None
                 self._inboxes.clear()
 
-    def _start(self, key: bytes) -> trio.MemorySendChannel[bytes] | None:
+    def _start(self, key: bytes) -> trio.MemorySendChannel[Frame] | None:
         if self._nursery is None or len(self._inboxes) >= MAX_TREES:
             return None
-        sending, receiving = trio.open_memory_channel[bytes](INBOX)
+        sending, receiving = trio.open_memory_channel[Frame](INBOX)
         self._inboxes[key] = sending
         self._nursery.start_soon(self._supervise, key, receiving)
         return sending
 
     async def _supervise(
-        self, key: bytes, inbox: trio.MemoryReceiveChannel[bytes]
+        self, key: bytes, inbox: trio.MemoryReceiveChannel[Frame]
     ) -> None:
         backoff = Backoff()
         try:
@@ -88,7 +90,7 @@ class PeerTasks:
             self._inboxes.pop(key, None)
             inbox.close()
 
-    async def _serve(self, key: bytes, inbox: trio.MemoryReceiveChannel[bytes]) -> None:
+    async def _serve(self, key: bytes, inbox: trio.MemoryReceiveChannel[Frame]) -> None:
         while True:
             with trio.move_on_after(QUIET) as quiet:
                 frame = await inbox.receive()
@@ -98,7 +100,7 @@ class PeerTasks:
                 return
 
 
-def _empty(inbox: trio.MemoryReceiveChannel[bytes]) -> int:
+def _empty(inbox: trio.MemoryReceiveChannel[Frame]) -> int:
     """Throw away what waits; return how many frames that were."""
     count = 0
     while True:

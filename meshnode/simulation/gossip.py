@@ -175,6 +175,11 @@ class Node:
         """Return none: nobody has an index."""
         return ()
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Not used."""
+
     def use_cipher(
         self, key: bytes, session: int, cipher: Cipher, *, now: float
     ) -> None:

@@ -64,6 +64,7 @@ class MeshLife:
     ) -> None:
         self._host = host
         self._home = home
+        control.engine.limit_padding(home.settings.mtu)
         self.tunnels = EngineTunnels(control.engine)
         self.node = MeshNode(
             home.identity,
@@ -108,9 +109,9 @@ class MeshLife:
     def _handle_event(self, event: events.Event) -> None:
         now, wall, node = self._host.now, self._home.wall, self.node
         match event:
-            case events.ControlFrame(_, public_key, frame):
+            case events.ControlFrame(_, public_key, frame, cut):
                 try:
-                    message = decode_message(frame)
+                    message = decode_message(frame, cut)
                 except CodecError:
                     self._home.bad_frames += 1
                     return
@@ -126,6 +127,8 @@ class MeshLife:
                 node.session_started(public_key.raw, now=now, wall=wall)
             case events.HandshakeGivenUp(_, public_key):
                 node.handshake_given_up(public_key.raw, now=now, wall=wall)
+            case events.PathChanged(_, public_key):
+                node.path_changed(public_key.raw, now=now, wall=wall)
             case events.PeerTrafficResumed(_, public_key):
                 node.traffic_resumed(public_key.raw, now=now, wall=wall)
 

@@ -18,6 +18,7 @@ from meshnode.codec.messages import (
     Found,
     Hello,
     JoinRequest,
+    LargestSize,
     Leaf,
     Lookup,
     Message,
@@ -25,6 +26,7 @@ from meshnode.codec.messages import (
     Publish,
     Push,
     RenewRequest,
+    SizeProven,
     Want,
 )
 from meshnode.codec.record_bytes import parse_member_record, serialise_envelope
@@ -248,6 +250,8 @@ class Insider:
                 Accepts((8, 77), (random.randrange(2**32),)),
                 Accepts((4,), self._sessions_with(victim)),
                 Accepts((8,), self._sessions_with(victim)),
+                LargestSize(random.randint(1280, 65_455)),
+                SizeProven(random.randbytes(8), random.choice((8920, 1284))),
             )
         )
 

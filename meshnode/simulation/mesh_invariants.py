@@ -24,6 +24,7 @@ from meshnode.simulation.application import address_text, parse_inner
 from meshnode.simulation.invariants import Invariant, standard_invariants
 from meshnode.simulation.invariants_bounds import ArmedTimers
 from meshnode.simulation.invariants_ciphers import AskedCiphers
+from meshnode.simulation.invariants_sizes import ProvenSizes
 from meshnode.simulation.invariants_traffic import NoAmplification
 from meshnode.simulation.trace import Flight
 from meshnode.types import Prefix
@@ -342,6 +343,7 @@ def mesh_invariants(world: "World") -> list[Invariant]:
         MeshBounds(world),
         HarmlessEndpoints(world),
         AskedCiphers(world),
+        ProvenSizes(world),
     ]
 
 

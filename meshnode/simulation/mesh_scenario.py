@@ -39,7 +39,7 @@ SHARED: Final = Prefix.parse("192.168.7.0/24")
 BEHIND: Final = bytes((192, 168, 7, 9))
 """A host there."""
 
-_CALM: Final = Link(latency=0.03)
+_CALM: Final = Link(latency=0.03, mtu=9000)
 _KEPT_ROWS: Final = 400
 _SETTLING: Final = 5.0
 _FOUNDER: Final = "a"
@@ -110,7 +110,12 @@ class MeshScenario:
 
     def _gather(self, count: int) -> None:
         random, world = self._random, self.world
-        world.found(_FOUNDER, clock=self._clock(), ciphers=self._ciphers())
+        world.found(
+            _FOUNDER,
+            clock=self._clock(),
+            ciphers=self._ciphers(),
+            max_mtu=self._max_mtu(),
+        )
         for index in range(1, count):
             routes = (Route(SHARED),) if index <= 2 else ()
             name = chr(97 + index) if index < 26 else f"m{index}"
@@ -121,6 +126,7 @@ class MeshScenario:
                 slowness=slowness,
                 routes=routes,
                 ciphers=self._ciphers(),
+                max_mtu=self._max_mtu(),
             )
             host.prefers_ipv6 = random.random() < 0.3
             world.enlist(
@@ -140,6 +146,10 @@ class MeshScenario:
     def _ciphers(self) -> tuple[Cipher, ...]:
         """Draw what a member prefers; most have the same."""
         return FASTER if self._random.random() < 0.7 else ()
+
+    def _max_mtu(self) -> int:
+        """Draw how wide a member's underlay is; half of them have none but common."""
+        return self._random.choice((0, 0, 8920, 8920, 4000))
 
     def _clock(self) -> Clock:
         random = self._random
@@ -223,6 +233,7 @@ class MeshScenario:
             duplicate=random.choice((0.0, 0.0, 0.1)),
             reorder=random.choice((0.0, 0.0, 0.2)),
             corrupt=random.choice((0.0, 0.0, 0.1)),
+            mtu=random.choice((1500, 9000, 9000, 4100)),
         )
 
     # --- the end ---

@@ -63,6 +63,7 @@ class Candidate:
     routes: tuple[Route, ...] = ()
     accept: tuple[Prefix, ...] = ACCEPT_ALL
     ciphers: tuple[Cipher, ...] = ()
+    max_mtu: int = 0
     attempts: int = 0
 
 
@@ -118,6 +119,7 @@ class MeshWorld(World):
         routes: tuple[Route, ...] = (),
         accept: tuple[Prefix, ...] = ACCEPT_ALL,
         ciphers: tuple[Cipher, ...] = (),
+        max_mtu: int = 0,
         lifetime: int = 365 * DAY,
         cidr: Prefix = CIDR,
     ) -> MeshHome:
@@ -150,7 +152,8 @@ class MeshWorld(World):
             (founding.charter,),
             IssuerIdentity(self.issuing, founding.issuer),
         )
-        home = MeshHome(host, identity, _settings(routes, accept, ciphers), {})
+        settings = _settings(routes, accept, ciphers, max_mtu)
+        home = MeshHome(host, identity, settings, {})
         self._move_in(home)
         return home
 
@@ -205,11 +208,12 @@ class MeshWorld(World):
         routes: tuple[Route, ...] = (),
         accept: tuple[Prefix, ...] = ACCEPT_ALL,
         ciphers: tuple[Cipher, ...] = (),
+        max_mtu: int = 0,
     ) -> SimulatedHost:
         """Add a host that can join, and will announce *routes* then."""
         host = self.build_host(name, clock=clock, slowness=slowness)
         key = SigningKey(self.random.randbytes(32))
-        self._candidates[name] = Candidate(key, routes, accept, ciphers)
+        self._candidates[name] = Candidate(key, routes, accept, ciphers, max_mtu)
         return host
 
     def join(self, name: str, token: Token) -> JoinAttempt:
@@ -373,10 +377,13 @@ class MeshWorld(World):
             result.charters,
         )
         places = tuple(Endpoint.parse(place) for place in token.endpoints)
+        settings = _settings(
+            candidate.routes, candidate.accept, candidate.ciphers, candidate.max_mtu
+        )
         home = MeshHome(
             host,
             identity,
-            _settings(candidate.routes, candidate.accept, candidate.ciphers),
+            settings,
             {token.issuer_key: places},
         )
         kept = KeepRecord(identity_of(issuer), Kind.MEMBER, issuer.data)
@@ -392,6 +399,7 @@ def _settings(
     routes: tuple[Route, ...],
     accept: tuple[Prefix, ...],
     ciphers: tuple[Cipher, ...],
+    max_mtu: int,
 ) -> NodeSettings:
     return NodeSettings(
         interface="mesh0",
@@ -403,4 +411,5 @@ def _settings(
         routes=routes,
         announced=tuple(Announced(route.prefix) for route in routes),
         ciphers=ciphers,
+        max_mtu=max_mtu,
     )

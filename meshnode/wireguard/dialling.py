@@ -19,7 +19,12 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.forwarding import SetEndpoint
 from meshnode.ports import NEVER
 from meshnode.types import Endpoint, Path
-from meshnode.wireguard.events import EndpointWanted, HandshakeBegun, PeerStateChanged
+from meshnode.wireguard.events import (
+    EndpointWanted,
+    HandshakeBegun,
+    PathChanged,
+    PeerStateChanged,
+)
 from meshnode.wireguard.shared import Shared
 
 MAX_CANDIDATES: Final = 8
@@ -69,6 +74,7 @@ class Dialler:
         self.path = path
         self._shared.command(SetEndpoint(self._slot, path), now=now)
         self._shared.report(PeerStateChanged(self._slot), now=now)
+        self._shared.report(PathChanged(self._slot, self._public_key), now=now)
 
     def set_endpoint(self, endpoint: Endpoint, *, now: float) -> None:
         """Send to *endpoint*, which somebody configured and nothing has proven.

@@ -30,6 +30,7 @@ from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
     MAX_CONTROL_FRAME,
+    MAX_INNER,
     Command,
     ControlReceived,
     EndpointMoved,
@@ -39,6 +40,7 @@ from meshnode.forwarding import (
     RekeyDue,
     Report,
     SendControl,
+    SendProbe,
     SessionConfirmed,
     SessionsHeld,
     SetIdentity,
@@ -117,6 +119,7 @@ class Engine:
         self._deadlines: DeadlineHeap[int] = DeadlineHeap()
         self._dropped: Counter[DropReason] = Counter()
         self._mtu = DEFAULT_MTU
+        self._most_padded = MAX_INNER
 
     # --- configuration and state ---
 
@@ -143,8 +146,8 @@ class Engine:
         Going down forgets all keys and stops all timers; coming up begins
         persistent keepalives.
         """
-        self._mtu = mtu
-        self._shared.command(SetLink(mtu, up), now=now)
+        self._mtu = min(mtu, self._most_padded)
+        self._shared.command(SetLink(self._mtu, up), now=now)
         if up == self._shared.up:
             return
         self._shared.up = up
@@ -156,6 +159,13 @@ class Engine:
             else:
                 peer.stop(now=now)
             self._refresh(peer.slot)
+
+    def limit_padding(self, mtu: int) -> None:
+        """Pad packets up to *mtu* bytes only, even if the device's MTU is larger.
+
+        Most paths carry no more than that, whatever some do. Call it before `set_link`.
+        """
+        self._most_padded = mtu
 
     def raise_timestamp_mark(self, mark: bytes) -> None:
         """Send no timestamp up to *mark*, a TAI64N label kept for our key."""
@@ -242,6 +252,24 @@ class Engine:
         if peer is not None:
             self._shared.command(SendControl(peer.slot, frame), now=now)
 
+    def send_probe(
+        self, public_key: PublicKey, frame: bytes, size: int, *, now: float
+    ) -> None:
+        """Send a control frame in a packet of *size* bytes, never in fragments.
+
+        Without a session nothing happens.
+
+        Raises:
+            ValueError: if the frame is none, or *size* not 1,204 to 65,455.
+        """
+        if not frame.startswith(_CONTROL_START) or len(frame) > MAX_CONTROL_FRAME:
+            raise ValueError("not a control frame of at most 1203 bytes")
+        if not MAX_CONTROL_FRAME < size <= MAX_INNER:
+            raise ValueError("not a size of a probe")
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            self._shared.command(SendProbe(peer.slot, frame, size), now=now)
+
     def drop_waiting(self, public_key: PublicKey, *, now: float) -> None:
         """Throw away what waits for the peer and stop asking: it cannot be found."""
         peer = self._configuration.by_key.get(public_key)
@@ -318,8 +346,8 @@ class Engine:
                 peer.confirm_session(index, now=now)
             case RekeyDue(local_index=index):
                 peer.handle_rekey_due(index, now=now)
-            case ControlReceived(frame=frame):
-                event = ControlFrame(peer.slot, peer.public_key, frame)
+            case ControlReceived(frame=frame, cut=cut):
+                event = ControlFrame(peer.slot, peer.public_key, frame, cut)
                 self._shared.report(event, now=now)
             case TrafficResumed():
                 # The refresh below reads what resumed.

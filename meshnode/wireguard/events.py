@@ -52,11 +52,23 @@ class HandshakeGivenUp:
 
 @frozen
 class ControlFrame:
-    """The peer sent a control frame, authenticated; its padding is still on it."""
+    """The peer sent a control frame, authenticated; its padding is still on it.
+
+    If that was more than any frame has, the last *cut* bytes are not here.
+    """
 
     slot: int
     public_key: PublicKey
     frame: bytes
+    cut: int = 0
+
+
+@frozen
+class PathChanged:
+    """The peer is spoken to by another path from now on, or by none."""
+
+    slot: int
+    public_key: PublicKey
 
 
 @frozen
@@ -97,6 +109,7 @@ Event = (
     | HandshakeCompleted
     | HandshakeGivenUp
     | ControlFrame
+    | PathChanged
     | PeerTrafficResumed
     | PeerStateChanged
     | ConfigurationChanged

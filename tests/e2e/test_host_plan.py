@@ -22,7 +22,7 @@ from meshnode.host.journal import Journal, cleanup, open_journal
 from meshnode.host.namespaces import run_inside
 from meshnode.host.plan import HostPlanner
 from meshnode.host.routing import Conflict
-from meshnode.hostplan import Announced, HostPlan
+from meshnode.hostplan import Announced, HostPlan, Larger
 from meshnode.types import Prefix
 from topology.hosts import Host, HostState, Lab, wait_until
 from topology.leaks import NAMESPACES
@@ -158,6 +158,60 @@ def test_equal_plan_changes_nothing(site: Site) -> None:
             watch.recv(65536)
         site.apply(replace(plan, routes=prefixes("10.7.0.0/16")))
         assert watch.recv(65536)
+
+
+def mtus(site: Site) -> dict[str, str]:
+    """Return the MTU that each route of our table says, by destination."""
+    lines = []
+    for version in (4, 6):
+        command = f"ip -{version} route show table {TABLE}"
+        lines += site.node.run(command, check=False).stdout.splitlines()
+    words = [line.split() for line in lines]
+    return {one[0]: one[one.index("mtu") + 1] for one in words}
+
+
+def test_larger_packets_go_where_the_plan_says(site: Site) -> None:
+    """By routes of their own; an equal plan changes nothing, one without undoes it."""
+    addresses = prefixes("10.99.0.2/32", "fd99::2/128")
+    plan = replace(
+        site.plan(),
+        routes=prefixes("10.7.0.0/16"),
+        larger=Larger(8920, tuple((address, 4000) for address in addresses)),
+    )
+    assert site.apply(plan) == []
+    link = inside(site.node, lambda: netlink.link_by_name(site.tunnel))
+    assert link is not None
+    assert link.mtu == 8920
+    usual = {"10.7.0.0/16": "1420", "10.99.0.0/24": "1420", "fd99::/48": "1420"}
+    assert mtus(site) == {**usual, "10.99.0.2": "4000", "fd99::2": "4000"}
+    for address, size in (("10.99.0.2", "4000"), ("10.99.0.3", "1420")):
+        found = site.node.run(f"ip route get {address}").stdout.split()
+        assert found[found.index("mtu") + 1] == size
+        assert "10.99.0.1" in found
+    with inside(site.node, open_watch) as watch:
+        site.apply(plan)
+        with pytest.raises(BlockingIOError):
+            watch.recv(65536)
+    site.apply(replace(plan, larger=Larger(8920)))
+    assert mtus(site) == usual
+    assert site.reaches("10.99.0.2")
+    site.apply(site.plan())
+    assert mtus(site) == {}
+    assert "5210" not in site.node.run("ip rule").stdout
+    link = inside(site.node, lambda: netlink.link_by_name(site.tunnel))
+    assert link is not None
+    assert link.mtu == 1420
+
+
+def test_larger_packets_need_routes_of_the_networks_own(site: Site) -> None:
+    """Where a LAN of the host has its addresses, everything is as it always was."""
+    site.node.add_address("eth1", "10.99.0.77/16")
+    [conflict] = site.apply(replace(site.plan(), larger=Larger(8920)))
+    assert "own addresses 10.99.0.0/24 overlap" in conflict.text
+    assert mtus(site) == {}
+    link = inside(site.node, lambda: netlink.link_by_name(site.tunnel))
+    assert link is not None
+    assert link.mtu == 1420
 
 
 def open_watch() -> socket.socket:
@@ -316,7 +370,7 @@ from pathlib import Path
 from meshnode.host.journal import open_journal
 from meshnode.host.plan import HostPlanner
 from meshnode.host.privileges import drop_to_control
-from meshnode.hostplan import Announced, HostPlan
+from meshnode.hostplan import Announced, HostPlan, Larger
 from meshnode.types import Prefix
 prefix = Prefix.parse
 journal = open_journal("mesh0", Path(sys.argv[1]))

@@ -38,7 +38,8 @@ SEEDS = [
         f.SharePrefix(Prefix.parse("fd00::/9"), (f.ShareOfPrefix(1, 9),) * 2, (1, 2))
     ),
     encode_command(f.SendControl(3, b"\x01frame")),
-    encode_report(f.ControlReceived(3, b"\x01frame")),
+    encode_command(f.SendProbe(3, b"\x01frame", 8920)),
+    encode_report(f.ControlReceived(3, b"\x01frame", 300)),
 ]
 ENDS: list[tuple[Callable[[bytes], Any], Callable[[Any], bytes]]] = [
     (decode_command, encode_command),

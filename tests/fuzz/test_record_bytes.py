@@ -91,6 +91,9 @@ FRAMES = [
         m.Refused("used", "no more"),
         m.Chunk(1, 2, 0, 3, b"abc"),
         m.Accepts((8, 4, 99), (1, 2**31)),
+        m.LargestSize(8920),
+        m.SizeProbe(bytes(8), 8920),
+        m.SizeProven(bytes(8), 8920),
     )
 ]
 TRUST = trusting()
@@ -109,6 +112,7 @@ def feed(data: bytes) -> None:
 
 def feed_message(frame: bytes) -> None:
     """Decode a control frame; what is taken must be the frame without padding."""
+    feed_probe(frame)
     try:
         message = decode_message(frame)
     except CodecError:
@@ -116,6 +120,16 @@ def feed_message(frame: bytes) -> None:
     encoded = encode_message(message)
     assert frame.startswith(encoded)
     assert not any(frame[len(encoded) :])
+
+
+def feed_probe(frame: bytes) -> None:
+    """Decode it as if padding had been cut off, as of a probe; it says its size."""
+    cut = 8920 - len(frame)
+    try:
+        message = decode_message(frame, cut)
+    except CodecError:
+        return
+    assert cut <= 15 or message == m.SizeProbe(getattr(message, "nonce", b""), 8920)
 
 
 def feed_trust(data: bytes) -> None:

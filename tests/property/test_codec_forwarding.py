@@ -79,6 +79,7 @@ COMMANDS: st.SearchStrategy[f.Command] = st.one_of(
     st.builds(f.SharePrefix, PREFIX, FORWARD, ACCEPT),
     st.builds(f.UnsharePrefix, PREFIX),
     st.builds(f.SendControl, SLOTS, frames(1203)),
+    st.builds(f.SendProbe, SLOTS, frames(1203), st.integers(1204, 65_455)),
 )
 REPORTS: st.SearchStrategy[f.Report] = st.one_of(
     st.builds(f.NeedSession, SLOTS),
@@ -87,7 +88,7 @@ REPORTS: st.SearchStrategy[f.Report] = st.one_of(
     st.builds(f.SessionConfirmed, SLOTS, U32),
     st.builds(f.RekeyDue, SLOTS, U32, st.booleans()),
     st.builds(f.HandshakeLoad),
-    st.builds(f.ControlReceived, SLOTS, frames(1218)),
+    st.builds(f.ControlReceived, SLOTS, frames(1218), U16),
     st.builds(f.SessionsHeld, st.lists(HELD, max_size=20).map(tuple), st.booleans()),
 )
 

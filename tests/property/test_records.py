@@ -240,6 +240,8 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
         st.binary(max_size=1000),
     ).map(lambda t: m.Chunk(t[0], t[1], t[2], t[2] + len(t[4]) + t[3], t[4])),
     st.builds(m.Accepts, distinct(U32, 0, 8), distinct(U32, 1, 3)),
+    st.builds(m.LargestSize, st.integers(1280, 65_455)),
+    st.builds(m.SizeProven, EIGHT, st.integers(1280, 65_455)),
 )
 
 
@@ -251,6 +253,15 @@ def test_messages_round_trip(message: m.Message, padding: int) -> None:
     assert decoded == message
     assert type(decoded) is type(message)
     assert encode_message(decoded) == frame
+
+
+@given(st.builds(m.SizeProbe, EIGHT, st.integers(1280, 65_455)), st.integers(0, 2000))
+def test_probes_round_trip(probe: m.SizeProbe, kept: int) -> None:
+    """In as many bytes as they say, however much of the padding is cut off."""
+    frame = encode_message(probe)
+    padding = probe.size - len(frame)
+    kept = min(kept, padding)
+    assert decode_message(frame + bytes(kept), padding - kept) == probe
 
 
 @given(PREFIXES, PREFIXES)

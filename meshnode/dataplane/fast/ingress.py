@@ -123,8 +123,8 @@ class FastIngress(ReferenceIngress):
         half, receiver = self._half, self._receiver
         for slot in receiver.resumed():
             half.note_resumed(slot)
-        for slot, frame in receiver.control_frames():
-            half.take_frame(slot, frame, now=receiver.now)
+        for slot, frame, size in receiver.control_frames():
+            half.take_frame(slot, frame, size, now=receiver.now)
         for reason, count in zip(_REASONS, receiver.drops(), strict=True):
             half.drops[reason] += count
 

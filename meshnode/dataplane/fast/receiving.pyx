@@ -61,9 +61,11 @@ from meshnode.dataplane.fast.wire cimport (
     true_length,
 )
 
+from meshnode.codec.forwarding import MAX_PADDED_FRAME
 from meshnode.wireguard.constants import REJECT_AFTER_MESSAGES
 
 cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
+cdef int _MAX_FRAME = MAX_PADDED_FRAME
 
 cdef enum:
     _BATCHES = 32
@@ -246,7 +248,10 @@ cdef class Receiver:
         return result
 
     def control_frames(self):
-        """Return and forget the control frames: slot and bytes of each."""
+        """Return and forget the control frames: of each slot, bytes and whole size.
+
+        Of one with more padding than any has, only the beginning.
+        """
         frames, self._frames = self._frames, []
         return frames
 
@@ -456,7 +461,8 @@ cdef class Receiver:
             if packet[0] == _CONTROL_FIRST:
                 self._has_news = True
                 with gil:
-                    self._frames.append((slot, packet[:length]))
+                    kept = packet[: min(length, _MAX_FRAME)]
+                    self._frames.append((slot, kept, length))
             else:
                 self._drop(_BAD_INNER, 1)
             return

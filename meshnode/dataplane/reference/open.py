@@ -24,7 +24,7 @@ from typing import Any
 
 from meshnode.codec import ip
 from meshnode.codec.forwarding import MAX_PADDED_FRAME
-from meshnode.codec.messages import CONTROL_FIRST_BYTE
+from meshnode.codec.messages import CONTROL_FIRST_BYTE, frame_end
 from meshnode.codec.wireguard import (
     DATA_HEADER,
     DATA_OVERHEAD,
@@ -246,12 +246,15 @@ class OpenHalf:
         """Tell control that traffic resumed, as who recorded it elsewhere found."""
         self._reports.append(TrafficResumed(slot))
 
-    def take_frame(self, slot: int, frame: bytes, *, now: float) -> None:
-        """Take a control frame that authenticated another way."""
+    def take_frame(self, slot: int, frame: bytes, size: int, *, now: float) -> None:
+        """Take a control frame that authenticated another way.
+
+        It came in *size* bytes, of which at least the first 1,218 are in *frame*.
+        """
         self._now = now
         peer = self._table.peers.get(slot)
         if peer is not None:
-            self._report_frame(frame, peer)
+            self._report_frame(frame, size, peer)
 
     def admit(self, data: bytes, host: str, port: int, *, now: float) -> bool:
         """Tell whether control shall have what is no data; if so, `pass_up` it."""
@@ -372,7 +375,7 @@ class OpenHalf:
             size = ip.true_length(packet)
         except BadPacket as refusal:
             if packet[0] == CONTROL_FIRST_BYTE:
-                self._report_frame(packet, peer)
+                self._report_frame(packet, len(packet), peer)
             else:
                 self.drops[refusal.reason] += 1
             return
@@ -382,16 +385,16 @@ class OpenHalf:
             return
         self._packets.append(packet if size == len(packet) else packet[:size])
 
-    def _report_frame(self, frame: bytes, peer: _Peer) -> None:
+    def _report_frame(self, frame: bytes, size: int, peer: _Peer) -> None:
         """Queue a control frame, if the peer and all together sent few enough."""
-        if len(frame) > MAX_PADDED_FRAME:
-            self.drops[DropReason.BAD_INNER] += 1
-            return
+        if size > MAX_PADDED_FRAME:
+            # A probe of the path's size: what fills it up goes no further.
+            frame = frame[: min(frame_end(frame), MAX_PADDED_FRAME)]
         if peer.frames is None:
             peer.frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND)
         if self._waiting_frames < MAX_WAITING_FRAMES and peer.frames.take(self._now):
             self._waiting_frames += 1
-            self._reports.append(ControlReceived(peer.slot, frame))
+            self._reports.append(ControlReceived(peer.slot, frame, size - len(frame)))
         else:
             self.drops[DropReason.CONTROL_FULL] += 1
 

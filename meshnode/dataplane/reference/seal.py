@@ -41,6 +41,7 @@ from meshnode.forwarding import (
     Report,
     SendControl,
     SendKeepalive,
+    SendProbe,
     Session,
     SetCipher,
     SetLink,
@@ -170,6 +171,8 @@ class SealHalf:
                 self._follow_cipher(local_index)
             case SendControl(slot, frame):
                 self._send_control(slot, frame)
+            case SendProbe(slot, frame, size):
+                self._send_probe(slot, frame + bytes(size - len(frame)))
             case DropStaged(slot):
                 self._drop_staged(slot)
             case SetLink(up=False):
@@ -352,6 +355,23 @@ class SealHalf:
         elif peer is not None:
             self._send_or_stage(peer, (frame,))
 
+    def _send_probe(self, slot: int, packet: bytes) -> None:
+        """Seal a datagram of its own, which is never padded nor kept for later."""
+        peer = self._table.find_peer(slot)
+        if not self._table.is_up:
+            self.drops[DropReason.DEVICE_DOWN] += 1
+            return
+        if peer is None or peer.path is None or peer.in_use is None:
+            return
+        if not peer.in_use.can_carry(1, self._now):
+            return
+        self._active[slot] = peer
+        size = len(packet) + DATA_OVERHEAD
+        data = self._seal(peer.in_use, [packet], size, peer.in_use.claim(1))
+        self._bursts.append(Burst(peer.path, size, data, is_probe=True))
+        # As a keepalive: silence after it says nothing against the session.
+        peer.keepalive_bytes += size
+
     def _drop_staged(self, slot: int) -> None:
         peer = self._table.find_peer(slot)
         if peer is None:
@@ -408,7 +428,19 @@ class SealHalf:
         if path is None:
             self.drops[DropReason.NO_ENDPOINT] += len(run)
             return
-        counter = peer.run_counter
+        data = self._seal(session, run, total, peer.run_counter)
+        self._bursts.append(Burst(path, peer.run_size + DATA_OVERHEAD, data))
+        if peer.run_size:
+            peer.data_packets += len(run)
+            peer.data_bytes += total
+        else:
+            peer.keepalive_bytes += total
+        self._check_rekey(session)
+
+    def _seal(
+        self, session: _Session, run: Sequence[bytes], total: int, counter: int
+    ) -> bytearray:
+        """Return the datagrams of *run*, *total* bytes, one after the other."""
         arena = Arena(total)
         data, remote_index = arena.data, session.remote_index
         kind = int(session.cipher)
@@ -419,13 +451,7 @@ class SealHalf:
             seal(arena, at + _HEADER_SIZE, plaintext, counter)
             at += len(plaintext) + DATA_OVERHEAD
             counter += 1
-        self._bursts.append(Burst(path, peer.run_size + DATA_OVERHEAD, data))
-        if peer.run_size:
-            peer.data_packets += len(run)
-            peer.data_bytes += total
-        else:
-            peer.keepalive_bytes += total
-        self._check_rekey(session)
+        return data
 
     def _check_rekey(self, session: _Session) -> None:
         is_due = session.counter > REKEY_AFTER_MESSAGES or self._now >= session.rekey_at

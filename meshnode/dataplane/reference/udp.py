@@ -42,6 +42,9 @@ _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _UDP_GRO = 104
 _IP_PKTINFO = 8
+_PMTUDISC_PROBE = 3
+_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+"""IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, by version."""
 
 _U16 = struct.Struct("=H")
 _INT = struct.Struct("=i")
@@ -109,6 +112,8 @@ class UdpSocket:
 
         No error is raised: routes, filters and neighbours come and go.
         """
+        if burst.is_probe:
+            return self._send_whole(burst)
         state = self.segmentation.state
         if burst.count > 1 and state == OFF:
             return self._send_singly(burst)
@@ -125,6 +130,21 @@ class UdpSocket:
             reason = "segmented sends get no checksums; sending singly is slower"
             self.segmentation.lower(OFF, reason)
         return self._send_singly(burst)
+
+    def _send_whole(self, burst: Burst) -> int:
+        """Send one datagram with the don't-fragment bit, which no other has.
+
+        The option is the socket's, which other processes have too; what they send
+        meanwhile are handshakes, and those fit any path.
+        """
+        level, option = _DISCOVER[self.version]
+        before = self._socket.getsockopt(level, option)
+        self._socket.setsockopt(level, option, _PMTUDISC_PROBE)
+        try:
+            # One that is too large for our own link has told all that it could.
+            return int(self._send_at_once(burst) not in (0, errno.EMSGSIZE))
+        finally:
+            self._socket.setsockopt(level, option, before)
 
     def _send_tail_apart(self, burst: Burst) -> int:
         """Send in two what was refused as one, and see whether that was to blame."""
@@ -146,15 +166,18 @@ class UdpSocket:
     def _send_at_once(self, burst: Burst) -> int:
         """Send by one call; where the path's local address has gone, from any."""
         path, data = burst.path, burst.data
-        segmented: _Ancillary = []
+        extra: _Ancillary = []
         if burst.count > 1:
-            segmented.append((_SOL_UDP, _UDP_SEGMENT, _U16.pack(burst.segment_size)))
+            extra.append((_SOL_UDP, _UDP_SEGMENT, _U16.pack(burst.segment_size)))
+        if burst.is_probe and self.version == 6:
+            # The option alone ignores what routers said; it would fragment here.
+            extra.append((socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, _INT.pack(1)))
         if path.source is None:
-            return self._send(path.remote, data, segmented)
+            return self._send(path.remote, data, extra)
         sticky = _packet_info(path.source)
-        code = self._send(path.remote, data, [*segmented, sticky])
+        code = self._send(path.remote, data, [*extra, sticky])
         if code in _SOURCE_GONE:
-            code = self._send(path.remote, data, segmented)
+            code = self._send(path.remote, data, extra)
         return code
 
     def _send(self, remote: Endpoint, data: bytearray, ancillary: _Ancillary) -> int:

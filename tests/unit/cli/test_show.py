@@ -50,6 +50,7 @@ PEER: dict[str, Any] = {
     "isSilent": False,
     "endpoint": "192.0.2.1:51820",
     "cipher": "aes-256-gcm",
+    "mtu": 1420,
     "endpointKind": "published",
     "receivedBytes": 1024,
     "sentBytes": 0,
@@ -159,7 +160,7 @@ def test_peers_are_a_table(
     meshnode: Run, node: Any, changes: dict[str, Any], state: str
 ) -> None:
     """With how each is reached."""
-    node.answers["peers"] = {"peers": [{**PEER, **changes}]}
+    node.answers["peers"] = {"peers": [{**PEER, **changes}], "mtu": 1420}
     head, row = meshnode("peers").out.splitlines()
     assert head.split() == [
         *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
@@ -173,14 +174,22 @@ def test_peers_are_a_table(
 
 def test_peer_on_our_link_is_marked(meshnode: Run, node: Any) -> None:
     """It is spoken to directly, whatever is outside."""
-    node.answers["peers"] = {"peers": [{**PEER, "endpointKind": "lan"}]}
+    node.answers["peers"] = {"peers": [{**PEER, "endpointKind": "lan"}], "mtu": 1420}
     assert "192.0.2.1:51820 (lan)" in meshnode("peers").out
+
+
+def test_larger_packets_are_told_where_there_are_any(meshnode: Run, node: Any) -> None:
+    """Of all members, to compare."""
+    usual = {**PEER, "name": "rome"}
+    node.answers["peers"] = {"peers": [{**PEER, "mtu": 8920}, usual], "mtu": 1420}
+    lines = meshnode("peers").out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["MTU", "8920", "1420"]
 
 
 def test_only_active_peers_if_asked(meshnode: Run, node: Any) -> None:
     """As table and as JSON; nobody is said on standard error."""
     idle = {**PEER, "name": "rome", "hasSession": False}
-    node.answers["peers"] = {"peers": [PEER, idle]}
+    node.answers["peers"] = {"peers": [PEER, idle], "mtu": 1420}
     told = json.loads(meshnode("peers", "--active", "--json").out)
     assert [one["name"] for one in told["peers"]] == ["paris"]
     node.answers["peers"] = {"peers": []}

@@ -28,6 +28,7 @@ from meshnode.forwarding import (
     ProgramComplete,
     RemoveAllowedIps,
     SendControl,
+    SendProbe,
     Session,
     SessionsHeld,
     SetEndpoint,
@@ -225,7 +226,10 @@ def test_known_bytes_of_the_mesh() -> None:
     assert (
         encode_command(SendControl(1, FRAME)).hex() == "93" + "1101" + "c4050102009100"
     )
-    assert encode_report(ControlReceived(1, FRAME)).hex() == "93080" + "1c4050102009100"
+    received = ControlReceived(1, FRAME, 300)
+    assert encode_report(received).hex() == "940801" + "c4050102009100" + "cd012c"
+    probe = SendProbe(1, FRAME, 8920)
+    assert encode_command(probe).hex() == "941401" + "c4050102009100" + "cd22d8"
 
 
 @pytest.mark.parametrize("size", [1, 1203])
@@ -233,8 +237,19 @@ def test_frames_of_every_length_allowed_travel(size: int) -> None:
     """Up to 1,203 bytes out, and with their padding up to 1,218 in."""
     command = SendControl(9, b"\x01" * size)
     assert decode_command(encode_command(command)) == command
-    report = ControlReceived(9, b"\x01" * (size + 15))
+    probe = SendProbe(9, b"\x01" * size, 1204)
+    assert decode_command(encode_command(probe)) == probe
+    report = ControlReceived(9, b"\x01" * (size + 15), 64_000)
     assert decode_report(encode_report(report)) == report
+
+
+@pytest.mark.parametrize("size", [0, 1203, 65_456, -1, True, 1300.0])
+def test_a_probe_is_larger_than_any_frame(size: Any) -> None:
+    """And no larger than a datagram can be."""
+    with pytest.raises(CodecError):
+        encode_command(SendProbe(1, FRAME, size))
+    with pytest.raises(CodecError):
+        decode_command(msgpack.packb([20, 1, FRAME, size]))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +265,7 @@ def test_other_frames_are_refused(frame: Any) -> None:
     with pytest.raises(CodecError):
         decode_command(msgpack.packb([17, 1, frame]))
     with pytest.raises(CodecError):
-        decode_report(msgpack.packb([8, 1, frame]))
+        decode_report(msgpack.packb([8, 1, frame, 0]))
 
 
 @pytest.mark.parametrize(

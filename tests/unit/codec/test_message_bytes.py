@@ -46,7 +46,11 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.Fetch(6, 2, 1000), "941106" + "02" + "cd03e8"),
     (m.Chunk(1, 2, 0, 3, b"abc"), "96120102" + "00" + "03" + "c403616263"),
     (m.Accepts((8,), (1, 2**32 - 1)), "9313" + "9108" + "9201ceffffffff"),
+    (m.LargestSize(1280), "9214cd0500"),
+    (m.SizeProven(EIGHT, 65_455), f"9316{EIGHT_HEX}cdffaf"),
 ]
+PROBE = (m.SizeProbe(EIGHT, 8920), f"9315{EIGHT_HEX}cd22d8")
+"""The one that is longer than it is."""
 
 
 @pytest.mark.parametrize(("message", "encoded"), PINNED)
@@ -62,7 +66,33 @@ def test_messages_have_these_bytes(message: m.Message, encoded: str) -> None:
 
 def test_every_message_is_pinned() -> None:
     """No type was forgotten."""
-    assert {type(message) for message, _ in PINNED} == set(m.Message.__args__)
+    pinned = [*PINNED, PROBE]
+    assert {type(message) for message, _ in pinned} == set(m.Message.__args__)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7000])
+def test_a_probe_is_as_large_as_it_says(cut: int) -> None:
+    """Whether its padding is here or was cut off; of no other size it is taken."""
+    message, encoded = PROBE
+    frame = encode_message(message)
+    assert frame[3:].hex() == encoded
+    whole = frame + bytes(8920 - len(frame))
+    assert decode_message(whole[: 8920 - cut], cut) == message
+    for other in (frame, frame + bytes(15), whole + b"\0", whole[:-1] + b"\1"):
+        with pytest.raises(CodecError):
+            decode_message(other)
+    with pytest.raises(CodecError, match="another size"):
+        decode_message(whole[: 8920 - cut], cut + 1)
+
+
+@pytest.mark.parametrize("message", [message for message, _ in PINNED])
+def test_padding_that_was_cut_off_counts(message: m.Message) -> None:
+    """Nothing but a probe is filled up."""
+    frame = encode_message(message)
+    assert decode_message(frame, 15) == message
+    for padding, cut in ((0, 16), (8, 8), (0, 8900)):
+        with pytest.raises(CodecError, match="more than padding"):
+            decode_message(frame + bytes(padding), cut)
 
 
 @pytest.mark.parametrize("message", [message for message, _ in PINNED])

@@ -1,8 +1,16 @@
 """What of the accepted prefixes a host takes: pure decisions."""
 
+from dataclasses import replace
+
 from meshnode.host.netlink import HostRoute
-from meshnode.host.routing import Conflict, address_conflicts, choose_routes
-from meshnode.hostplan import HostPlan
+from meshnode.host.routing import (
+    Conflict,
+    address_conflicts,
+    choose_routes,
+    sized_prefixes,
+    with_sizes,
+)
+from meshnode.hostplan import HostPlan, Larger
 from meshnode.types import Prefix
 
 TUNNEL, LAN = 90, 91
@@ -130,3 +138,40 @@ def test_clash_of_the_overlay_itself() -> None:
     [conflict] = address_conflicts(plan, HOST)
     assert conflict.prefix == Prefix.parse("192.168.1.0/25")
     assert "192.168.1.0/25 overlap with 192.168.1.0/24" in conflict.text
+
+
+def sized(text: str, mtu: int, segment: int = 0) -> HostRoute:
+    """Return a route into the tunnel that says a size."""
+    return replace(lead(text), mtu=mtu, segment=segment)
+
+
+def test_without_larger_packets_no_route_says_a_size() -> None:
+    """The interface says it for all of them."""
+    plan = HostPlan("office", "mesh0", 1, 1, 1420, ("10.99.0.1/24", "fd99::1/48"))
+    assert sized_prefixes(plan) == []
+    assert with_sizes(plan, [lead("10.0.0.0/8")]) == [lead("10.0.0.0/8")]
+
+
+def test_every_route_says_its_size_where_some_are_larger() -> None:
+    """The base for all, more for the addresses that take it; throw routes say none."""
+    proven = (
+        (Prefix.parse("10.99.0.7/32"), 8920),
+        (Prefix.parse("fd99::7/128"), 4000),
+    )
+    plan = HostPlan(
+        *("office", "mesh0", 1, 1, 1420, ("10.99.0.1/24", "fd99::1/48")),
+        larger=Larger(8920, proven),
+    )
+    own = sized_prefixes(plan)
+    assert own == [Prefix.parse("10.99.0.0/24"), Prefix.parse("fd99::/48")]
+    routes = [*choose(*map(str, own))[0], lead("10.0.0.0/8"), throw("10.1.0.0/16")]
+    assert with_sizes(plan, routes) == [
+        sized("10.99.0.0/24", 1420, 8880),
+        sized("fd99::/48", 1420, 8860),
+        sized("10.0.0.0/8", 1420),
+        throw("10.1.0.0/16"),
+        sized("10.99.0.7/32", 8920, 8880),
+        sized("fd99::7/128", 4000, 8860),
+    ]
+    only_v4 = [route for route in routes if route.prefix.version == 4]
+    assert [r for r in with_sizes(plan, only_v4) if r.prefix.version == 6] == []

@@ -26,6 +26,7 @@ interface = "wg7"
 listen_port = 0
 advertise = ["vpn.example.org:51820", "[2001:db8::1]:1"]
 mtu = 9000
+max_mtu = 65455
 table = 77
 fwmark = 0
 engine = "fast"
@@ -76,6 +77,7 @@ EXPECTED = NetworkConfig(
     listen_port=0,
     advertise=(HostPort("vpn.example.org", 51820), HostPort("2001:db8::1", 1)),
     mtu=9000,
+    max_mtu=65455,
     table=77,
     fwmark=0,
     engine="fast",
@@ -204,6 +206,11 @@ PEER = f'[[wireguard]]\nname = "a"\npublic_key = "{KEY}"\n'
         ("[routes]\naccepts = true", "routes.accepts: is no known key; did you mean"),
         ("[node]\nmtu = 1279", "node.mtu: 1279 is not a number of 1280 to 65535"),
         ("[node]\nlisten_port = 65536", "node.listen_port: 65536 is not a number"),
+        (
+            "[node]\nmax_mtu = 65456",
+            "node.max_mtu: 65456 is not a number of 0 to",
+        ),
+        ("[node]\nmax_mtu = 1419", "node.max_mtu: is less than mtu, 1420; leave it"),
         ('[node]\ntable = "main"', 'node.table: "main" is not a number of 1 to'),
         ("[node]\ntable = 0", "node.table: 0 is not a number of 1 to 4294967295, nor"),
         ("[node]\nfwmark = 4294967296", "node.fwmark: 4294967296 is not a number"),

@@ -89,6 +89,11 @@ class FakeTunnels:
         """Return none."""
         return ()
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Not used."""
+
     def use_cipher(
         self, key: bytes, session: int, cipher: Cipher, *, now: float
     ) -> None:

@@ -110,6 +110,7 @@ class Wires:
         self.dropped: list[bytes] = []
         self.indices: dict[bytes, tuple[int, ...]] = {}
         self.ciphers: dict[tuple[bytes, int], Cipher] = {}
+        self.probes: list[tuple[bytes, Message]] = []
         self._world = world
         self._key = key
 
@@ -153,6 +154,12 @@ class Wires:
     def sessions_of(self, key: bytes) -> tuple[int, ...]:
         """Return what a test put there."""
         return self.indices.get(key, ())
+
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Note it."""
+        self.probes.append((key, message))
 
     def use_cipher(
         self, key: bytes, session: int, cipher: Cipher, *, now: float

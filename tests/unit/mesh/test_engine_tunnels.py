@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from meshnode.codec.messages import Ping
+from meshnode.codec.message_bytes import encode_message
+from meshnode.codec.messages import Ping, SizeProbe
 from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.dataplane.traffic import RECORD_BYTES, ControlView, TrafficTable
 from meshnode.forwarding import (
@@ -15,6 +16,7 @@ from meshnode.forwarding import (
     HeldSession,
     RemovePeer,
     SendControl,
+    SendProbe,
     SessionsHeld,
     SetCipher,
     SharePrefix,
@@ -111,6 +113,18 @@ def test_removed_peer_is_removed_once(device: Device) -> None:
     device.tunnels.flush(now=1.0)
     assert [type(one) for one in device.take()] == [DropStaged, RemovePeer]
     assert device.peers() == {}
+
+
+def test_a_probe_is_sent_in_its_size(device: Device) -> None:
+    """To a peer; of one that is gone, nothing."""
+    one, two, _ = device.keys
+    device.tunnels.set_peer(TunnelPeer(one), now=1.0)
+    device.tunnels.flush(now=1.0)
+    device.take()
+    probe = SizeProbe(bytes(8), 8920)
+    device.tunnels.send_probe(one, probe, 8920, now=1.0)
+    device.tunnels.send_probe(two, probe, 8920, now=1.0)
+    assert device.take() == [SendProbe(0, encode_message(probe), 8920)]
 
 
 def test_prefix_is_shared_after_its_owners_are_known(device: Device) -> None:

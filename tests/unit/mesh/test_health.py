@@ -38,6 +38,11 @@ class FakeTunnels:
         """Not used."""
         return ()
 
+    def send_probe(
+        self, key: bytes, message: Message, size: int, *, now: float
+    ) -> None:
+        """Not used."""
+
     def use_cipher(
         self, key: bytes, session: int, cipher: Cipher, *, now: float
     ) -> None:

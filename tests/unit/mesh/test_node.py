@@ -15,6 +15,7 @@ from meshnode.codec.messages import (
     Hello,
     JoinReply,
     JoinRequest,
+    LargestSize,
     Leaf,
     Lookup,
     Message,
@@ -26,6 +27,8 @@ from meshnode.codec.messages import (
     Refused,
     Renewed,
     RenewRequest,
+    SizeProbe,
+    SizeProven,
     Want,
 )
 from meshnode.codec.record_bytes import MAX_VERSION
@@ -65,6 +68,7 @@ from meshnode.mesh.introduction import introduce_joiner, introduce_member
 from meshnode.mesh.invites import Grant
 from meshnode.mesh.join_request import create_join_request
 from meshnode.mesh.node import MeshNode
+from meshnode.mesh.path_size import PathSizes
 from meshnode.mesh.ports import KeepIssued, KeepOwn, StoredState
 from meshnode.mesh.settings import IssuerIdentity
 from meshnode.types import Cipher, Endpoint, Prefix
@@ -528,6 +532,9 @@ OTHERS: tuple[Message, ...] = (
     Renewed(b"x", b""),
     Refused("no", "no"),
     Accepts((8,), (1, 2)),
+    LargestSize(8920),
+    SizeProbe(bytes(8), 8920),
+    SizeProven(bytes(8), 8920),
 )
 
 
@@ -917,6 +924,41 @@ def test_a_member_says_under_what_it_may_be_sent(world: World) -> None:
     world.say(alpha, world.founder, Accepts((8, 99), (1, 2)))
     aes = Cipher.AES_256_GCM
     assert wires.ciphers == {(alpha.key, 1): aes, (alpha.key, 2): aes}
+
+
+def test_members_prove_to_each_other_how_large_packets_may_be(world: World) -> None:
+    """Strangers are told nothing, and what they say does not count."""
+    alpha, stranger = world.add("alpha"), world.host("stranger")
+    node, wires = world.founder.node, world.founder.wires
+    times = {"now": world.now, "wall": world.wall}
+    node.sizes = PathSizes(wires, world.rng.randbytes, base=1420, largest=8920)
+    wires.paths[alpha.key] = PLACE
+    wires.sessions.add(alpha.key)
+    wires.sent.clear()
+    for key in (stranger.key, alpha.key):
+        node.session_started(key, **times)
+    said = [sent for sent in wires.sent if isinstance(sent[1], LargestSize)]
+    assert said == [(alpha.key, LargestSize(8920))]
+    world.say(stranger, world.founder, LargestSize(8920))
+    world.say(alpha, world.founder, LargestSize(4000))
+    node.handle_deadline(**times)
+    [(key, probe)] = wires.probes
+    assert isinstance(probe, SizeProbe)
+    assert (key, probe.size) == (alpha.key, 3992)
+    answer = SizeProven(probe.nonce, probe.size)
+    world.say(stranger, world.founder, answer)
+    assert node.sizes.proven() == {}
+    world.say(alpha, world.founder, answer)
+    assert node.sizes.proven() == {alpha.key: 3992}
+    wires.paths[alpha.key] = Endpoint("192.0.2.77", 1)
+    node.path_changed(alpha.key, **times)
+    assert node.sizes.proven() == {}
+    wires.sent.clear()
+    for who in (stranger, alpha):
+        world.say(who, world.founder, SizeProbe(bytes(8), 2000))
+    assert wires.sent == [(alpha.key, SizeProven(bytes(8), 2000))]
+    node.handshake_given_up(alpha.key, **times)
+    assert node.sizes.next_deadline() is None
 
 
 def test_wanted_member_is_looked_for(world: World) -> None:

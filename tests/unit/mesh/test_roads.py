@@ -8,7 +8,7 @@ import pytest
 from meshnode.codec.messages import JoinReply
 from meshnode.codec.records import Policy, Role, Route
 from meshnode.errors import ConfigError
-from meshnode.hostplan import Announced
+from meshnode.hostplan import Announced, Larger
 from meshnode.mesh.certifier import Subject
 from meshnode.mesh.documents import create_stock_record
 from meshnode.mesh.health import OwnerHealth
@@ -49,6 +49,7 @@ class Net:
     def __init__(self, rng: random.Random) -> None:
         self.office = Office(rng)
         self.tunnels = NotingTunnels()
+        self.sizes: dict[bytes, int] = {}
         self.health = OwnerHealth(self.tunnels, rng.randbytes)
         self.overlay = (
             self.office.trust.charter.cidr,
@@ -65,6 +66,7 @@ class Net:
             membership=self.office.membership,
             tunnels=self.tunnels,
             health=self.health,
+            sizes=lambda: self.sizes,
             settings=replace(SETTINGS, accept=ACCEPT_ALL),
         )
 
@@ -208,6 +210,22 @@ def test_plan_says_everything(net: Net) -> None:
     assert plan.forwards
     assert plan.filter is None
     assert (plan.table, plan.fwmark, plan.mtu) == (10900, 0x6D6E, 1420)
+    assert plan.larger is None
+
+
+def test_plan_has_the_addresses_that_take_more(net: Net) -> None:
+    """Of members that are proven to; not what is behind them."""
+    one = net.add("one", ROUTE)
+    net.add("two")
+    net.roads.settings = replace(net.roads.settings, max_mtu=8920)
+    net.sizes |= {one.key: 4000, bytes(32): 4000}
+    net.roads.refresh(now=NOW)
+    plan = net.roads.plan()
+    assert plan is not None
+    member = net.office.membership.by_key(one.key)
+    assert member is not None
+    assert plan.larger == Larger(8920, tuple((a, 4000) for a in member.addresses))
+    assert plan.mtu == 1420
 
 
 def test_who_is_no_member_has_no_plan(net: Net) -> None:

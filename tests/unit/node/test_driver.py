@@ -352,6 +352,7 @@ def test_what_the_mesh_asks_of_the_engine_belongs_to_the_step(
     with_mesh.driver.drain()
     assert with_mesh.story == [
         "PeerStateChanged",
+        "PathChanged",
         "ConfigurationChanged",
         "commands to ingress",
         "commands to egress",

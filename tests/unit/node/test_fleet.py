@@ -18,6 +18,7 @@ from meshnode.forwarding import (
     RetireSession,
     SendControl,
     SendKeepalive,
+    SendProbe,
     Session,
     UseSession,
 )
@@ -97,7 +98,8 @@ def test_nothing_is_said_when_there_is_nothing_to_say(workers: Workers) -> None:
 
 def test_one_worker_speaks_for_all(workers: Workers) -> None:
     """A keepalive or a control frame goes out once, however many could send it."""
-    spoken = [SendKeepalive(1), SendControl(1, b"\x01x")]
+    frame = b"\x01x"
+    spoken = [SendKeepalive(1), SendControl(1, frame), SendProbe(1, frame, 8920)]
     workers.fleet.forward([UseSession(1, 7), *spoken])
     assert workers.links[EGRESS].commands == [UseSession(1, 7), *spoken]
     assert workers.links[SECOND_EGRESS].commands == [UseSession(1, 7)]

@@ -18,6 +18,7 @@ from meshnode.dataplane.traffic import ControlView, TrafficTable
 from meshnode.errors import ConfigError
 from meshnode.host.clock import BootTimer, boottime
 from meshnode.host.udp import open_udp_pair
+from meshnode.host.underlay import Underlay
 from meshnode.manage.config_values import (
     AnnouncedRoute,
     HostPort,
@@ -198,6 +199,44 @@ def test_ciphers_are_those_the_engine_gains_by(
     monkeypatch.setattr(ciphers, "can_use", lambda cipher: True)
     process.change(engine=engine, cipher=cipher)
     assert process.begin().shell.node.ciphers.preferred == preferred
+
+
+@pytest.mark.parametrize(
+    ("max_mtu", "widest", "largest"),
+    [
+        (0, 9000, 8920),
+        (0, 1500, 1420),
+        (0, 1400, 1420),
+        (0, 65_536, 65_455),
+        (4000, 9000, 4000),
+        (4000, 1500, 4000),
+        (1420, 9000, 1420),
+    ],
+)
+def test_the_largest_mtu_is_what_links_carry(
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
+    max_mtu: int,
+    widest: int,
+    largest: int,
+) -> None:
+    """Unless the administrator knows better; never less than everybody is sent."""
+    links = [Underlay("eth0", widest, is_up=True, is_ethernet=True)]
+    monkeypatch.setattr(mesh_control, "links_of_host", lambda: links)
+    process.change(max_mtu=max_mtu)
+    assert process.begin().shell.node.roads.settings.max_mtu == largest
+
+
+def test_links_that_cannot_be_listed_are_no_reason_to_end(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is sent more than everybody, then."""
+
+    def fail() -> list[Underlay]:
+        raise OSError(1, "no")
+
+    monkeypatch.setattr(mesh_control, "links_of_host", fail)
+    assert process.begin().shell.node.roads.settings.max_mtu == 1420
 
 
 def test_accepted_prefixes() -> None:

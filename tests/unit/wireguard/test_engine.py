@@ -14,6 +14,7 @@ from meshnode.forwarding import (
     NeedSession,
     RekeyDue,
     SendControl,
+    SendProbe,
     SessionConfirmed,
     SessionsHeld,
     SetCipher,
@@ -29,6 +30,7 @@ from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.events import (
     ConfigurationChanged,
     ControlFrame,
+    PathChanged,
     PeerStateChanged,
     PeerTrafficResumed,
     TimestampsReserved,
@@ -372,6 +374,41 @@ def test_what_is_no_control_frame_is_refused(nodes, frame):
     with pytest.raises(ValueError, match="control frame"):
         a.engine.send_control(b.public, frame, now=a.now)
     a.engine.send_control(b.public, b"\x01" * 1203, now=a.now)
+
+
+def test_probes_are_commands_and_what_was_cut_off_is_told(nodes):
+    """A peer that is gone is nobody; sizes that cannot be are refused."""
+    a, b = nodes
+    a.engine.send_probe(b.public, FRAME, 8920, now=a.now)
+    a.engine.send_probe(STRANGER, FRAME, 8920, now=a.now)
+    a.drain()
+    assert a.commands == [SendProbe(0, FRAME, 8920)]
+    for frame, size in ((b"", 8920), (FRAME, 1203), (FRAME, 65_456)):
+        with pytest.raises(ValueError, match=r"not a"):
+            a.engine.send_probe(b.public, frame, size, now=a.now)
+    a.report(ControlReceived(0, FRAME, 8914))
+    assert a.events == [ControlFrame(0, b.public, FRAME, 8914)]
+
+
+def test_padding_is_limited_whatever_the_device_takes(nodes):
+    """The data plane is told of the smaller MTU, whenever it is told."""
+    a, _ = nodes
+    a.engine.limit_padding(1420)
+    for mtu, told in ((8920, 1420), (1400, 1400)):
+        a.engine.set_link(mtu=mtu, up=True, now=a.now)
+        a.drain()
+        assert a.commands == [SetLink(told, True)]
+        assert SetLink(told, True) in list(a.engine.program())
+
+
+def test_another_path_is_told(nodes):
+    """Once, to whoever knows things about paths."""
+    a, b = nodes
+    path = Path(Endpoint("192.0.2.77", 7))
+    a.report(EndpointMoved(0, path))
+    assert a.events.count(PathChanged(0, b.public)) == 1
+    a.report(EndpointMoved(0, path))
+    assert a.events == []
 
 
 def test_traffic_that_resumes_is_told(nodes):

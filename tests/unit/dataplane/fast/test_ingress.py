@@ -163,6 +163,17 @@ def test_control_frames_reach_control(rig: Receiving, exceptions: list[float]) -
     assert exceptions == []
 
 
+def test_a_probe_reaches_control_without_what_fills_it_up(
+    rig: Receiving, exceptions: list[float]
+) -> None:
+    """Among data, with its whole size; the compiled way keeps its beginning only."""
+    frame = b"\1\2\0ab"
+    rig.receive(PACKET, frame + bytes(8915), PACKET)
+    assert rig.packets() == [PACKET, PACKET]
+    assert ControlReceived(SLOT, frame, 8915) in rig.engine.reports()
+    assert exceptions == []
+
+
 def test_a_source_must_be_the_peers(rig: Receiving) -> None:
     """Or be shared with it."""
     prefix = Prefix.parse("10.0.0.1/32")

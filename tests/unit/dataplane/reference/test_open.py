@@ -525,16 +525,22 @@ def test_a_replayed_control_frame_is_none(ingress: Ingress) -> None:
     assert ingress.dropped() == {DropReason.REPLAY: 1, DropReason.BAD_TAG: 1}
 
 
-@pytest.mark.parametrize(("size", "is_taken"), [(1, True), (1218, True), (1219, False)])
-def test_the_length_of_control_frames_is_bounded(
-    ingress: Ingress, size: int, is_taken: bool
-) -> None:
-    """1,203 bytes and 15 of padding; one more is malformed."""
-    ingress.receive(seal_data(b"\x01" * size, 0))
-    reports = ingress.reports()
-    assert (ControlReceived(SLOT, b"\x01" * size) in reports) is is_taken
-    assert ingress.dropped() == ({} if is_taken else {DropReason.BAD_INNER: 1})
+@pytest.mark.parametrize("size", [1, 6, 1218, 1219, 8920, 65_455])
+def test_the_length_of_control_frames_is_bounded(ingress: Ingress, size: int) -> None:
+    """1,203 bytes and 15 of padding; of more only the message goes to control."""
+    whole = (FRAME + bytes(size))[:size]
+    ingress.receive(seal_data(whole, 0))
+    kept = whole if size <= 1218 else FRAME
+    assert ControlReceived(SLOT, kept, size - len(kept)) in ingress.reports()
+    assert ingress.dropped() == {}
     assert ingress.delivered() == []
+
+
+def test_a_frame_that_says_it_is_longer_is_cut(ingress: Ingress) -> None:
+    """At what the longest has: control refuses it."""
+    ingress.receive(seal_data(b"\x01\xff\xff" + bytes(8000), 0))
+    [frame] = [r for r in ingress.reports() if isinstance(r, ControlReceived)]
+    assert (len(frame.frame), frame.cut) == (1218, 8003 - 1218)
 
 
 def test_control_frames_of_a_peer_are_limited(ingress: Ingress) -> None:

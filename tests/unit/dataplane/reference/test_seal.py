@@ -26,6 +26,7 @@ from meshnode.forwarding import (
     RetireSession,
     SendControl,
     SendKeepalive,
+    SendProbe,
     Session,
     SetCipher,
     SetEndpoint,
@@ -35,6 +36,7 @@ from meshnode.forwarding import (
     TrafficResumed,
     UseSession,
 )
+from meshnode.ports import NEVER
 from meshnode.types import Cipher, Path, Prefix
 from meshnode.wireguard.constants import (
     MAX_STAGED_PACKETS,
@@ -577,6 +579,47 @@ def test_a_control_frame_waits_for_an_endpoint(waiting: Egress) -> None:
     assert waiting.reports() == [NEED]
     waiting.apply(SetEndpoint(SLOT, PATH), *start_session(session()))
     assert [plain for _, plain in waiting.sent()] == [padded(FRAME, 16)]
+
+
+def test_a_probe_is_a_burst_of_its_own(egress: Egress) -> None:
+    """Between the packets, as large as it says, and no data to the timers."""
+    egress.send(packet())
+    egress.apply(SendProbe(SLOT, FRAME, 8919))
+    egress.send(packet(number=8))
+    bursts = egress.half.bursts_to_send()
+    assert [burst.is_probe for burst in bursts] == [False, True, False]
+    assert [burst.count for burst in bursts] == [1, 1, 1]
+    assert len(bursts[1].data) == 8919 + 32
+    datagrams = [data for burst in bursts for data in burst.datagrams()]
+    assert [open_data(data)[1] for data in datagrams] == [
+        padded(packet(), 112),
+        padded(FRAME, 8919),
+        padded(packet(number=8), 112),
+    ]
+    facts = egress.view.read(SLOT)
+    assert (facts.sent_packets, facts.sent_bytes) == (3, 144 + 8919 + 32 + 144)
+
+
+def test_a_probe_alone_begins_no_wait(egress: Egress) -> None:
+    """Its loss says nothing against the session."""
+    egress.apply(SendProbe(SLOT, FRAME, 8920))
+    assert len(egress.sent()) == 1
+    facts = egress.view.read(SLOT)
+    assert (facts.unanswered_since, facts.last_data_sent_at) == (None, NEVER)
+    assert egress.reports() == []
+
+
+def test_a_probe_waits_for_nothing(waiting: Egress, egress: Egress) -> None:
+    """Neither for a session nor for an endpoint; nor does it ask for them."""
+    waiting.apply(SendProbe(SLOT, FRAME, 8920), SendProbe(7, FRAME, 8920))
+    assert waiting.reports() == []
+    waiting.apply(*start_session(session()))
+    assert waiting.sent() == []
+    egress.apply(SetEndpoint(SLOT, None), SendProbe(SLOT, FRAME, 8920))
+    egress.apply(SetEndpoint(SLOT, PATH), SetLink(MTU, False))
+    egress.apply(SendProbe(SLOT, FRAME, 8920))
+    assert egress.sent() == []
+    assert egress.dropped() == {DropReason.DEVICE_DOWN: 1}
 
 
 def test_control_frames_that_go_nowhere(egress: Egress) -> None:

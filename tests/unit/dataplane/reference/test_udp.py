@@ -198,6 +198,35 @@ def test_two_datagrams_alone_prove_nothing(opened: list[socket.socket]) -> None:
     assert len(receive(receiver, Arena(RECEIVE_BYTES))) == 2
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_probe_goes_whole_or_not_at_all(
+    opened: list[socket.socket], version: int
+) -> None:
+    """And leaves the socket as it was; one that is too large is no error to count."""
+    sender, receiver = bind(opened, version), bind(opened, version)
+    level, option = udp._DISCOVER[version]
+    sock = UdpSocket(sender)
+    seen: list[tuple[int, bool]] = []
+
+    def refuse(data: bytes, ancillary: list[tuple[int, int, bytes]]) -> int:
+        never_split = (socket.IPPROTO_IPV6, socket.IPV6_DONTFRAG, udp._INT.pack(1))
+        seen.append((sender.getsockopt(level, option), never_split in ancillary))
+        return errno.EMSGSIZE if len(data) > 9000 else 0
+
+    sender.refuse = refuse
+    before = sender.getsockopt(level, option)
+    for size in (8952, 9001):
+        data = bytearray(size)
+        assert sock.send(Burst(path_to(receiver), size, data, is_probe=True)) == 0
+        assert sender.getsockopt(level, option) == before
+    assert seen == [(3, version == 6)] * 2
+    [(data, _)] = receive(UdpSocket(receiver), Arena(RECEIVE_BYTES))
+    assert len(data) == 8952
+    sender.refuse = lambda data, ancillary: errno.EPERM
+    assert sock.send(Burst(path_to(receiver), 9, bytearray(9), is_probe=True)) == 1
+    assert sender.getsockopt(level, option) == before
+
+
 def test_a_lost_source_lowers_nothing(opened: list[socket.socket]) -> None:
     """IPv6 says EINVAL for it, even of a burst with a short tail."""
     sender, receiver = bind(opened, 6), UdpSocket(bind(opened, 6))

@@ -1,0 +1,47 @@
+"""The rule about sizes, judged by what arrived where, and not by who said what."""
+
+from typing import TYPE_CHECKING, cast
+
+from meshnode.codec.wireguard import DATA_OVERHEAD
+from meshnode.simulation.invariants import Invariant
+from meshnode.simulation.trace import Flight
+from meshnode.types import Endpoint
+
+if TYPE_CHECKING:
+    from meshnode.simulation.host import SimulatedHost
+    from meshnode.simulation.mesh_world import MeshWorld
+    from meshnode.simulation.world import World
+
+
+class ProvenSizes(Invariant):
+    """Who is sent larger packets than everybody got one of that size there."""
+
+    rule = "no size is in use to a member that did not arrive at that endpoint of it"
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self._arrived: dict[tuple[str, str], set[tuple[int, Endpoint]]] = {}
+
+    def accepted(self, host: "SimulatedHost", flight: Flight) -> None:
+        """Learn which sizes come through, whoever repeats them on the way."""
+        home = self._mesh.homes.get(host.name)
+        size = len(flight.data) - DATA_OVERHEAD
+        if flight.origin is not None and home is not None and size > home.settings.mtu:
+            pair = (flight.origin, host.name)
+            self._arrived.setdefault(pair, set()).add((size, flight.destination))
+
+    def settled(self, host: "SimulatedHost") -> None:
+        """Look for the arrival behind each size in use."""
+        home = self._mesh.homes.get(host.name)
+        if home is None or home.node is None or host.is_mute:
+            return
+        for key, size in home.node.sizes.proven().items():
+            endpoint = home.node.tunnels.path_of(key)
+            name = next(h.host.name for h in self._mesh.homes.values() if h.key == key)
+            arrived = self._arrived.get((host.name, name), set())
+            if endpoint is None or (size, endpoint) not in arrived:
+                self.fail(host, f"{name} is sent {size} bytes at {endpoint}")
+
+    @property
+    def _mesh(self) -> "MeshWorld":
+        return cast("MeshWorld", self._world)
