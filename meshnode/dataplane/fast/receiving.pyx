@@ -42,7 +42,6 @@ from meshnode.dataplane.fast.merge cimport Run, begin, finish, join
 from meshnode.dataplane.fast.paths cimport RawPath, decode, encode, is_same, received
 from meshnode.dataplane.fast.sessions cimport (
     OpenKeys,
-    OpenSession,
     accept,
     is_fresh,
 )
