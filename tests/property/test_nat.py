@@ -44,22 +44,43 @@ traffic = st.lists(
 
 @dataclass
 class Model:
-    """What kept something alive: when, whose, with whom, by which port."""
+    """What kept something alive: when, whose, with whom, by which port.
+
+    The last is the remote that the mapping was made for: what comes in from another
+    keeps it alive, too, but is none that leaves by it.
+    """
 
     behaviour: NatBehaviour
-    log: list[tuple[float, Endpoint, Endpoint, int]] = field(default_factory=list)
+    log: list[tuple[float, Endpoint, Endpoint, int, Endpoint]] = field(
+        default_factory=list
+    )
 
-    def living(self, now: float) -> list[tuple[float, Endpoint, Endpoint, int]]:
+    def living(
+        self, now: float
+    ) -> list[tuple[float, Endpoint, Endpoint, int, Endpoint]]:
         """Return what counts still."""
         return [entry for entry in self.log if now - entry[0] < EXPIRY]
+
+    def note_sent(
+        self, now: float, inner: Endpoint, remote: Endpoint, port: int
+    ) -> None:
+        """Log what left."""
+        self.log.append((now, inner, remote, port, remote))
+
+    def note_received(
+        self, now: float, inner: Endpoint, remote: Endpoint, port: int
+    ) -> None:
+        """Log what came in, by a port that one living mapping has."""
+        made_for = next(entry[4] for entry in self.living(now) if entry[3] == port)
+        self.log.append((now, inner, remote, port, made_for))
 
     def port(self, inner: Endpoint, remote: Endpoint, now: float) -> int | None:
         """Return the port that a living mapping has for this, None if there is none."""
         scope = self.behaviour.mapping.of
         ports = {
             port
-            for _, owner, peer, port in self.living(now)
-            if owner == inner and scope(peer) == scope(remote)
+            for _, owner, _, port, made_for in self.living(now)
+            if owner == inner and scope(made_for) == scope(remote)
         }
         assert len(ports) <= 1
         return ports.pop() if ports else None
@@ -69,7 +90,7 @@ class Model:
         scope = self.behaviour.filtering.of
         owners = {
             owner
-            for _, owner, peer, used in self.living(now)
+            for _, owner, peer, used, _ in self.living(now)
             if used == port and scope(peer) == scope(remote)
         }
         assert len(owners) <= 1
@@ -91,7 +112,7 @@ def test_a_nat_does_what_its_traffic_says(behaviour, packets):
             assert (sent.source.host, sent.destination) == (OUTSIDE, remote)
             port = sent.source.port
             assert port == known if known is not None else port not in taken
-            model.log.append((now, inner, remote, port))
+            model.note_sent(now, inner, remote, port)
             ports.append(port)
         else:
             port = ports[-1 - number % len(ports)]
@@ -103,8 +124,8 @@ def test_a_nat_does_what_its_traffic_says(behaviour, packets):
                 assert isinstance(came, Packet)
                 assert (came.source, came.destination) == (remote, owner)
                 if behaviour.refreshed_by_inbound:
-                    model.log.append((now, owner, remote, port))
-    assert {(owner, port) for _, owner, _, port in model.living(now)} == set(
+                    model.note_received(now, owner, remote, port)
+    assert {(owner, port) for _, owner, _, port, _ in model.living(now)} == set(
         nat.mappings(now)
     )
 
