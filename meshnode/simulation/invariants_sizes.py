@@ -21,7 +21,6 @@ class ProvenSizes(Invariant):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._arrived: dict[tuple[str, str], set[tuple[int, Endpoint]]] = {}
-        self._names: dict[bytes, str] = {}
 
     def accepted(self, host: "SimulatedHost", flight: Flight) -> None:
         """Learn which sizes come through, whoever repeats them on the way."""
@@ -38,17 +37,10 @@ class ProvenSizes(Invariant):
             return
         for key, size in home.node.sizes.proven().items():
             endpoint = home.node.tunnels.path_of(key)
-            name = self._name_of(key)
+            name = next(h.host.name for h in self._mesh.homes.values() if h.key == key)
             arrived = self._arrived.get((host.name, name), set())
             if endpoint is None or (size, endpoint) not in arrived:
                 self.fail(host, f"{name} is sent {size} bytes at {endpoint}")
-
-    def _name_of(self, key: bytes) -> str:
-        # A host's key is computed anew at each look, so it is looked at once.
-        if key not in self._names:
-            homes = self._mesh.homes.values()
-            self._names = {home.key: home.host.name for home in homes}
-        return self._names[key]
 
     @property
     def _mesh(self) -> "MeshWorld":

@@ -164,9 +164,10 @@ class MeshLife:
 class MeshHome:
     """What of a mesh node outlives its process: papers, settings, disk, host plan.
 
-    `fails_at` is the boundary at which the power fails in the next step that keeps
-    something, None for never; the node is down then until somebody starts it. `since`
-    is the world time at which the host became a member.
+    `key` is its WireGuard key, as long as it lives. `fails_at` is the boundary at which
+    the power fails in the next step that keeps something, None for never; the node is
+    down then until somebody starts it. `since` is the world time at which the host
+    became a member.
     """
 
     def __init__(
@@ -178,6 +179,8 @@ class MeshHome:
     ) -> None:
         self.host = host
         self.identity = identity
+        # Kept, as rules ask for it in every step, and making it costs a curve.
+        self.key = identity.private_key.public_key().raw
         self.settings = settings
         self.contacts = contacts
         envelope = parse_envelope(identity.certificate)
@@ -200,11 +203,6 @@ class MeshHome:
     def wall(self) -> float:
         """Wall seconds, as this host believes."""
         return self.host.clock.wall_time(self.host.world.now)
-
-    @property
-    def key(self) -> bytes:
-        """Our WireGuard key."""
-        return self.identity.private_key.public_key().raw
 
     @property
     def node(self) -> MeshNode | None:
