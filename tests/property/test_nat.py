@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,45 +43,51 @@ traffic = st.lists(
 )
 
 
-@dataclass
-class Model:
+class Passed(NamedTuple):
     """What kept something alive: when, whose, with whom, by which port.
 
-    The last is the remote that the mapping was made for: what comes in from another
+    `made_for` is the remote that the mapping was made for: what comes in from another
     keeps it alive, too, but is none that leaves by it.
     """
 
-    behaviour: NatBehaviour
-    log: list[tuple[float, Endpoint, Endpoint, int, Endpoint]] = field(
-        default_factory=list
-    )
+    at: float
+    inner: Endpoint
+    remote: Endpoint
+    port: int
+    made_for: Endpoint
 
-    def living(
-        self, now: float
-    ) -> list[tuple[float, Endpoint, Endpoint, int, Endpoint]]:
+
+@dataclass
+class Model:
+    """All that passed."""
+
+    behaviour: NatBehaviour
+    log: list[Passed] = field(default_factory=list)
+
+    def living(self, now: float) -> list[Passed]:
         """Return what counts still."""
-        return [entry for entry in self.log if now - entry[0] < EXPIRY]
+        return [one for one in self.log if now - one.at < EXPIRY]
 
     def note_sent(
         self, now: float, inner: Endpoint, remote: Endpoint, port: int
     ) -> None:
         """Log what left."""
-        self.log.append((now, inner, remote, port, remote))
+        self.log.append(Passed(now, inner, remote, port, made_for=remote))
 
     def note_received(
         self, now: float, inner: Endpoint, remote: Endpoint, port: int
     ) -> None:
         """Log what came in, by a port that one living mapping has."""
-        made_for = next(entry[4] for entry in self.living(now) if entry[3] == port)
-        self.log.append((now, inner, remote, port, made_for))
+        made_for = next(one.made_for for one in self.living(now) if one.port == port)
+        self.log.append(Passed(now, inner, remote, port, made_for))
 
     def port(self, inner: Endpoint, remote: Endpoint, now: float) -> int | None:
         """Return the port that a living mapping has for this, None if there is none."""
         scope = self.behaviour.mapping.of
         ports = {
-            port
-            for _, owner, _, port, made_for in self.living(now)
-            if owner == inner and scope(made_for) == scope(remote)
+            one.port
+            for one in self.living(now)
+            if one.inner == inner and scope(one.made_for) == scope(remote)
         }
         assert len(ports) <= 1
         return ports.pop() if ports else None
@@ -89,9 +96,9 @@ class Model:
         """Return who gets what comes from *remote*, None if nobody does."""
         scope = self.behaviour.filtering.of
         owners = {
-            owner
-            for _, owner, peer, used, _ in self.living(now)
-            if used == port and scope(peer) == scope(remote)
+            one.inner
+            for one in self.living(now)
+            if one.port == port and scope(one.remote) == scope(remote)
         }
         assert len(owners) <= 1
         return owners.pop() if owners else None
@@ -106,7 +113,7 @@ def test_a_nat_does_what_its_traffic_says(behaviour, packets):
         now += pause
         if leaves:
             known = model.port(inner, remote, now)
-            taken = {entry[3] for entry in model.living(now)}
+            taken = {one.port for one in model.living(now)}
             sent = nat.outbound(Packet(inner, remote, b""), now=now)
             assert isinstance(sent, Packet)
             assert (sent.source.host, sent.destination) == (OUTSIDE, remote)
@@ -125,7 +132,7 @@ def test_a_nat_does_what_its_traffic_says(behaviour, packets):
                 assert (came.source, came.destination) == (remote, owner)
                 if behaviour.refreshed_by_inbound:
                     model.note_received(now, owner, remote, port)
-    assert {(owner, port) for _, owner, _, port, _ in model.living(now)} == set(
+    assert {(one.inner, one.port) for one in model.living(now)} == set(
         nat.mappings(now)
     )
 
