@@ -206,10 +206,15 @@ class SendKeepalive:
 
 @frozen
 class SendControl:
-    """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer."""
+    """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer.
+
+    With a *path* it goes by that one, whatever the peer's is, and at once: without a
+    session it is dropped.
+    """
 
     slot: int
     frame: bytes
+    path: Path | None = None
 
 
 @frozen
@@ -223,6 +228,46 @@ class SendProbe:
     slot: int
     frame: bytes
     size: int
+
+
+@frozen
+class SetStandby:
+    """Send by this path too what is sent to the peer as data; None to end that.
+
+    It is the same ciphertext, so the peer takes what arrives first.
+    """
+
+    slot: int
+    path: Path | None
+
+
+@frozen
+class OpenChannel:
+    """Take type 5 datagrams with the number *channel* from the peer in *slot*.
+
+    They are for us if *onward* is None: their content is received as if it came from
+    the endpoint of the channel, and what we send there goes to that peer with the
+    number *label*. Otherwise they go on to the peer in *onward*, with *label* in place
+    of our number, at most *rate* bytes a second (0 for no limit) and *quota* bytes in
+    all (0 for no limit) until the command is repeated.
+
+    They must come from where the peer is, by its authenticated path, and go only to
+    where the other is by its own; a peer that is behind a channel itself has none.
+    """
+
+    channel: int
+    slot: int
+    label: int
+    onward: int | None = None
+    rate: int = 0
+    quota: int = 0
+
+
+@frozen
+class CloseChannel:
+    """Take no more datagrams with this number, and send none to its endpoint."""
+
+    channel: int
 
 
 @frozen
@@ -252,6 +297,9 @@ Command = (
     | SendKeepalive
     | SendControl
     | SendProbe
+    | SetStandby
+    | OpenChannel
+    | CloseChannel
     | DropStaged
 )
 
@@ -272,7 +320,21 @@ class TrafficResumed:
 
 @frozen
 class EndpointMoved:
-    """Authenticated data came from another path than the one in use."""
+    """Authenticated data came from another path of its kind than the one in use.
+
+    The kinds are endpoints and channels: from one to the other no peer moves by itself.
+    """
+
+    slot: int
+    path: Path
+
+
+@frozen
+class PathHeard:
+    """Authenticated data came by a path that only control may let the peer move to.
+
+    Told once, until it comes by another.
+    """
 
     slot: int
     path: Path
@@ -311,12 +373,14 @@ class HandshakeLoad:
 class ControlReceived:
     """An authenticated control frame came from the peer; padding is still on it.
 
-    If that was more than any frame has, the last *cut* bytes are not here.
+    If that was more than any frame has, the last *cut* bytes are not here. *path* is
+    the one it came by.
     """
 
     slot: int
     frame: bytes
     cut: int = 0
+    path: Path | None = None
 
 
 @frozen
@@ -344,6 +408,7 @@ Report = (
     NeedSession
     | TrafficResumed
     | EndpointMoved
+    | PathHeard
     | SessionConfirmed
     | RekeyDue
     | HandshakeLoad

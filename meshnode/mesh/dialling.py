@@ -21,7 +21,7 @@ from meshnode.mesh.lookups import Lookups
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import KeepEndpoints, Tunnels
 from meshnode.ports import Entropy
-from meshnode.types import Endpoint
+from meshnode.types import Datagram, Endpoint, Path
 
 MAX_DIALLED: Final = 12
 """Candidates given to the tunnels: those of a record and a few of our own."""
@@ -145,7 +145,7 @@ class Dialler:
         except AuthenticationError:
             return  # a key of low order: no handshake with it can succeed either
         for target in targets:
-            self._outbox.send(data, target, now=now)
+            self._outbox.send(Datagram(data, Path(target)), now=now)
 
     def receive_found(self, peer: bytes, message: Found, *, now: float) -> None:
         """Take what a member knows about another's endpoints."""

@@ -5,7 +5,7 @@ from meshnode.codec.messages import Message
 from meshnode.crypto.keys import PublicKey
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint
+from meshnode.types import Cipher, Endpoint, Path
 from meshnode.wireguard import config
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
@@ -74,6 +74,46 @@ class EngineTunnels:
         """Send a control frame; without a session a handshake begins first."""
         self.flush(now=now)
         self._engine.send_control(PublicKey(key), encode_message(message), now=now)
+
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Send a control frame by this very path; without a session it is dropped."""
+        frame = encode_message(message)
+        self._engine.send_control(PublicKey(key), frame, path=path, now=now)
+
+    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven, from now on."""
+        self._engine.set_path(PublicKey(key), path, now=now)
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Send data to the peer by *path*, too; None ends that."""
+        self._engine.set_standby(PublicKey(key), path, now=now)
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Take relayed datagrams with our number *channel* from the peer *key*."""
+        self.flush(now=now)
+        self._engine.open_channel(
+            channel,
+            PublicKey(key),
+            label,
+            onward=None if onward is None else PublicKey(onward),
+            rate=rate,
+            quota=quota,
+            now=now,
+        )
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Take no more datagrams with this number."""
+        self._engine.close_channel(channel, now=now)
 
     def send_probe(
         self, key: bytes, message: Message, size: int, *, now: float

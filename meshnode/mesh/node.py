@@ -51,14 +51,14 @@ from meshnode.mesh.introduction import (
     MemberIntroduction,
     open_introduction,
 )
-from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.steps import NodeSteps
 from meshnode.mesh.sync import News
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.ports import Entropy
-from meshnode.types import Endpoint
+from meshnode.types import Endpoint, Path
 
 _ENOUGH_TO_GO_ON: Final = 2
 """Neighbours that must have answered: any one of them may fail then."""
@@ -90,7 +90,7 @@ class MeshNode(NodeSteps):
         settings: NodeSettings,
         stored: StoredState,
         *,
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         entropy: Entropy,
         now: float,
         wall: float,
@@ -205,9 +205,15 @@ class MeshNode(NodeSteps):
         self._end_step(now)
 
     def receive_message(
-        self, key: bytes, message: Message, *, now: float, wall: float
+        self,
+        key: bytes,
+        message: Message,
+        *,
+        path: Path | None = None,
+        now: float,
+        wall: float,
     ) -> None:
-        """Take a control frame of the peer with WireGuard key *key*.
+        """Take a control frame of the peer *key*, a WireGuard key, that came by *path*.
 
         What it may not say is dropped: a member everything, a contact whose record is
         not known what makes it known, an admitted joiner what it needs to become one.

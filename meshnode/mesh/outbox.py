@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from meshnode.deadlines import Deadline
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.ports import StateChange
-from meshnode.types import Endpoint
+from meshnode.types import Datagram
 
 
 @dataclass(slots=True)
 class Outbox:
     """What every part of a mesh node writes to.
 
-    `datagrams` are type 7 introductions with where they go.
+    `datagrams` are introductions and probes (types 7 and 6).
     """
 
     changes: list[StateChange] = field(default_factory=list)
-    datagrams: list[tuple[bytes, Endpoint]] = field(default_factory=list)
+    datagrams: list[Datagram] = field(default_factory=list)
     events: deque[MeshEvent] = field(default_factory=deque)
     queued_at: float = 0.0
 
@@ -26,10 +26,10 @@ class Outbox:
         self.queued_at = now
         self.changes.extend(changes)
 
-    def send(self, data: bytes, to: Endpoint, *, now: float) -> None:
-        """Queue an introduction."""
+    def send(self, datagram: Datagram, *, now: float) -> None:
+        """Queue a datagram of ours."""
         self.queued_at = now
-        self.datagrams.append((data, to))
+        self.datagrams.append(datagram)
 
     def report(self, event: MeshEvent, *, now: float) -> None:
         """Queue an event."""

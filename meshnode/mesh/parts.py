@@ -17,7 +17,7 @@ from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.own_record import OwnRecord
 from meshnode.mesh.path_size import PathSizes
 from meshnode.mesh.pings import Pings
-from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
@@ -51,7 +51,7 @@ class NodeParts:
         settings: NodeSettings,
         stored: StoredState,
         *,
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         entropy: Entropy,
         now: float,
     ) -> None:

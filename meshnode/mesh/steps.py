@@ -24,7 +24,7 @@ from meshnode.mesh.events import (
 )
 from meshnode.mesh.membership import MemberChange, Standing
 from meshnode.mesh.parts import NodeParts
-from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.renewal import HEALTH_SUBJECT
@@ -55,7 +55,7 @@ class NodeSteps(NodeParts):
         settings: NodeSettings,
         stored: StoredState,
         *,
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         entropy: Entropy,
         now: float,
         wall: float,

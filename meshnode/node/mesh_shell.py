@@ -143,7 +143,9 @@ class MeshShell:
             return
         now = boottime()
         self._tunnels.flush(now=now)
-        self.node.receive_message(key, message, now=now, wall=time.time())
+        self.node.receive_message(
+            key, message, path=event.path, now=now, wall=time.time()
+        )
         self._settle()
 
     def receive_introduction(self, data: bytes, path: Path) -> None:
@@ -175,7 +177,7 @@ class MeshShell:
             self._plan = plan
             self._ask_for_plan()
         self._arm(now)
-        return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
+        return datagrams
 
     # --- the beginning and the end ---
 

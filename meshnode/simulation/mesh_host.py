@@ -109,13 +109,15 @@ class MeshLife:
     def _handle_event(self, event: events.Event) -> None:
         now, wall, node = self._host.now, self._home.wall, self.node
         match event:
-            case events.ControlFrame(_, public_key, frame, cut):
+            case events.ControlFrame(_, public_key, frame, cut, path):
                 try:
                     message = decode_message(frame, cut)
                 except CodecError:
                     self._home.bad_frames += 1
                     return
-                node.receive_message(public_key.raw, message, now=now, wall=wall)
+                node.receive_message(
+                    public_key.raw, message, path=path, now=now, wall=wall
+                )
             case events.DeviceUp():
                 node.device_up(now=now, wall=wall)
             case events.EndpointWanted(_, public_key):
@@ -158,7 +160,7 @@ class MeshLife:
         if plan is not None and not host.is_mute:
             home.plan = plan
         self._armed = node.next_deadline(now=host.now, wall=home.wall)
-        return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
+        return datagrams
 
 
 class MeshHome:

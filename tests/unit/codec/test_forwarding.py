@@ -224,10 +224,13 @@ def test_known_bytes_of_the_mesh() -> None:
     assert encode_command(SHARE).hex() == "94" + "0f" + prefix + shares + "93010203"
     assert encode_command(UnsharePrefix(SHARE.prefix)).hex() == "92" + "10" + prefix
     assert (
-        encode_command(SendControl(1, FRAME)).hex() == "93" + "1101" + "c4050102009100"
+        encode_command(SendControl(1, FRAME)).hex()
+        == "94" + "1101" + "c4050102009100" + "c0"
     )
     received = ControlReceived(1, FRAME, 300)
-    assert encode_report(received).hex() == "940801" + "c4050102009100" + "cd012c"
+    assert (
+        encode_report(received).hex() == "950801" + "c4050102009100" + "cd012c" + "c0"
+    )
     probe = SendProbe(1, FRAME, 8920)
     assert encode_command(probe).hex() == "941401" + "c4050102009100" + "cd22d8"
 
@@ -263,9 +266,9 @@ def test_other_frames_are_refused(frame: Any) -> None:
     with pytest.raises(CodecError):
         encode_report(ControlReceived(1, frame))
     with pytest.raises(CodecError):
-        decode_command(msgpack.packb([17, 1, frame]))
+        decode_command(msgpack.packb([17, 1, frame, None]))
     with pytest.raises(CodecError):
-        decode_report(msgpack.packb([8, 1, frame, 0]))
+        decode_report(msgpack.packb([8, 1, frame, 0, None]))
 
 
 @pytest.mark.parametrize(

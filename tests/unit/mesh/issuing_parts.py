@@ -32,7 +32,7 @@ from meshnode.mesh.ports import (
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.trust import Trust, VerifiedMember
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 WALL = 1_800_000_000
 NOW = 1000.0
@@ -51,6 +51,9 @@ class FakeTunnels:
     dropped: list[bytes] = field(default_factory=list)
     paths: dict[bytes, Endpoint] = field(default_factory=dict)
     sessions: set[bytes] = field(default_factory=set)
+    sent_by: list[tuple[bytes, Message, Path]] = field(default_factory=list)
+    standbys: dict[bytes, Path | None] = field(default_factory=dict)
+    channels: dict[int, tuple[bytes, int, bytes | None]] = field(default_factory=dict)
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Remember the peer."""
@@ -98,6 +101,36 @@ class FakeTunnels:
         self, key: bytes, session: int, cipher: Cipher, *, now: float
     ) -> None:
         """Do nothing."""
+
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Remember the message and its path."""
+        self.sent_by.append((key, message, path))
+
+    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+        """Remember the path."""
+        self.paths[key] = path.remote
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Remember the path."""
+        self.standbys[key] = path
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Remember the channel: from whom, with which label, to whom."""
+        self.channels[channel] = (key, label, onward)
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Forget the channel."""
+        self.channels.pop(channel, None)
 
     def last_received(self, key: bytes) -> float:
         """Say never."""

@@ -839,7 +839,7 @@ def test_member_whose_introduction_was_lost_comes_in_all_the_same(
     node.handshake_begun(world.founder.key, now=world.now, wall=world.wall)
     assert node.outbox.datagrams == []
     node.handshake_begun(world.founder.key, now=world.now + 5, wall=world.wall)
-    assert [place for _, place in node.outbox.datagrams] == [PLACE]
+    assert [one.path.remote for one in node.outbox.datagrams] == [PLACE]
 
 
 # --- events of the tunnels ---
