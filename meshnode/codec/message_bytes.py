@@ -79,6 +79,9 @@ MAX_SESSIONS: Final = 3
 MIN_SIZE: Final = 1280
 """Bytes of a packet that fits everywhere: nobody need ask for it."""
 
+MIN_PROBED: Final = 256
+"""Bytes of the smallest packet that a probe may be: what it says fits into fewer."""
+
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
 
@@ -96,6 +99,7 @@ _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
 _SIZE = whole(MIN_SIZE, MAX_INNER)
+_PROBED = whole(MIN_PROBED, MAX_INNER)
 
 
 def _joined(size: int, least: int, most: int) -> Kind:
@@ -221,8 +225,8 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
         ),
     ),
     (20, LargestSize, record(LargestSize, _SIZE)),
-    (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
-    (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (21, SizeProbe, record(SizeProbe, _NONCE, _PROBED)),
+    (22, SizeProven, record(SizeProven, _NONCE, _PROBED)),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}

@@ -154,6 +154,10 @@ class EngineTunnels:
         """Return when data was last sent to the peer, or `NEVER`."""
         return self._engine.traffic_of(PublicKey(key)).last_data_sent_at
 
+    def sent_bytes(self, key: bytes) -> int:
+        """Return the bytes of all datagrams that were sent to the peer."""
+        return self._engine.traffic_of(PublicKey(key)).sent_bytes
+
     # --- for the shell ---
 
     def adopt(self, keys: list[bytes], *, now: float) -> None:

@@ -95,6 +95,9 @@ class Tunnels(Protocol):
     def last_data_sent(self, key: bytes) -> float:
         """Return when data was last sent to the peer, or `NEVER`."""
 
+    def sent_bytes(self, key: bytes) -> int:
+        """Return the bytes of all datagrams that were sent to the peer."""
+
 
 class PathTunnels(Tunnels, Protocol):
     """Tunnels whose paths and relay channels the mesh decides about."""

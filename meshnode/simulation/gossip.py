@@ -193,6 +193,10 @@ class Node:
         """Return `NEVER`: no packets flow."""
         return NEVER
 
+    def sent_bytes(self, key: bytes) -> int:
+        """Return 0: no packets flow."""
+        return 0
+
 
 class GossipWorld:
     """Nodes, mailboxes and virtual time.
