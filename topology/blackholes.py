@@ -34,10 +34,10 @@ def end(receiver: Host, lan: str, sources: Iterable[str]) -> None:
 
 
 def swallow(receiver: Host, lan: str, largest: int) -> None:
-    """Lose what comes to *receiver* over *lan* in IP packets of more than so many bytes.
+    """Lose what comes to *receiver* over *lan* in packets of more bytes than *largest*.
 
-    Nobody is told, as where ICMP is filtered. It replaces what an earlier call said; 0
-    ends it.
+    These are of IP, header and all. Nobody is told, as where ICMP is filtered. It
+    replaces what an earlier call said; 0 ends it.
     """
     chain = f"sizes_{_chain(lan)}"
     lines = [

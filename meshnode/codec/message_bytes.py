@@ -61,7 +61,7 @@ from meshnode.codec.strict import (
     whole,
 )
 from meshnode.errors import CodecError
-from meshnode.forwarding import MAX_INNER
+from meshnode.forwarding import MAX_INNER, MIN_PROBE
 
 MAX_PUSH: Final = 16
 """The most records in one `Push`."""
@@ -78,9 +78,6 @@ MAX_SESSIONS: Final = 3
 
 MIN_SIZE: Final = 1280
 """Bytes of a packet that fits everywhere: nobody need ask for it."""
-
-MIN_PROBED: Final = 256
-"""Bytes of the smallest packet that a probe may be: what it says fits into fewer."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -99,7 +96,7 @@ _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
 _SIZE = whole(MIN_SIZE, MAX_INNER)
-_PROBED = whole(MIN_PROBED, MAX_INNER)
+_PROBED = whole(MIN_PROBE, MAX_INNER)
 
 
 def _joined(size: int, least: int, most: int) -> Kind:

@@ -38,8 +38,9 @@ networks, tunnels in each other, the least that IPv6 allows, and older ones."""
 LOOK: Final = 0.5
 """Seconds between two looks at what is sent to a member."""
 
-LAZY_LOOK: Final = 2.0
-"""The same for a member that was sent nothing large for `LAZY_AFTER` seconds."""
+LAZY_LOOK: Final = 1.0
+"""The same for a member that was sent nothing large for `LAZY_AFTER` seconds; all such
+members are looked at in the same moment."""
 
 LAZY_AFTER: Final = 10.0
 
@@ -237,7 +238,8 @@ class NarrowPaths:
             self._begin(key, peer, peer.endpoint, now)
         elif self._tunnels.last_data_sent(key) > now - AWAKE:
             is_busy = now < peer.busy_at + LAZY_AFTER
-            self._wake(key, now + (LOOK if is_busy else LAZY_LOOK))
+            at = now + LOOK if is_busy else (now // LAZY_LOOK + 1) * LAZY_LOOK
+            self._wake(key, at)
         else:
             self._deadlines.set(key, None)
 

@@ -81,7 +81,7 @@ class Bench:
         self.narrow.session_started(KEY, now=self.now)
 
     def run(self, seconds: float, *, packet: int = 0) -> list[int]:
-        """Let time pass, with so large packets ten times a second; return the probes."""
+        """Let time pass, with so large packets at 10 a second; return the probes."""
         end = self.now + seconds
         next_at = self.now
         while self.now < end - STEP / 2:
