@@ -16,8 +16,9 @@ A size below the base grows as soon as a larger one is answered for; every `GROW
 seconds all larger ones are asked about, too. Another endpoint is another path and
 begins with the base.
 
-To look at a member costs nothing but a reading of counters, at most two a second under
-traffic; who sends nothing for `AWAKE` seconds is not looked at until data flows again.
+To look at a member costs no more than to read counters, twice a second under traffic
+and less the longer nothing large was sent. Who was sent nothing at all for `AWAKE`
+seconds is not looked at until the tunnels say that data flows again.
 """
 
 from dataclasses import dataclass, field
@@ -38,11 +39,11 @@ networks, tunnels in each other, the least that IPv6 allows, and older ones."""
 LOOK: Final = 0.5
 """Seconds between two looks at what is sent to a member."""
 
-LAZY_LOOK: Final = 1.0
-"""The same for a member that was sent nothing large for `LAZY_AFTER` seconds; all such
-members are looked at in the same moment."""
+LAZY_LOOK: Final = 4.0
+"""The same at most, where nothing large was sent for long."""
 
-LAZY_AFTER: Final = 10.0
+LAZINESS: Final = 0.2
+"""How much of the time without anything large passes until the next look."""
 
 AWAKE: Final = 40.0
 """Seconds without data to a member until it is not looked at any more: longer than any
@@ -68,6 +69,12 @@ MAX_WAIT: Final = 1.5
 MIN_LARGE: Final = 1200
 """Bytes sent in a look that may hold a packet too large for some link."""
 
+MIN_RATE: Final = 2400
+"""Bytes a second among which there may always be one."""
+
+MIN_MEAN: Final = 200
+"""Bytes of a datagram on average, from which on there may be one among fewer."""
+
 _GRAIN: Final = 16
 _NONCE_BYTES: Final = 8
 _RELAY_HEADER: Final = 8
@@ -91,14 +98,16 @@ class _Question:
 class _Peer:
     """A member with a session, and what is known of the way to it.
 
-    `mark` is how many bytes it was sent at the last look; `probed` how many of those
-    since are probes of ours; `unheard` counts questions without any answer.
+    `packets` and `bytes` are what it was sent until `looked_at`, and what it is sent
+    from then on by our own probes; `unheard` counts questions without any answer;
+    `busy_at` is when something large was last sent, or expected.
     """
 
     endpoint: Endpoint | None
     size: int
-    mark: int = 0
-    probed: int = 0
+    packets: int = 0
+    bytes: int = 0
+    looked_at: float = NEVER
     unheard: int = 0
     wait: float = WAIT
     busy_at: float = NEVER
@@ -160,14 +169,15 @@ class NarrowPaths:
         """A session with the member is usable: look at it from now on."""
         endpoint = self._tunnels.path_of(key)
         if key not in self._peers:
-            peer = _Peer(endpoint, self.base, self._tunnels.sent_bytes(key))
-            self._peers[key] = peer
+            packets, size = self._tunnels.sent_to(key)
+            self._peers[key] = _Peer(endpoint, self.base, packets, size, now)
         self.traffic_resumed(key, now=now)
 
     def traffic_resumed(self, key: bytes, *, now: float) -> None:
         """Data flows to the member, perhaps after a long time without."""
         peer = self._peers.get(key)
         if peer is not None and not peer.question.is_open:
+            peer.busy_at = now
             self._wake(key, now + LOOK)
 
     def receive_probe(self, key: bytes, message: SizeProbe, *, now: float) -> None:
@@ -228,20 +238,27 @@ class NarrowPaths:
     # --- the steps ---
 
     def _look(self, key: bytes, peer: _Peer, now: float) -> None:
-        sent = self._tunnels.sent_bytes(key)
-        is_large = sent - peer.mark - peer.probed >= MIN_LARGE
-        peer.mark, peer.probed = sent, 0
+        is_large = self._was_sent_large(key, peer, now)
         if is_large:
             peer.busy_at = now
         pause = CHECK * min(2**peer.unheard, MAX_BACK_OFF)
         if is_large and now >= peer.asked_at + pause and peer.endpoint is not None:
             self._begin(key, peer, peer.endpoint, now)
         elif self._tunnels.last_data_sent(key) > now - AWAKE:
-            is_busy = now < peer.busy_at + LAZY_AFTER
-            at = now + LOOK if is_busy else (now // LAZY_LOOK + 1) * LAZY_LOOK
-            self._wake(key, at)
+            pause = min(max(LAZINESS * (now - peer.busy_at), LOOK), LAZY_LOOK)
+            # All members whose turn it is are looked at in the same moment.
+            self._wake(key, (now // pause + 1) * pause)
         else:
             self._deadlines.set(key, None)
+
+    def _was_sent_large(self, key: bytes, peer: _Peer, now: float) -> bool:
+        """Whether there may be a large packet among what was sent since last asked."""
+        all_packets, all_bytes = self._tunnels.sent_to(key)
+        packets, size = all_packets - peer.packets, all_bytes - peer.bytes
+        seconds = now - peer.looked_at
+        peer.packets, peer.bytes, peer.looked_at = all_packets, all_bytes, now
+        is_dense = size >= MIN_RATE * seconds or size >= MIN_MEAN * packets
+        return size >= MIN_LARGE and is_dense
 
     def _begin(self, key: bytes, peer: _Peer, endpoint: Endpoint, now: float) -> None:
         """Ask about the size in use, and about the larger ones now and then."""
@@ -275,7 +292,8 @@ class NarrowPaths:
             new = (self._entropy(_NONCE_BYTES), now)
             nonce, _ = peer.question.asked.setdefault(size, new)
             self._tunnels.send_probe(key, SizeProbe(nonce, size), size, now=now)
-            peer.probed += size + DATA_OVERHEAD
+            peer.packets += 1
+            peer.bytes += size + DATA_OVERHEAD
         self._wake(key, now + peer.wait)
 
     def _conclude(self, key: bytes, peer: _Peer, now: float) -> None:

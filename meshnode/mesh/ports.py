@@ -95,8 +95,8 @@ class Tunnels(Protocol):
     def last_data_sent(self, key: bytes) -> float:
         """Return when data was last sent to the peer, or `NEVER`."""
 
-    def sent_bytes(self, key: bytes) -> int:
-        """Return the bytes of all datagrams that were sent to the peer."""
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return how many datagrams were sent to the peer, and their bytes."""
 
 
 class PathTunnels(Tunnels, Protocol):

@@ -193,9 +193,9 @@ class Node:
         """Return `NEVER`: no packets flow."""
         return NEVER
 
-    def sent_bytes(self, key: bytes) -> int:
-        """Return 0: no packets flow."""
-        return 0
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return none: no packets flow."""
+        return 0, 0
 
 
 class GossipWorld:

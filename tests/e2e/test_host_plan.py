@@ -212,7 +212,7 @@ def too_large(host: Host, address: str, size: int) -> str:
 
 
 def test_narrow_ways_are_kept_to_by_the_kernel(site: Site) -> None:
-    """Its own packets, and others' by an ICMP error; fragments pass; then it is gone."""
+    """Its own packets, and others' by an ICMP error; fragments pass."""
     narrow = prefixes("10.99.0.2/32", "fd99::2/128")
     plan = replace(
         site.plan(),

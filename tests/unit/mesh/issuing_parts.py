@@ -140,9 +140,9 @@ class FakeTunnels:
         """Say never."""
         return NEVER
 
-    def sent_bytes(self, key: bytes) -> int:
+    def sent_to(self, key: bytes) -> tuple[int, int]:
         """Say none."""
-        return 0
+        return 0, 0
 
     def drain(self) -> list[tuple[bytes, Message]]:
         """Return what was sent since the last time."""

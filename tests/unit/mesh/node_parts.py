@@ -175,9 +175,9 @@ class Wires:
         """Nothing."""
         return NEVER
 
-    def sent_bytes(self, key: bytes) -> int:
+    def sent_to(self, key: bytes) -> tuple[int, int]:
         """Say none."""
-        return 0
+        return 0, 0
 
 
 class Computer:

@@ -34,9 +34,9 @@ class FakeTunnels:
         """Return when it was last sent to."""
         return self.sent.get(key, NEVER)
 
-    def sent_bytes(self, key: bytes) -> int:
+    def sent_to(self, key: bytes) -> tuple[int, int]:
         """Not used."""
-        return 0
+        return 0, 0
 
     def sessions_of(self, key: bytes) -> tuple[int, ...]:
         """Not used."""

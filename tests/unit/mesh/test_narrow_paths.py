@@ -41,6 +41,7 @@ class Path(FakeTunnels):
     limit: int = BASE
     delay: float = 0.04
     loss: float = 0.0
+    packets: int = 0
     total: int = 0
     data_at: float = NEVER
     probes: list[int] = field(default_factory=list)
@@ -54,14 +55,19 @@ class Path(FakeTunnels):
         assert isinstance(message, SizeProbe)
         assert message.size == size
         self.probes.append(size)
-        self.total += size + DATA_OVERHEAD
+        self.note(size)
         if size <= self.limit and self.rng.random() >= self.loss:
             proven = SizeProven(message.nonce, size)
             self.answers.append((now + self.delay, proven))
 
-    def sent_bytes(self, key: bytes) -> int:
+    def note(self, size: int) -> None:
+        """Count a packet that is sent."""
+        self.packets += 1
+        self.total += size + DATA_OVERHEAD
+
+    def sent_to(self, key: bytes) -> tuple[int, int]:
         """Return what was sent, probes among it."""
-        return self.total
+        return self.packets, self.total
 
     def last_data_sent(self, key: bytes) -> float:
         """Return when a test sent something."""
@@ -88,7 +94,7 @@ class Bench:
             self.now += STEP
             if packet and self.now >= next_at:
                 next_at += 0.1
-                self.path.total += packet + DATA_OVERHEAD
+                self.path.note(packet)
                 self.path.data_at = self.now
             self._take_answers()
             deadline = self.narrow.next_deadline()
@@ -134,7 +140,7 @@ def test_the_sizes_are_those_of_links(endpoint: Endpoint, sizes: tuple[int]) -> 
 
 def test_nothing_is_asked_without_large_packets(bench: Bench) -> None:
     """Nor is anything looked at any more after a while; traffic begins it anew."""
-    assert bench.run(AWAKE, packet=20) == []
+    assert bench.run(AWAKE, packet=80) == []
     assert bench.run(AWAKE + LAZY_LOOK + 1) == []
     assert bench.narrow.next_deadline() is None
     bench.narrow.traffic_resumed(KEY, now=bench.now)
