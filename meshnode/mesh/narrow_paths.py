@@ -98,8 +98,8 @@ class _Question:
 class _Peer:
     """A member with a session, and what is known of the way to it.
 
-    `packets` and `bytes` are what it was sent until `looked_at`, and what it is sent
-    from then on by our own probes; `unheard` counts questions without any answer;
+    `packets` and `bytes` are what it was sent until `looked_at`, and the probes
+    from then on; `unheard` counts questions without any answer;
     `busy_at` is when something large was last sent, or expected.
     """
 
@@ -179,6 +179,13 @@ class NarrowPaths:
         if peer is not None and not peer.question.is_open:
             peer.busy_at = now
             self._wake(key, now + LOOK)
+
+    def note_probe(self, key: bytes, size: int) -> None:
+        """A probe of *size* bytes goes to the member, which is no traffic."""
+        peer = self._peers.get(key)
+        if peer is not None:
+            peer.packets += 1
+            peer.bytes += size + DATA_OVERHEAD
 
     def receive_probe(self, key: bytes, message: SizeProbe, *, now: float) -> None:
         """Answer a probe, which arrived as large as it says."""
@@ -292,8 +299,7 @@ class NarrowPaths:
             new = (self._entropy(_NONCE_BYTES), now)
             nonce, _ = peer.question.asked.setdefault(size, new)
             self._tunnels.send_probe(key, SizeProbe(nonce, size), size, now=now)
-            peer.packets += 1
-            peer.bytes += size + DATA_OVERHEAD
+            self.note_probe(key, size)
         self._wake(key, now + peer.wait)
 
     def _conclude(self, key: bytes, peer: _Peer, now: float) -> None:

@@ -120,10 +120,14 @@ class NodeParts:
             issuing=self.office.issuing if self.office else None,
         )
         self.owners = OwnerHealth(tunnels, entropy)
-        self.sizes = PathSizes(
-            tunnels, entropy, base=settings.mtu, largest=settings.max_mtu
-        )
         self.narrow = NarrowPaths(tunnels, entropy, base=settings.mtu)
+        self.sizes = PathSizes(
+            tunnels,
+            entropy,
+            base=settings.mtu,
+            largest=settings.max_mtu,
+            note_probe=self.narrow.note_probe,
+        )
         self.roads = Roads(
             key=self.key,
             network=charter.name,
