@@ -21,6 +21,10 @@ MAX_CONTROL_FRAME: Final = 1203
 MAX_INNER: Final = 65_455
 """Bytes of the largest packet that a session carries: IPv6 has no larger ones."""
 
+MIN_PROBE: Final = 256
+"""Bytes of the smallest probe of a path, and of the longest frame that one begins with:
+no link is that narrow."""
+
 MAX_OWNERS: Final = 16
 """The most owners, to forward to or to accept from, of a shared prefix."""
 
@@ -221,7 +225,7 @@ class SendControl:
 class SendProbe:
     """Send this control frame at once, whole or not at all, to prove the path's size.
 
-    Zeros fill it up to *size*, 1,204 to 65,455 bytes. Without a session or a path it is
+    Zeros fill it up to *size*, 256 to 65,455 bytes. Without a session or a path it is
     dropped. Its answer is the only proof that it arrived: to the timers it is no data.
     """
 

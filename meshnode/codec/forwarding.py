@@ -26,6 +26,7 @@ from meshnode.forwarding import (
     MAX_INNER,
     MAX_OWNERS,
     MAX_WEIGHT,
+    MIN_PROBE,
     AddAllowedIps,
     Command,
     RemoveAllowedIps,
@@ -250,8 +251,8 @@ _COMMANDS = _Catalogue(
         forwarding.SendProbe,
         (
             _SLOT,
-            _control_frame(MAX_CONTROL_FRAME),
-            _unsigned(MAX_INNER, MAX_CONTROL_FRAME + 1),
+            _control_frame(MIN_PROBE),
+            _unsigned(MAX_INNER, MIN_PROBE),
         ),
     ),
     (21, forwarding.SetStandby, (_SLOT, optional(_PATH))),

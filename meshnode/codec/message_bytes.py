@@ -62,7 +62,7 @@ from meshnode.codec.strict import (
     whole,
 )
 from meshnode.errors import CodecError
-from meshnode.forwarding import MAX_INNER
+from meshnode.forwarding import MAX_INNER, MIN_PROBE
 
 MAX_PUSH: Final = 16
 """The most records in one `Push`."""
@@ -97,6 +97,7 @@ _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
 _SIZE = whole(MIN_SIZE, MAX_INNER)
+_PROBED = whole(MIN_PROBE, MAX_INNER)
 
 
 def _joined(size: int, least: int, most: int) -> Kind:
@@ -222,8 +223,8 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
         ),
     ),
     (20, LargestSize, record(LargestSize, _SIZE)),
-    (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
-    (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (21, SizeProbe, record(SizeProbe, _NONCE, _PROBED)),
+    (22, SizeProven, record(SizeProven, _NONCE, _PROBED)),
     (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}

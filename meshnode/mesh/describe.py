@@ -209,7 +209,7 @@ def _peer(
         "hasSession": has_session,
         "endpoint": None if endpoint is None else str(endpoint),
         "cipher": _cipher_of(status) if has_session else "",
-        "mtu": node.sizes.size_for(member.key),
+        "mtu": node.packet_size(member.key),
         "endpointKind": None if kind is None else kind.value,
         "lastHandshake": 0 if status is None else status.last_handshake[0],
         "receivedBytes": 0 if status is None else status.received_bytes,

@@ -154,6 +154,11 @@ class EngineTunnels:
         """Return when data was last sent to the peer, or `NEVER`."""
         return self._engine.traffic_of(PublicKey(key)).last_data_sent_at
 
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return how many datagrams were sent to the peer, and their bytes."""
+        traffic = self._engine.traffic_of(PublicKey(key))
+        return traffic.sent_packets, traffic.sent_bytes
+
     # --- for the shell ---
 
     def adopt(self, keys: list[bytes], *, now: float) -> None:

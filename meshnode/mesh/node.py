@@ -266,6 +266,7 @@ class MeshNode(NodeSteps):
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
             self.sizes.session_started(key, now=now)
+            self.narrow.session_started(key, now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -279,17 +280,20 @@ class MeshNode(NodeSteps):
             self.outbox.report(PeerDown(member.certificate.name, key), now=now)
         self._sessions.discard(key)
         self.sizes.forget(key)
+        self.narrow.forget(key)
         self._end_step(now)
 
     def path_changed(self, key: bytes, *, now: float, wall: float) -> None:
         """The peer is spoken to elsewhere."""
         self._begin_step(wall, now)
         self.sizes.path_changed(key, now=now)
+        self.narrow.path_changed(key, now=now)
         self._end_step(now)
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
         self.owners.traffic_resumed(key, now=now)
+        self.narrow.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -300,6 +304,7 @@ class MeshNode(NodeSteps):
         self.reach.handle_deadline(now=now, wall=believed)
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
+        self.narrow.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -319,6 +324,7 @@ class MeshNode(NodeSteps):
             self.renewal.next_deadline(),
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
+            self.narrow.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -438,8 +444,12 @@ class MeshNode(NodeSteps):
                 self.ciphers.receive(key, message, now=now)
             case LargestSize():
                 self.sizes.receive_largest(key, message, now=now)
+            case SizeProbe(_, size) if size <= self.narrow.base:
+                self.narrow.receive_probe(key, message, now=now)
             case SizeProbe():
                 self.sizes.receive_probe(key, message, now=now)
+            case SizeProven(_, size) if size <= self.narrow.base:
+                self.narrow.receive_proven(key, message, now=now)
             case SizeProven():
                 self.sizes.receive_proven(key, message, now=now)
             case Refused():

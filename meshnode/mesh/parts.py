@@ -11,6 +11,7 @@ from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership, Standing
+from meshnode.mesh.narrow_paths import NarrowPaths
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
@@ -119,8 +120,13 @@ class NodeParts:
             issuing=self.office.issuing if self.office else None,
         )
         self.owners = OwnerHealth(tunnels, entropy)
+        self.narrow = NarrowPaths(tunnels, entropy, base=settings.mtu)
         self.sizes = PathSizes(
-            tunnels, entropy, base=settings.mtu, largest=settings.max_mtu
+            tunnels,
+            entropy,
+            base=settings.mtu,
+            largest=settings.max_mtu,
+            note_probe=self.narrow.note_probe,
         )
         self.roads = Roads(
             key=self.key,
@@ -129,11 +135,20 @@ class NodeParts:
             membership=self.membership,
             tunnels=tunnels,
             health=self.owners,
-            sizes=self.sizes.proven,
+            sizes=self.packet_sizes,
             settings=settings,
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)
+
+    def packet_sizes(self) -> dict[bytes, int]:
+        """Return who is sent packets of another size than the base, and of which."""
+        return {**self.sizes.proven(), **self.narrow.narrowed()}
+
+    def packet_size(self, key: bytes) -> int:
+        """Return how large packets to the member with *key* may be, in bytes."""
+        narrow = self.narrow.size_for(key)
+        return self.sizes.size_for(key) if narrow == self.narrow.base else narrow
 
     def is_revoked(self, key: bytes) -> bool:
         """Whether a revocation that counts names this WireGuard key or its records."""

@@ -95,6 +95,9 @@ class Tunnels(Protocol):
     def last_data_sent(self, key: bytes) -> float:
         """Return when data was last sent to the peer, or `NEVER`."""
 
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return how many datagrams were sent to the peer, and their bytes."""
+
 
 class PathTunnels(Tunnels, Protocol):
     """Tunnels whose paths and relay channels the mesh decides about."""

@@ -211,6 +211,7 @@ class NodeSteps(NodeParts):
         self.reach.forget(key)
         self._sessions.discard(key)
         self.sizes.forget(key)
+        self.narrow.forget(key)
         self.contacts.note_gone(key, now=now)
         self.outbox.report(MemberGone(name, key, change.why.value), now=now)
 
@@ -235,6 +236,7 @@ class NodeSteps(NodeParts):
         else:
             self.health.pop(HEALTH_SUBJECT, None)
         self._is_plan_stale |= self.sizes.take_change()
+        self._is_plan_stale |= self.narrow.take_change()
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
 

@@ -13,6 +13,7 @@ from meshnode.deadlines import DeadlineHeap
 from meshnode.forwarding import (
     MAX_CONTROL_FRAME,
     MAX_INNER,
+    MIN_PROBE,
     CloseChannel,
     OpenChannel,
     SendControl,
@@ -90,11 +91,11 @@ class MeshVerbs:
         Without a session nothing happens.
 
         Raises:
-            ValueError: if the frame is none, or *size* not 1,204 to 65,455.
+            ValueError: if the frame is none, or too long, or *size* not 256 to 65,455.
         """
-        if not frame.startswith(_CONTROL_START) or len(frame) > MAX_CONTROL_FRAME:
-            raise ValueError("not a control frame of at most 1203 bytes")
-        if not MAX_CONTROL_FRAME < size <= MAX_INNER:
+        if not frame.startswith(_CONTROL_START) or len(frame) > MIN_PROBE:
+            raise ValueError("not a control frame of at most 256 bytes")
+        if not MIN_PROBE <= size <= MAX_INNER:
             raise ValueError("not a size of a probe")
         peer = self._configuration.by_key.get(public_key)
         if peer is not None:

@@ -240,14 +240,14 @@ def test_frames_of_every_length_allowed_travel(size: int) -> None:
     """Up to 1,203 bytes out, and with their padding up to 1,218 in."""
     command = SendControl(9, b"\x01" * size)
     assert decode_command(encode_command(command)) == command
-    probe = SendProbe(9, b"\x01" * size, 1204)
+    probe = SendProbe(9, b"\x01" * min(size, 256), 256)
     assert decode_command(encode_command(probe)) == probe
     report = ControlReceived(9, b"\x01" * (size + 15), 64_000)
     assert decode_report(encode_report(report)) == report
 
 
-@pytest.mark.parametrize("size", [0, 1203, 65_456, -1, True, 1300.0])
-def test_a_probe_is_larger_than_any_frame(size: Any) -> None:
+@pytest.mark.parametrize("size", [0, 255, 65_456, -1, True, 1300.0])
+def test_a_probe_is_larger_than_what_it_says(size: Any) -> None:
     """And no larger than a datagram can be."""
     with pytest.raises(CodecError):
         encode_command(SendProbe(1, FRAME, size))

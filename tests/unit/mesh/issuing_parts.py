@@ -140,6 +140,10 @@ class FakeTunnels:
         """Say never."""
         return NEVER
 
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Say none."""
+        return 0, 0
+
     def drain(self) -> list[tuple[bytes, Message]]:
         """Return what was sent since the last time."""
         sent, self.sent = self.sent, []
