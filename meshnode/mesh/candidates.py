@@ -36,6 +36,7 @@ class CandidateKind(enum.Enum):
     MAPPED = "mapped"
     LOCAL = "local"
     SEEN = "seen"
+    TLS = "tls"
     LAN = "lan"
     LAST = "last"
     PUBLISHED = "published"
