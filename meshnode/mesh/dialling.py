@@ -1,10 +1,11 @@
 """Find out where a member may be, tell the tunnels, and introduce ourselves there.
 
 Candidates come from TLS where UDP is blocked, from the configuration, from a link that
-we share, from the last session, from the member's own endpoint record, and from the record cached on disk; the
-tunnels try them all, and the first answer settles the path. Before that goes our own
-member record, sealed, to each candidate, as long as nothing shows that the member knows
-the present one: a host that has not heard of us would drop our handshake.
+we share, from the last session, from the member's own endpoint record, and from the
+record cached on disk; the tunnels try them all, and the first answer settles the path.
+Before that goes our own member record, sealed, to each candidate, as long as nothing
+shows that the member knows the present one: a host that has not heard of us would drop
+our handshake.
 """
 
 from collections.abc import Iterable
