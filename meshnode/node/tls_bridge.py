@@ -7,13 +7,14 @@ not take in time is dropped, as a full queue on a path would be.
 
 import socket
 from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from meshnode.codec.tls_frames import encode_frame
 from meshnode.errors import CodecError
-from meshnode.host.clock import boottime
 from meshnode.node.tls_streams import Connection, close_quietly
 
 MAX_QUEUED: Final = 256 * 1024
@@ -43,7 +44,8 @@ class Bridge:
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._has_queued = trio.Event()
-        self._give_up_at = boottime() + patience
+        self._patience = patience
+        self._scope = trio.CancelScope()
         self._has_answer = False
 
     @property
@@ -55,20 +57,19 @@ class Bridge:
         """Pass datagrams until the connection ends, breaks, or is of no use."""
         try:
             async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                self._scope.deadline = trio.current_time() + self._patience
                 for pump in (self._pump_in, self._pump_out, self._pump_queue):
-                    nursery.start_soon(self._until_end, pump, nursery.cancel_scope)
-                nursery.start_soon(self._watch, nursery.cancel_scope)
+                    nursery.start_soon(self._until_end, pump)
         finally:
             self._handover.close()
             with trio.CancelScope(shield=True):
                 await close_quietly(self._connection)
 
-    async def _until_end(self, pump: object, scope: trio.CancelScope) -> None:
-        try:
-            await pump()  # type: ignore[operator]
-        except (trio.BrokenResourceError, trio.ClosedResourceError, CodecError):
-            pass
-        scope.cancel()
+    async def _until_end(self, pump: Callable[[], Awaitable[None]]) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, CodecError):
+            await pump()
+        self._scope.cancel()
 
     async def _pump_in(self) -> None:
         """From the connection to the node."""
@@ -117,9 +118,4 @@ class Bridge:
 
     def _note_use(self) -> None:
         if self._has_answer:
-            self._give_up_at = boottime() + IDLE_TIMEOUT
-
-    async def _watch(self, scope: trio.CancelScope) -> None:
-        while (left := self._give_up_at - boottime()) > 0:
-            await trio.sleep(left)
-        scope.cancel()
+            self._scope.deadline = trio.current_time() + IDLE_TIMEOUT

@@ -33,7 +33,11 @@ from meshnode.errors import (
     ConfigError,
     HostError,
 )
-from meshnode.host.channels import recv_with_fds, send_with_fds
+from meshnode.host.channels import (
+    discard_messages,
+    recv_with_fds,
+    send_with_fds,
+)
 from meshnode.host.clock import boottime
 from meshnode.host.streams import open_stream_socket
 from meshnode.manage.config_values import TlsSettings
@@ -83,8 +87,8 @@ class TlsDetours:
         """Follow the node and the process until cancelled."""
         self._shell.call_when_settled(self._look)
         with self._link:
-            while recv_with_fds(self._link, max_bytes=MAX_MESSAGE_BYTES):
-                pass  # what was meant for the control process before us
+            # What was meant for the control process before us.
+            discard_messages(self._link, max_bytes=MAX_MESSAGE_BYTES)
             self._say(Setup(self._port))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hear)
@@ -170,9 +174,10 @@ class TlsDetours:
     def _take(self, message: TlsMessage) -> None:
         match message:
             case Started():
+                # Whom the one before it reached is soon reached again.
                 self._say(Setup(self._port))
-                for key in self._dialled:
-                    self._lose(key, "the process that speaks TLS began anew")
+                self._dialled = ()
+                self._has_changed.set()
             case Connected(key, port) if key in self._dialled:
                 name = name_of(self._shell.node, key)
                 _log.info("%s is reached by TLS", name)

@@ -35,7 +35,11 @@ from meshnode.codec.tls_link import (
     encode,
 )
 from meshnode.errors import HostError
-from meshnode.host.channels import recv_with_fds, send_with_fds
+from meshnode.host.channels import (
+    discard_messages,
+    recv_with_fds,
+    send_with_fds,
+)
 from meshnode.host.streams import open_handover
 from meshnode.mesh.tls_leaf import create_leaf
 from meshnode.mesh.tls_proof import hash_of
@@ -114,9 +118,13 @@ class TlsProcess:
         """Serve and dial until SIGTERM."""
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hear, nursery)
                 nursery.start_soon(self._serve)
+                # What was meant for the process before us is said anew.
+                discard_messages(
+                    self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_ATTEMPTS
+                )
                 self._tell(Started())
+                nursery.start_soon(self._hear, nursery)
                 await anext(signals)
                 nursery.cancel_scope.cancel()
 
