@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -56,20 +57,40 @@ def read_tls(table: Table) -> TlsSettings:
         proxy=table.get("proxy", text, ""),
         proxy_password_file=table.optional("proxy_password_file", _absolute),
     )
+    _check_proxy(settings, table.error)
+    table.finish()
+    return settings
+
+
+def check_tls(
+    *, port: int, proxy: str, proxy_password_file: Path | None
+) -> TlsSettings:
+    """Return the settings that the options of a command name; raises `ConfigError`."""
+    settings = TlsSettings(
+        port=port, proxy=proxy, proxy_password_file=proxy_password_file
+    )
+    _check_proxy(
+        settings,
+        lambda key, text: ConfigError(f"--{key.replace('_', '-')} {text}"),
+    )
+    return settings
+
+
+def _check_proxy(
+    settings: TlsSettings, error: Callable[[str, str], ConfigError]
+) -> None:
+    """Refuse a proxy that is none; no message shows it, for it may hold a password."""
     if settings.proxy not in ("", ENVIRONMENT):
-        # The value is not shown: it may hold a password.
         try:
             proxy = parse_proxy(settings.proxy)
-        except ConfigError as error:
-            raise table.error("proxy", str(error)) from None
+        except ConfigError as problem:
+            raise error("proxy", str(problem)) from None
         if proxy.password:
-            raise table.error(
+            raise error(
                 "proxy", "has a password: write it to a file, proxy_password_file"
             )
     if settings.proxy_password_file is not None and "@" not in settings.proxy:
-        raise table.error("proxy_password_file", "needs a proxy with a user")
-    table.finish()
-    return settings
+        raise error("proxy_password_file", "needs a proxy with a user")
 
 
 def tls_section(settings: TlsSettings) -> str:
