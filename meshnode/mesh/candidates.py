@@ -76,6 +76,11 @@ class CandidateFilter:
             ]
         )
 
+    def is_detour(self, endpoint: Endpoint) -> bool:
+        """Whether it stands for another host behind TLS: it is local, and we are not."""
+        address = ipaddress.ip_address(endpoint.host)
+        return address.is_loopback and not self._has_only_loopback()
+
     def _may_dial(self, candidate: Endpoint) -> bool:
         if not 1 <= candidate.port <= 65535 or candidate.scope_id:
             return False

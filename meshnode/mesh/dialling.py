@@ -210,6 +210,14 @@ class Dialler:
                     kinds.setdefault(endpoint, kind)
         return kinds
 
+    def kind_of(
+        self, key: bytes, endpoint: Endpoint, *, now: float
+    ) -> CandidateKind | None:
+        """Return how we know of where the member is spoken to; None if it told us."""
+        if self._filter.is_detour(endpoint):
+            return CandidateKind.TLS  # by our connection, or by its own to us
+        return self.kinds_of(key, now=now).get(endpoint)
+
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Go on with lookups and introductions, and end what was not found."""
         for key in self._lookups.handle_deadline(now=now):
