@@ -31,22 +31,6 @@ def open_stream_socket(version: int, *, fwmark: int = 0) -> socket.socket:
     return one
 
 
-def open_listeners(port: int, *, fwmark: int = 0) -> tuple[socket.socket, ...]:
-    """Listen on *port* of all addresses of both families.
-
-    Raises:
-        HostError: with errno 98 if the port is taken in either family.
-    """
-    listeners = [open_listener(Endpoint("0.0.0.0", port), fwmark=fwmark)]
-    try:
-        listeners.append(open_listener(Endpoint("::", port), fwmark=fwmark))
-    except HostError as error:
-        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-            listeners[0].close()
-            raise
-    return tuple(listeners)
-
-
 def open_listener(place: Endpoint, *, fwmark: int = 0) -> socket.socket:
     """Listen at one address; `0.0.0.0` and `::` are all of their family.
 

@@ -88,6 +88,11 @@ class FakeLauncher:
         self.started.append((worker, generation))
         return os.posix_spawn(sys.executable, _SLEEP, os.environ)
 
+    def tls(self) -> int:
+        """Start the process that speaks TLS."""
+        self.started.append("tls")
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
     def control(self, lifeline_fd: int) -> int:
         """Start control."""
         self.started.append("control")
@@ -107,6 +112,7 @@ class Story:
             udp=pairs,
             replaced=[*pairs],
             programs=dict.fromkeys(workers_of(workers)),
+            listeners=(),
         )
 
         def replace_udp(new: Any) -> None:
