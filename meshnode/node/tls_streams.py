@@ -5,6 +5,7 @@ the first frame of the client is its challenge, the first of the server the proo
 all after them are datagrams.
 """
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -237,8 +238,8 @@ def _require_alpn(stream: TlsStream) -> None:
 
 def _reason_of(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, trio.BrokenResourceError) else None
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return " ".join(str(cause or error).split()) or type(error).__name__
 
 

@@ -20,6 +20,7 @@ from meshnode.codec.lifeline import (
     Rebound,
     SupervisorMessage,
     Worker,
+    WantTls,
     WorkerStarted,
     decode_from_supervisor,
     encode,
@@ -219,6 +220,13 @@ def test_ready_is_told_once(story: Story) -> None:
     """A restarted control is ready again, but nobody waits any more."""
     story.play(story.say(Ready()), story.say(Ready()))
     assert story.ready == [1]
+
+
+def test_tls_is_started_when_control_wants_it(story: Story) -> None:
+    """Once, and not before."""
+    assert "tls" not in story.launcher.started
+    story.play(story.say(Ready()), story.say(WantTls()), story.say(WantTls()))
+    assert story.launcher.started.count("tls") == 1
 
 
 def test_a_death_before_ready_ends_the_start(story: Story) -> None:
