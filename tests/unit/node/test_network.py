@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
-from meshnode.manage.config_values import NetworkConfig
+from meshnode.manage.config_values import NetworkConfig, TlsSettings
 from meshnode.manage.network_config import load_config, save_config
 from meshnode.node import network
-from meshnode.node.network import start_network
+from meshnode.node.network import start_network, tls_places
 from meshnode.node.reserved import table_of
 from tests.founded_node import directories_in, found_home
 
