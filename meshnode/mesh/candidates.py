@@ -77,7 +77,7 @@ class CandidateFilter:
         )
 
     def is_detour(self, endpoint: Endpoint) -> bool:
-        """Whether it stands for another host behind TLS: it is local, and we are not."""
+        """Whether it stands for a host behind TLS: it is local, and others are not."""
         address = ipaddress.ip_address(endpoint.host)
         return address.is_loopback and not self._has_only_loopback()
 

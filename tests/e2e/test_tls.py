@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.host.privileges import NOBODY, parse_status
 from meshnode.mesh.candidates import CandidateKind
 from tests.e2e.mesh_parts import (
     LISTEN_PORT,
@@ -222,6 +223,9 @@ def test_process_that_is_killed_is_replaced(scene: Scene, side: str) -> None:
     await_tls(ann, "founder")
     host = ann if side == "client" else founder
     before = host.roles()
+    held = parse_status(Path(f"/proc/{before['tls']}/status").read_text())
+    assert set(held.uids) == {NOBODY}
+    assert (held.permitted, held.effective, held.bounding) == (0, 0, 0)
     kill_process(before["tls"])
     until(lambda: host.roles().get("tls") not in (None, before["tls"]), "another")
     wait_until(lambda: ann.answers(founder.address), "it heals", timeout=PATIENCE)
