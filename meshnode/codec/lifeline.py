@@ -123,8 +123,13 @@ class Failed:
     reason: str
 
 
+@frozen
+class WantTls:
+    """Control has something to say to the process that speaks TLS: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed
+ControlMessage = Rebind | Ready | Failed | WantTls
 
 _Check = Callable[[Any], Any]
 
@@ -185,6 +190,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     1: (Rebind, (_U16, _U32)),
     2: (Ready, ()),
     3: (Failed, (_exit_code, _reason)),
+    4: (WantTls, ()),
 }
 
 

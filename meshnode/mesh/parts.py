@@ -8,6 +8,7 @@ from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
 from meshnode.mesh.clock import WallMark
 from meshnode.mesh.contacts import Contacts
+from meshnode.mesh.detours import Detours
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership, Standing
@@ -110,6 +111,12 @@ class NodeParts:
             is_revoked=self.is_revoked,
             entropy=entropy,
         )
+        self.detours = Detours(
+            homes=self._homes,
+            dialler=self.reach.dialler,
+            tunnels=tunnels,
+            entropy=entropy,
+        )
         self.renewal = Renewal(
             key=self.key,
             trust=self.trust,
@@ -155,6 +162,17 @@ class NodeParts:
         if self.membership.standing(key) is Standing.REVOKED:
             return True
         return self.directory.is_revoked(key)
+
+    def _homes(self) -> tuple[bytes, ...]:
+        """Return those that may serve TLS: contacts, relays and rendezvous."""
+        keys = dict.fromkeys(
+            (
+                *self.contacts.keys,
+                *self.directory.keys_with_role(Role.RELAY),
+                *self.directory.keys_with_role(Role.RENDEZVOUS),
+            )
+        )
+        return tuple([key for key in keys if key != self.key])
 
     def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
         if self.identity.issuing is None:

@@ -163,7 +163,9 @@ class Control:
                 lifeline.tell_ready()
             else:
                 nursery.start_soon(serve_uapi, listener, MeshDevice(driver))
-                nursery.start_soon(self._mesh.serve, driver, lifeline.tell_ready)
+                nursery.start_soon(
+                    self._mesh.serve, driver, lifeline.tell_ready, lifeline.want_tls
+                )
 
     async def _take_over(self, begin: Begin) -> None:
         driver = self._driver

@@ -14,6 +14,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     decode_from_supervisor,
     encode,
 )
@@ -68,6 +69,10 @@ class ControlLifeline:
     def tell_ready(self) -> None:
         """Say that we serve."""
         self._send(Ready())
+
+    def want_tls(self) -> None:
+        """Ask for the process that speaks TLS; nothing happens if it runs."""
+        self._send(WantTls())
 
     async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Ask for sockets on *port*, 0 for a random one; the old ones are closed.
