@@ -96,7 +96,7 @@ class RelayServer:
         numbers: of this node's channels.
         roles: of members.
         is_willing: whether we serve at all, now.
-        limits: how much.
+        limits: how much, now.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RelayServer:
         numbers: ChannelNumbers,
         roles: Roles,
         is_willing: Callable[[], bool],
-        limits: Limits,
+        limits: Callable[[], Limits],
     ) -> None:
         self._key = key
         self._tunnels = tunnels
@@ -222,7 +222,7 @@ class RelayServer:
         return path is not None and channel_of(path) != 0
 
     def _is_full(self, asker: bytes, target: bytes) -> bool:
-        limits = self._limits
+        limits = self._limits()
         return (
             len(self._asked) >= limits.total
             or self._counts.get(("asker", asker), 0) >= limits.per_asker
@@ -275,7 +275,7 @@ class RelayServer:
 
     def _install(self, lease: _Lease, now: float) -> None:
         lease.granted_at = now
-        limits = self._limits
+        limits = self._limits()
         for number, source, onward, label in (
             (lease.from_next, lease.next, lease.asker, lease.to_asker),
             (lease.from_asker, lease.asker, lease.next, lease.to_next),
