@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from meshnode.channels import channel_of, endpoint_of
+from meshnode.codec.channels import encode_header
 from meshnode.codec.messages import MAX_RELAYED_BYTES
 from meshnode.codec.wireguard import message_type
 from meshnode.mesh.channel_numbers import ChannelNumbers
@@ -20,7 +21,6 @@ from meshnode.types import Datagram, Endpoint, Path
 _INTRODUCTION_TYPE: Final = 7
 _HANDSHAKE_TYPES: Final = (1, 2, 3)
 _CARRIED: Final = (_INTRODUCTION_TYPE, *_HANDSHAKE_TYPES)
-_CHANNEL_TYPE: Final = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +121,9 @@ class Ways:
         self._by_channel[way.channel] = way
         self._by_key.setdefault(key, []).append(way)
         self.changed.add(key)
-        self._tunnels.open_channel(way.channel, way.relay, label, now=now)
+        # Until the relay says its number, ours stands for it: there it leads nowhere.
+        number = label or way.channel
+        self._tunnels.open_channel(way.channel, way.relay, number, now=now)
         return way
 
     def use_label(self, way: Way, label: int, *, now: float) -> None:
@@ -157,8 +159,8 @@ class Ways:
         path = self._tunnels.path_of(way.relay)
         if path is None or channel_of(path):
             return None
-        header = _CHANNEL_TYPE.to_bytes(4, "little") + way.label.to_bytes(4, "little")
-        return replace(datagram, data=header + datagram.data, path=Path(path))
+        data = encode_header(way.label) + datagram.data
+        return replace(datagram, data=data, path=Path(path))
 
 
 def _keep(way: Way, kind: int, data: bytes) -> None:

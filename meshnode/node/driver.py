@@ -234,9 +234,10 @@ class Driver:
         while True:
             problem = self._keep(event) or problem
             ahead += self._before_sending()
-            self._receive(self._take_received(), queued=0)
+            received = self._take_received()
+            self._receive(received, queued=0)
             event = self._engine.next_event()
-            if event is None:
+            if event is None and not received:
                 return problem, ahead
 
     def _keep(self, event: Event | None) -> HostError | None:

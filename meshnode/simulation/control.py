@@ -125,10 +125,11 @@ class Control:
                 moved = True
                 event = self.engine.next_event()
             ahead += self.before_sending()
-            for datagram in self.take_received():
+            received = self.take_received()
+            for datagram in received:
                 self._receive(datagram.data, datagram.path, queued=0)
             event = self.engine.next_event()
-            if event is None:
+            if event is None and not received:
                 break
         for command in self.engine.commands_to_forward():
             self._forward(command)
