@@ -208,9 +208,10 @@ class SimulatedHost:
             return
         path = self.path_of(flight)
         with self.judged(flight):
-            is_handshake = self.workers.receive(flight.data, path)
-        if is_handshake and self.control is not None:
-            self.control.receive(flight)
+            handshakes = self.workers.receive(flight.data, path)
+        for datagram in handshakes:
+            if self.control is not None:
+                self.control.receive(flight, datagram)
         self.settle()
 
     def wake(self) -> None:

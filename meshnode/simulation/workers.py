@@ -164,16 +164,19 @@ class Workers:
         if self.seal is not None:
             self.seal.send_packet(packet, now=self._now())
 
-    def receive(self, data: bytes, path: Path) -> bool:
-        """Take a datagram; return whether it is a handshake message for control."""
+    def receive(self, data: bytes, path: Path) -> list[Datagram]:
+        """Take a datagram; return the handshake message for control, if it was one.
+
+        What came by a relay is without its header, and from the channel's endpoint.
+        """
         if self.open is None:
-            return False
+            return []
         self.open.receive(data, path, now=self._now())
         for move in self.open.moves():
             self._roaming.put(encode_command(move))
         # The facts for the timers are written when the reports are asked for.
         self._put_reports(self.open.reports())
-        return bool(self.open.handshakes())
+        return self.open.handshakes()
 
     # --- outputs ---
 

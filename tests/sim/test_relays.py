@@ -1,7 +1,5 @@
 """Relay channels between members that cannot reach each other: simulated nodes."""
 
-import itertools
-
 import pytest
 
 from meshnode.channels import channel_of
@@ -9,6 +7,7 @@ from meshnode.codec.records import Role
 from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_world import MeshWorld
 from meshnode.types import Path
+from meshnode.wireguard.events import PeerHeard
 
 LATENCY = 0.02
 NOTHING = Link(blackhole=True)
@@ -19,22 +18,39 @@ ROUND_TRIP = 4 * LATENCY
 class Follower:
     """Does for one member what decides about paths: uses the best way there is."""
 
-    def __init__(self, world, name, other):
+    def __init__(self, world, name):
         self.home, self.world = world.homes[name], world
-        self.key = world.homes[other].key
-        self.begin()
+        self.wanted = []
+        self.life = None
         self.look()
 
+    def want(self, other):
+        """Want ways to a member, also in the lives of the control process to come."""
+        key = self.world.homes[other].key
+        self.wanted.append(key)
+        self.home.running.relays.want(key, now=self.home.host.now)
+        self.home.host.settle()
+
     def begin(self):
-        """Want ways, and give them to the tunnels with whatever else is known."""
+        """Give ways to the tunnels with whatever else is known, and hear of others."""
         self.life = life = self.home.life
         tell, relays = life.tunnels.set_candidates, life.node.relays
+        control = self.home.host.control
+        handle = control.on_event
 
         def with_ways(key, candidates, *, now):
             tell(key, (*relays.ways(key), *candidates)[:8], now=now)
 
+        def on_event(event):
+            if isinstance(event, PeerHeard) and channel_of(event.path.remote):
+                now = self.home.host.now
+                life.tunnels.set_path(event.public_key.raw, event.path, now=now)
+            handle(event)
+
         life.tunnels.set_candidates = with_ways
-        relays.want(self.key, now=self.home.host.now)
+        control.on_event = on_event
+        for key in self.wanted:
+            relays.want(key, now=self.home.host.now)
 
     def look(self):
         """Follow the changes of the ways."""
@@ -53,8 +69,11 @@ class Follower:
         self.home.host.settle()
 
 
-def mesh(*relays, seed=3, apart=(("a", "b"),), **settings):
-    """Return a mesh of relays, a and b; those *apart* never reach each other."""
+def mesh(*relays, seed=3, apart=(("a", "b"),), wants="a"):
+    """Return a mesh of relays, a and b; those *apart* never reach each other.
+
+    The members in *wants* want ways to the other one.
+    """
     world = MeshWorld(seed, link=Link(latency=LATENCY))
     for one, other in apart:
         world.network.connect(one, other, NOTHING)
@@ -64,6 +83,9 @@ def mesh(*relays, seed=3, apart=(("a", "b"),), **settings):
         world.enlist(*others, roles=Role.RELAY)
     world.enlist("a", "b")
     world.run(40.0)
+    followers = {name: Follower(world, name) for name in "ab"}
+    for name in wants:
+        followers[name].want("b" if name == "a" else "a")
     return world
 
 
@@ -88,16 +110,14 @@ def talk(world, one="a", other="b", *, seconds, every=0.05):
     """Send requests all the time; return the longest time without an answer."""
     last = began = world.now
     longest = 0.0
-    for step in itertools.count():
-        if world.now >= began + seconds:
-            return max(longest, world.now - last)
+    while world.now < began + seconds:
         world.send(one, other)
         before = answers(world, one)
         world.run(every)
         if answers(world, one) > before:
             longest = max(longest, world.now - last)
             last = world.now
-        assert step < 10_000
+    return max(longest, world.now - last)
 
 
 def used(world, name, other):
@@ -115,8 +135,105 @@ def used(world, name, other):
 def test_the_first_answer_takes_one_and_a_half_round_trips(seed):
     """The handshake goes along with the question for the channel."""
     world = mesh("r", seed=seed)
-    Follower(world, "a", "b")
     took = await_answer(world, within=5.0)
     # A handshake takes one, and the request and its answer another.
     assert took <= 2 * ROUND_TRIP + 0.05
     assert channel_of(world.homes["a"].life.tunnels.path_of(world.homes["b"].key))
+
+
+@pytest.mark.parametrize("wants", ["a", "b", "ab"])
+def test_a_relay_that_dies_under_traffic_is_left_at_once(wants):
+    """Another one is there already; whether one side wants ways or both do."""
+    world = mesh("r", "s", wants=wants)
+    await_answer(world, within=5.0)
+    assert talk(world, seconds=3.0) < 0.5
+    assert len(world.homes["a"].running.relays.ways(world.homes["b"].key)) >= 2
+    victim = used(world, "a", "b")
+    world.hosts[victim].supervisor.crash()
+    assert talk(world, seconds=10.0) < 1.5
+    assert used(world, "a", "b") not in (victim, None)
+
+
+def test_a_relay_that_died_while_nothing_was_said_is_left_as_soon():
+    """There was no reason to ask after it."""
+    world = mesh("r", "s")
+    await_answer(world, within=5.0)
+    world.run(60.0)
+    victim = used(world, "a", "b")
+    world.hosts[victim].supervisor.crash()
+    assert talk(world, seconds=10.0) < 1.5
+
+
+def test_two_relays_connect_what_no_one_relay_does():
+    """a and r on one side, b and s on the other; only the relays reach each other."""
+    world = mesh("r", "s", apart=[("a", "b"), ("a", "s"), ("b", "r")], wants="ab")
+    assert world.homes["b"].running.relays.homes == (world.homes["s"].key,)
+    await_answer(world, within=10.0)
+    (best, *_) = world.homes["a"].running.relays.describe(world.homes["b"].key)
+    assert best.relays == (world.homes["r"].key, world.homes["s"].key)
+    assert talk(world, seconds=5.0) < 0.5
+
+
+def test_a_relay_whose_control_dies_is_asked_again_by_its_users():
+    """It forgets its channels; the only relay there is, so nobody can help."""
+    world = mesh("r")
+    await_answer(world, within=5.0)
+    assert talk(world, seconds=2.0) < 0.5
+    relay = world.hosts["r"].supervisor
+    relay.crash_control()
+    relay.start_control()
+    assert talk(world, seconds=10.0) < 5.0
+    assert talk(world, seconds=3.0) < 0.5
+    assert world.homes["r"].running.relays.forwarded == 1
+
+
+def test_a_users_new_control_process_opens_channels_anew():
+    """Its peer moves to the new one by what comes from there."""
+    world = mesh("r")
+    await_answer(world, within=5.0)
+    for name in "ab":
+        user = world.hosts[name].supervisor
+        user.crash_control()
+        user.start_control()
+        assert talk(world, seconds=20.0) < 10.0
+        assert talk(world, seconds=3.0) < 0.5
+
+
+def test_what_nobody_wants_is_closed_and_what_is_wanted_stays():
+    """A lease is renewed for as long as somebody wants it."""
+    world = mesh("r")
+    await_answer(world, within=5.0)
+    relays = world.homes["a"].running.relays
+    others = world.homes["r"].running.relays, world.homes["b"].running.relays
+    world.run(1000.0)
+    assert others[0].forwarded == 1
+    assert await_answer(world, within=5.0) < 1.0
+    relays.drop(world.homes["b"].key, now=world.hosts["a"].now)
+    world.hosts["a"].settle()
+    world.run(1.0)
+    assert others[0].forwarded == 0
+    for name, other in (("a", "b"), ("b", "a")):
+        ways = world.homes[name].running.relays.ways(world.homes[other].key)
+        assert ways == ()
+
+
+def test_a_lease_ends_when_its_asker_is_gone():
+    """Five minutes after it was asked for last, also with the member it is for."""
+    world = mesh("r")
+    await_answer(world, within=5.0)
+    world.hosts["a"].supervisor.crash()
+    world.run(320.0)
+    assert world.homes["r"].running.relays.forwarded == 0
+    ways = world.homes["b"].running.relays.ways(world.homes["a"].key)
+    assert ways == ()
+
+
+def test_a_member_that_is_revoked_loses_its_channels():
+    """At the relay and at the other end, at once."""
+    world = mesh("r")
+    await_answer(world, within=5.0)
+    world.revoke("a", at="r")
+    world.run(1.0)
+    assert world.homes["r"].running.relays.forwarded == 0
+    ways = world.homes["b"].running.relays.ways(world.homes["a"].key)
+    assert ways == ()
