@@ -208,10 +208,9 @@ class SimulatedHost:
             return
         path = self.path_of(flight)
         with self.judged(flight):
-            handshakes = self.workers.receive(flight.data, path)
-        for datagram in handshakes:
-            if self.control is not None:
-                self.control.receive(flight, datagram)
+            handshake = self.workers.receive(flight.data, path)
+        if handshake is not None and self.control is not None:
+            self.control.receive(flight, handshake)
         self.settle()
 
     def wake(self) -> None:
