@@ -441,6 +441,9 @@ class MeshNode(NodeSteps):
                     self._are_routes_stale = True
             case Publish() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
+                if isinstance(message, Found):
+                    # It may name relays that are near to the member.
+                    self.relays.look_again(now=now)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)
             case Renewed():

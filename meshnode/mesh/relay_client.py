@@ -25,7 +25,7 @@ from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import PathTunnels
 from meshnode.mesh.relay_choice import Route
 from meshnode.mesh.relay_ways import Way, Ways
-from meshnode.ports import NEVER, Entropy
+from meshnode.ports import Entropy
 from meshnode.types import Datagram, Path
 
 WANTED: Final = 2
@@ -118,11 +118,6 @@ class RelayClient:
                 self._looks.set(key, Deadline(now, "relays to choose from"))
 
     # --- questions ---
-
-    def expect_datagrams(self, way: Way, *, now: float) -> None:
-        """Ask for a new channel when its first datagrams had a moment to come."""
-        way.asked_at = NEVER
-        self._set(way, now + FIRST_QUESTION, "ask for a channel")
 
     def ask(self, way: Way, *, now: float) -> None:
         """Ask whether the way is there, unless an answer is waited for."""
@@ -251,31 +246,32 @@ class RelayClient:
         """Ask for as many ways as are wanted."""
         if key not in self._wanted:
             return
-        asked = [way for way in self._ways.of(key) if not way.is_offered]
-        lacking = WANTED - len(self._hopeful(key, now))
-        if lacking <= 0:
-            return
-        self._failed = {k: until for k, until in self._failed.items() if now < until}
-        used = tuple([way.relays for way in asked])
-        routes = [
-            route
-            for route in self._choose(key, used, now)
-            if route.relays[0] not in [relays[0] for relays in used]
-        ]
-        routes.sort(key=lambda route: (key, route.relays) in self._failed)
-        firsts: set[bytes] = set()
+        hopeful = self._hopeful(key, now)
+        used = [way.relays for way in self._ways.of(key) if not way.is_offered]
+        firsts = {way.relay for way in hopeful}
+        lacking = WANTED - len(hopeful)
+        routes = self._routes(key, tuple(used), now) if lacking > 0 else []
         for route in routes:
-            if lacking == 0 or len(asked) + len(firsts) >= MAX_WAYS:
+            if lacking == 0 or len(used) >= MAX_WAYS:
                 break
-            if route.relays[0] in firsts:
+            if route.relays in used or route.relays[0] in firsts:
                 continue
+            used.append(route.relays)
             firsts.add(route.relays[0])
             lacking -= 1
             way = self._ways.add(key, route.relays, now=now)
-            self.expect_datagrams(way, now=now)
-        if lacking:
+            self._set(way, now + FIRST_QUESTION, "ask for a channel")
+        if lacking > 0:
             again = now + spread(LOOK_AGAIN, self._entropy)
             self._looks.set(key, Deadline(again, "look for a relay"))
+
+    def _routes(
+        self, key: bytes, used: tuple[tuple[bytes, ...], ...], now: float
+    ) -> list[Route]:
+        """Return the routes to a member, those that failed lately behind the others."""
+        self._failed = {k: until for k, until in self._failed.items() if now < until}
+        routes = self._choose(key, used, now)
+        return sorted(routes, key=lambda route: (key, route.relays) in self._failed)
 
     def _set(self, way: Way, at: float, reason: str) -> None:
         self._questions.set(way.channel, Deadline(at, reason))

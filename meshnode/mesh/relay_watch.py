@@ -6,6 +6,7 @@ them into another order, or end them (`relay_client`). A way that answers is ask
 less often: traffic may have one direction. Without traffic there are no timers.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from meshnode.deadlines import Deadline, DeadlineHeap
@@ -30,6 +31,15 @@ The engine tells of traffic only when it has not watched the peer for as long.
 """
 
 
+@dataclass(slots=True)
+class _Sight:
+    """Since when a member is looked at, when it was wanted, and its ways asked."""
+
+    began_at: float
+    wanted_at: float = NEVER
+    asked_at: float = NEVER
+
+
 class RelayWatch:
     """Looks at the members that are reached by relays, while there is traffic."""
 
@@ -39,46 +49,50 @@ class RelayWatch:
         self._ways = ways
         self._client = client
         self._tunnels = tunnels
-        self._began: dict[bytes, float] = {}
-        self._asked: dict[bytes, float] = {}
+        self._sights: dict[bytes, _Sight] = {}
         self._looks: DeadlineHeap[bytes] = DeadlineHeap()
+
+    def begin(self, key: bytes, *, now: float) -> None:
+        """Look at a member with new ways: of traffic that goes on nobody tells."""
+        if key not in self._sights and self._ways.of(key):
+            self._sights[key] = _Sight(now)
+            self._look_at(key, now + LOOK_EVERY)
 
     def traffic_resumed(self, key: bytes, *, now: float) -> None:
         """Hear that packets go to this member, or wait for a session with it."""
-        if key not in self._began and self._ways.of(key):
-            self._began[key] = now
-            self._look_at(key, now + LOOK_EVERY)
+        self.begin(key, now=now)
+        if key in self._sights:
+            self._sights[key].wanted_at = now
 
     def forget(self, key: bytes) -> None:
         """Look no more."""
-        self._began.pop(key, None)
-        self._asked.pop(key, None)
+        self._sights.pop(key, None)
         self._looks.set(key, None)
 
     def handle_deadline(self, *, now: float) -> None:
         """Look."""
         for key in self._looks.pop_due(now):
-            self._look(key, now)
+            self._look(key, self._sights[key], now)
 
     def next_deadline(self) -> Deadline | None:
         """Return when the next look is due; None without traffic."""
         return self._looks.next()
 
-    def _look(self, key: bytes, now: float) -> None:
-        sent = max(self._tunnels.last_data_sent(key), self._began[key])
+    def _look(self, key: bytes, sight: _Sight, now: float) -> None:
+        sent = max(self._tunnels.last_data_sent(key), sight.wanted_at)
         heard = self._tunnels.last_received(key)
-        way = self._ways.in_use(key)
-        if now >= sent + LINGER or not self._ways.of(key):
+        ways = self._ways.of(key)
+        if not ways or now >= max(sent, sight.began_at) + LINGER:
             self.forget(key)
             return
         self._look_at(key, now + LOOK_EVERY)
-        is_silent = sent > heard and now - max(heard, self._began[key]) >= SILENCE
-        asked = self._asked.get(key, NEVER)
-        if way is not None and is_silent and now >= asked + ASK_EVERY:
-            self._asked[key] = now
-            for one in self._ways.of(key):
-                if one.is_open:
-                    self._client.ask(one, now=now)
+        is_silent = sent > heard and now >= max(heard, sight.began_at) + SILENCE
+        is_time = now >= sight.asked_at + ASK_EVERY
+        if is_silent and is_time and self._ways.in_use(key) is not None:
+            sight.asked_at = now
+            for way in ways:
+                if way.is_open:
+                    self._client.ask(way, now=now)
 
     def _look_at(self, key: bytes, at: float) -> None:
         self._looks.set(key, Deadline(at, "a member that is reached by relays"))

@@ -119,6 +119,7 @@ class Relays:
     def want(self, key: bytes, *, now: float) -> None:
         """Keep channels to this member by the best two relays, until `drop`."""
         self._client.want(key, now=now)
+        self._watch.begin(key, now=now)
 
     def drop(self, key: bytes, *, now: float) -> None:
         """Nobody wants channels to this member any more."""
@@ -181,8 +182,9 @@ class Relays:
         match message:
             case RelayOpen():
                 self._server.receive_open(peer, message, now=now)
-            case RelayOffer():
+            case RelayOffer(origin):
                 self._offers.receive_offer(peer, message, now=now)
+                self._watch.begin(origin, now=now)
             case RelayAccept():
                 self._server.receive_accept(peer, message, now=now)
             case RelayOpened(channel) if self._server.owns(channel):
@@ -206,6 +208,10 @@ class Relays:
     def relays_changed(self, *, now: float) -> None:
         """A member that may serve as a relay came, or we are at another place."""
         self._homes.measure_soon(now=now)
+        self._client.look_again(now=now)
+
+    def look_again(self, *, now: float) -> None:
+        """More is known of where members are: see whether somebody lacks ways."""
         self._client.look_again(now=now)
 
     def forget(self, key: bytes, *, now: float) -> None:
