@@ -59,8 +59,8 @@ class Way:
 
     @property
     def is_doubted(self) -> bool:
-        """Whether a question was not answered as soon as it should have been."""
-        return self.tries > 1
+        """Whether the way was there, and a question was not answered in time."""
+        return self.is_open and self.tries > 1
 
     def take_kept(self) -> tuple[bytes, ...]:
         """Return what waits and fits into one question, in order, and keep the rest."""
