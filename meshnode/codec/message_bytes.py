@@ -37,6 +37,7 @@ from meshnode.codec.messages import (
     Publish,
     Published,
     Push,
+    Refresh,
     Refused,
     RelayAccept,
     RelayClose,
@@ -265,6 +266,7 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (25, RelayAccept, record(RelayAccept, _CHANNEL, _CHANNEL)),
     (26, RelayOpened, record(RelayOpened, _CHANNEL, _CHANNEL, whole(0, MAX_LEASE))),
     (27, RelayClose, record(RelayClose, _CHANNEL, _reason())),
+    (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}

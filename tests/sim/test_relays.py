@@ -3,6 +3,14 @@
 import pytest
 
 from meshnode.channels import channel_of
+from meshnode.codec.messages import (
+    RelayAccept,
+    RelayClose,
+    RelayOffer,
+    RelayOpen,
+    RelayOpened,
+    RelayReason,
+)
 from meshnode.codec.records import Role
 from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_world import MeshWorld
@@ -266,3 +274,33 @@ def test_a_member_that_is_revoked_loses_its_channels():
     assert world.homes["r"].running.relays.forwarded == 0
     ways = world.homes["b"].running.relays.ways(world.homes["a"].key)
     assert ways == ()
+
+
+def test_a_member_that_floods_gets_no_more_than_its_share():
+    """Questions, offers and answers with anything in them: others are served on."""
+    world = mesh("r")
+    world.enlist("x")
+    await_answer(world, within=5.0)
+    hostile, draw = world.homes["x"].life, world.random
+    keys = [home.key for home in world.homes.values()]
+    for _ in range(1500):
+        number, label = (draw.randint(1, 2**32 - 1) for _ in range(2))
+        key = draw.choice(keys)
+        message = draw.choice(
+            [
+                RelayOpen(key, (), (), number, (draw.randbytes(40),)),
+                RelayOffer(key, number, (draw.randbytes(148),)),
+                RelayAccept(number, label),
+                RelayOpened(number, label, 300),
+                RelayClose(number, RelayReason.CLOSED),
+            ]
+        )
+        hostile.send(world.homes[draw.choice("rab")].key, message)
+        world.run(0.001)
+    relays = world.homes["r"].running.relays
+    assert relays.forwarded <= 1 + 64
+    for name, other in (("a", "b"), ("b", "a")):
+        ways = world.homes[name].running.relays.ways(world.homes[other].key)
+        assert 1 <= len(ways) <= 4
+        assert world.homes[name].running.relays.forwarded == 0
+    assert talk(world, seconds=3.0) < 0.5

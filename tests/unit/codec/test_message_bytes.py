@@ -56,6 +56,7 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.RelayAccept(1, 2), "93190102"),
     (m.RelayOpened(1, 2, 300), "941a0102cd012c"),
     (m.RelayClose(7, m.RelayReason.LOOP), "931b0705"),
+    (m.Refresh(9), "922909"),
 ]
 PROBE = (m.SizeProbe(EIGHT, 8920), f"9315{EIGHT_HEX}cd22d8")
 """The one that is longer than it is."""
