@@ -14,7 +14,7 @@ from meshnode.codec.messages import Found
 from meshnode.codec.records import MAX_CANDIDATES
 from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.errors import AuthenticationError
-from meshnode.mesh.candidates import CandidateFilter, CandidateKind
+from meshnode.mesh.candidates import CandidateFilter, CandidateKind, tellable
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.introduction import introduce_member
 from meshnode.mesh.lookups import Lookups
@@ -163,8 +163,8 @@ class Dialler:
             self._knows_us.add(key)
         self._end(key)
         self._lookups.stop(key)
-        path = self._tunnels.path_of(key)
-        if path is not None and not path.scope_id:
+        path = tellable(self._tunnels.path_of(key))
+        if path is not None:
             self._cache(key, (path, *self._cached.get(key, ())), now)
 
     def forget(self, key: bytes) -> None:

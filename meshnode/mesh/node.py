@@ -51,6 +51,7 @@ from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.hostplan import HostPlan
+from meshnode.mesh.candidates import tellable
 from meshnode.mesh.events import PeerDown, PeerUp
 from meshnode.mesh.introduction import (
     JoinerIntroduction,
@@ -430,7 +431,7 @@ class MeshNode(NodeSteps):
             case Hello() | Push() | Digests() | Leaf() | Want() | Fetch() | Chunk():
                 self._gossip(key, message, now)
             case Ping(nonce):
-                pong = Pong(nonce, _tellable(self.tunnels.path_of(key)))
+                pong = Pong(nonce, tellable(self.tunnels.path_of(key)))
                 self.tunnels.send(key, pong, now=now)
             case Pong(nonce, seen):
                 # What nobody asked for could make us tell others anything.
@@ -490,8 +491,3 @@ class MeshNode(NodeSteps):
             return None
         believed = wall + self.clock.behind(wall, now=now)
         return Deadline(now + max(at - believed, 0.0), "a certificate's time")
-
-
-def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    return None if endpoint is None or endpoint.scope_id else endpoint
