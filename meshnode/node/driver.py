@@ -215,7 +215,7 @@ class Driver:
         problem, ahead = self._keep_all()
         self._workers.forward(self._engine.commands_to_forward())
         datagrams = map(self._carry, [*ahead, *self._engine.datagrams_to_send()])
-        self._outlet.send(datagram for datagram in datagrams if datagram)
+        self._outlet.send([datagram for datagram in datagrams if datagram])
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at
         if at != self.armed:
