@@ -36,6 +36,11 @@ from meshnode.codec.messages import (
     Push,
     Refresh,
     Refused,
+    RelayAccept,
+    RelayClose,
+    RelayOffer,
+    RelayOpen,
+    RelayOpened,
     Renewed,
     RenewRequest,
     SizeProbe,
@@ -46,6 +51,7 @@ from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.hostplan import HostPlan
+from meshnode.mesh.candidates import tellable
 from meshnode.mesh.events import PeerDown, PeerUp
 from meshnode.mesh.introduction import (
     JoinerIntroduction,
@@ -124,6 +130,7 @@ class MeshNode(NodeSteps):
         self._settings = settings
         self.roads.settings = settings
         self.ciphers.preferred = settings.ciphers
+        self.relays.settings = settings
         self._announce(now)
         self._refresh(now)
         self._end_step(now)
@@ -134,6 +141,7 @@ class MeshNode(NodeSteps):
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
         self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
+        self.relays.relays_changed(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -264,6 +272,7 @@ class MeshNode(NodeSteps):
         configured by hand, are not told who we are.
         """
         self.owners.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
         if self._is_ours(key):
             self.reach.dialler.handshake_begun(key, now=now)
             self.detours.handshake_begun(key, now=now)
@@ -306,6 +315,7 @@ class MeshNode(NodeSteps):
         """Packets flow to the peer, or wait for it."""
         self.owners.traffic_resumed(key, now=now)
         self.narrow.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -318,6 +328,7 @@ class MeshNode(NodeSteps):
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
         self.narrow.handle_deadline(now=now)
+        self.relays.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -339,6 +350,7 @@ class MeshNode(NodeSteps):
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
             self.narrow.next_deadline(),
+            self.relays.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -439,16 +451,21 @@ class MeshNode(NodeSteps):
             case Hello() | Push() | Digests() | Leaf() | Want() | Fetch() | Chunk():
                 self._gossip(key, message, now)
             case Ping(nonce):
-                pong = Pong(nonce, _tellable(self.tunnels.path_of(key)))
+                pong = Pong(nonce, tellable(self.tunnels.path_of(key)))
                 self.tunnels.send(key, pong, now=now)
             case Pong(nonce, seen):
                 # What nobody asked for could make us tell others anything.
                 if self.pings.receive(key, message, now=now):
                     self.reach.note_seen(seen, now=now, wall=wall)
+                if self.relays.receive_pong(key, message, now=now):
+                    self.reach.note_seen(seen, now=now, wall=wall)
                 if self.owners.pong(key, nonce, now=now):
                     self._are_routes_stale = True
             case Publish() | Refresh() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
+                if isinstance(message, Found):
+                    # It may name relays that are near to the member.
+                    self.relays.look_again(now=now)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)
             case Renewed():
@@ -466,6 +483,14 @@ class MeshNode(NodeSteps):
                 self.narrow.receive_proven(key, message, now=now)
             case SizeProven():
                 self.sizes.receive_proven(key, message, now=now)
+            case (
+                RelayOpen()
+                | RelayOffer()
+                | RelayAccept()
+                | RelayOpened()
+                | RelayClose()
+            ):
+                self.relays.receive(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
 
@@ -490,8 +515,3 @@ class MeshNode(NodeSteps):
             return None
         believed = wall + self.clock.behind(wall, now=now)
         return Deadline(now + max(at - believed, 0.0), "a certificate's time")
-
-
-def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    return None if endpoint is None or endpoint.scope_id else endpoint

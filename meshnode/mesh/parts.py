@@ -23,6 +23,7 @@ from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.relays import Relays
 from meshnode.mesh.renewal import Renewal
 from meshnode.mesh.roads import Roads
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
@@ -100,6 +101,15 @@ class NodeParts:
             entropy=entropy,
             stored=stored,
         )
+        self.relays = Relays(
+            self.key,
+            tunnels=tunnels,
+            directory=self.directory,
+            said_by=lambda key, now: self.reach.said_by(key, now=now),
+            outbox=self.outbox,
+            settings=settings,
+            entropy=entropy,
+        )
         self.contacts = Contacts(
             self.key,
             tunnels=tunnels,
@@ -112,7 +122,7 @@ class NodeParts:
             entropy=entropy,
         )
         self.detours = Detours(
-            homes=self._homes,
+            homes=self._servers_of_tls,
             dialler=self.reach.dialler,
             tunnels=tunnels,
             entropy=entropy,
@@ -144,6 +154,7 @@ class NodeParts:
             health=self.owners,
             sizes=self.packet_sizes,
             settings=settings,
+            keepalive=self.relays.keepalive,
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)
@@ -163,7 +174,7 @@ class NodeParts:
             return True
         return self.directory.is_revoked(key)
 
-    def _homes(self) -> tuple[bytes, ...]:
+    def _servers_of_tls(self) -> tuple[bytes, ...]:
         """Return those that may serve TLS: contacts, relays and rendezvous."""
         keys = dict.fromkeys(
             (

@@ -9,10 +9,10 @@ from typing import Final
 
 from meshnode.codec.messages import Found, Lookup, Publish, Published, Refresh
 from meshnode.deadlines import Deadline, earliest
+from meshnode.mesh.candidates import tellable
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.refusal import RecordRefused
-from meshnode.types import Endpoint
 
 SUBSCRIBED_FOR: Final = 300.0
 MAX_SUBSCRIBERS: Final = 1024
@@ -48,7 +48,7 @@ class Rendezvous:
             return
         kept = self._book.get(peer, now=now)
         if kept is not None:
-            seen = _tellable(self._tunnels.path_of(peer))
+            seen = tellable(self._tunnels.path_of(peer))
             published = Published(kept.endpoints.version, seen)
             self._tunnels.send(peer, published, now=now)
         if is_news:
@@ -59,7 +59,7 @@ class Rendezvous:
         self._book.refresh(peer, message.version, now=now)
         kept = self._book.get(peer, now=now)
         version = 0 if kept is None else kept.endpoints.version
-        seen = _tellable(self._tunnels.path_of(peer))
+        seen = tellable(self._tunnels.path_of(peer))
         self._tunnels.send(peer, Published(version, seen), now=now)
 
     def keep_own(self, key: bytes, record: bytes, *, now: float) -> None:
@@ -133,10 +133,3 @@ class Rendezvous:
             # A dead subscriber is not worth a handshake.
             if peer != key and self._tunnels.has_session(peer):
                 self._tunnels.send(peer, Found(key, heard.data), now=now)
-
-
-def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    if endpoint is None or endpoint.scope_id:
-        return None
-    return endpoint

@@ -282,11 +282,20 @@ class NodeWithMesh(Node):
     def callbacks(self) -> dict[str, Any]:
         """Return the callbacks of a mesh."""
         self.before_sending: Callable[[], list[Datagram]] = list
+        self.received: list[Datagram] = []
+        self.carry: Callable[[Datagram], Datagram | None] = lambda datagram: datagram
         return {
             "introductions": lambda *what: self.story.append(("introduction", *what)),
             "on_event": lambda event: self.story.append(type(event).__name__),
             "before_sending": lambda: self.before_sending(),
+            "take_received": self.take_received,
+            "carry": lambda datagram: self.carry(datagram),
         }
+
+    def take_received(self) -> list[Datagram]:
+        """Return what came along with frames."""
+        received, self.received = self.received, []
+        return received
 
 
 @pytest.fixture
@@ -332,6 +341,34 @@ def test_what_the_mesh_sends_leaves_before_the_initiation(
         "datagrams",
     ]
     assert [d.data[0] for d in with_mesh.outlet.sent] == [7, 1]
+
+
+def test_what_came_along_with_a_frame_is_received(with_mesh: NodeWithMesh) -> None:
+    """In the same step, and the mesh is asked again what follows from it."""
+    asked: list[int] = []
+
+    def before_sending() -> list[Datagram]:
+        asked.append(len(with_mesh.received))
+        return []
+
+    with_mesh.before_sending = before_sending
+    with_mesh.received = [INTRODUCTION]
+    with_mesh.story.clear()
+    with_mesh.driver.drain()
+    assert ("introduction", INTRODUCTION.data, HERE) in with_mesh.story
+    assert asked == [1, 0]
+
+
+def test_the_mesh_says_what_goes_in_place_of_a_datagram(
+    with_mesh: NodeWithMesh,
+) -> None:
+    """Another one, or nothing."""
+    other = Datagram(b"relayed", HERE)
+    kept = Datagram(b"kept", HERE)
+    with_mesh.before_sending = lambda: [INTRODUCTION, kept]
+    with_mesh.carry = lambda datagram: None if datagram is kept else other
+    with_mesh.driver.drain()
+    assert with_mesh.outlet.sent == [other]
 
 
 def test_what_the_mesh_asks_of_the_engine_belongs_to_the_step(
