@@ -145,7 +145,7 @@ class Control:
             self.on_timer_above()
 
     def _send(self, datagram: Datagram) -> None:
-        self._host.send(datagram.data, datagram.path)
+        self._host.send(datagram.data, datagram.path, hops=datagram.hops)
 
     def _serve_later(self) -> None:
         host = self._host

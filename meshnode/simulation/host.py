@@ -14,7 +14,7 @@ from meshnode.simulation.application import Application
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.control import MTU, Control
 from meshnode.simulation.supervisor import Supervisor
-from meshnode.simulation.trace import Flight
+from meshnode.simulation.trace import TTL, Flight
 from meshnode.simulation.workers import Workers
 from meshnode.types import Endpoint, Path, Source
 from meshnode.wireguard.config import DeviceChange
@@ -33,7 +33,8 @@ class SimulatedHost:
     `handshake_cost` is how many seconds control takes for one handshake message;
     `pretended_queue` is added to the length of its queue. `frozen_until` is the world
     time at which a suspended or stalled host runs again. `visitors` are programs beside
-    the node, by their UDP port. Of a host that `is_mute` nothing gets out any more: its
+    the node, by their UDP port; `sockets` are the node's own ports beside the usual
+    one. Of a host that `is_mute` nothing gets out any more: its
     power fails at this very moment.
     """
 
@@ -60,6 +61,7 @@ class SimulatedHost:
         self.frozen_until = 0.0
         self.prefers_ipv6 = False
         self.visitors: dict[int, Callable[[Flight], None]] = {}
+        self.sockets: set[int] = set()
         self.is_mute = False
         self.addresses: dict[int, str] = {}
         self.supervisor = Supervisor(self, slowness=slowness)
@@ -116,7 +118,9 @@ class SimulatedHost:
 
     def path_of(self, flight: Flight) -> Path:
         """Return the path by which *flight* came."""
-        return Path(flight.source, Source(flight.destination.host))
+        port = flight.destination.port
+        extra = port if port in self.sockets else 0
+        return Path(flight.source, Source(flight.destination.host, port=extra))
 
     def name_of_slot(self, slot: int) -> str | None:
         """Return the name of the host that is our peer in *slot*."""
@@ -130,7 +134,8 @@ class SimulatedHost:
         if endpoint.port in self.visitors:
             return not self.is_frozen
         is_asleep = self.is_frozen and self._is_deaf
-        return self.workers is not None and endpoint.port == PORT and not is_asleep
+        is_open = endpoint.port == PORT or endpoint.port in self.sockets
+        return self.workers is not None and is_open and not is_asleep
 
     def outlook(self) -> str:
         """Say what the host waits for, for the story."""
@@ -226,14 +231,22 @@ class SimulatedHost:
             self.control.handle_deadline()
         self.settle()
 
-    def send(self, data: bytes, path: Path) -> None:
-        """Send a datagram by *path*, without its source if we lost that address."""
-        if self.is_mute:
+    def send(self, data: bytes, path: Path, *, hops: int = 0) -> None:
+        """Send a datagram by *path*, without its source if we lost that address.
+
+        A socket beside the node's own is opened by the first that leaves from it.
+        *hops* is `Datagram.hops`.
+        """
+        if self.is_mute or path.remote.version not in self.addresses:
             return
-        source = self.addresses[path.remote.version]
+        source, port = self.addresses[path.remote.version], PORT
+        if path.source is not None and path.source.port:
+            port = path.source.port
+            self.sockets.add(port)
         if path.source is not None and path.source.host in self.addresses.values():
             source = path.source.host
-        self.world.transmit(self, data, Endpoint(source, PORT), path.remote)
+        ttl = hops or TTL
+        self.world.transmit(self, data, Endpoint(source, port), path.remote, ttl=ttl)
 
     def settle(self) -> None:
         """Pass on everything that waits, and tell the world that a step ended."""
