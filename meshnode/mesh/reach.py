@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Message, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Message, Publish, Published, Refresh
 from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
 from meshnode.crypto.signing import SigningKey
 from meshnode.deadlines import Deadline, earliest
@@ -15,7 +15,7 @@ from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.lookups import Lookups
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import StoredState, Tunnels
-from meshnode.mesh.publishing import Publishing
+from meshnode.mesh.publishing import Hints, Publishing
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.mesh.trust import Trust
@@ -69,6 +69,7 @@ class Reach:
             return list(directory.keys_with_role(Role.RENDEZVOUS))
 
         book = EndpointBook(verify)
+        self._book = book
         self._overlay = overlay
         self._neighbours = neighbours
         self._rendezvous = Rendezvous(book, tunnels)
@@ -154,7 +155,16 @@ class Reach:
             self._seen.popitem()
         self._publish(now, wall)
 
+    def set_hints(self, hints: Hints, *, now: float, wall: int) -> None:
+        """Tell others this of us beside our candidates; equal hints change nothing."""
+        self._publishing.set_hints(hints, now=now, wall=wall)
+
     # --- where others are ---
+
+    def said_by(self, key: bytes, *, now: float) -> Endpoints | None:
+        """Return the newest endpoint record of the member that we know, if any."""
+        heard = self._book.get(key, now=now)
+        return None if heard is None else heard.endpoints
 
     def want(self, key: bytes, *, now: float) -> None:
         """Dial the member with *key*: something waits for it."""
@@ -167,8 +177,10 @@ class Reach:
                 self._rendezvous.receive_publish(key, message, now=now)
             case Published():
                 # What nobody asked for could make us tell others anything.
-                if self._publishing.receive_published(key, message):
+                if self._publishing.receive_published(key, message, now=now):
                     self.note_seen(message.seen, now=now, wall=wall)
+            case Refresh():
+                self._rendezvous.receive_refresh(key, message, now=now)
             case Lookup():
                 self._rendezvous.receive_lookup(key, message, now=now)
             case Found():
