@@ -19,7 +19,6 @@ from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_world import MeshWorld
 from meshnode.simulation.nat import Nat
 from meshnode.simulation.nat_kinds import BEHAVIOURS, NatKind
-from meshnode.types import Endpoint
 
 ONE_WAY: Final = 0.02
 """Seconds between two hosts of the internet."""
@@ -90,12 +89,6 @@ class GridWorld(MeshWorld):
             if far.key in node.neighbours.chosen or node.has_session(far.key):
                 return False
         return True
-
-    def public_endpoint(self, name: str) -> Endpoint:
-        """Return where a stranger would send what it sends to a member."""
-        nat = self.network.nat(_box(name))
-        host = self.hosts[name].endpoint
-        return host if nat is None else Endpoint(nat.outside, host.port)
 
     def _go_behind(self, host: SimulatedHost, kind: NatKind) -> None:
         """Put a host behind a NAT of its own, by a link that takes no time."""

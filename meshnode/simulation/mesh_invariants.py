@@ -25,6 +25,7 @@ from meshnode.simulation.invariants import Invariant, standard_invariants
 from meshnode.simulation.invariants_bounds import ArmedTimers
 from meshnode.simulation.invariants_ciphers import AskedCiphers
 from meshnode.simulation.invariants_sizes import ProvenSizes
+from meshnode.simulation.invariants_strangers import NoGain
 from meshnode.simulation.invariants_traffic import NoAmplification
 from meshnode.simulation.trace import Flight
 from meshnode.types import Prefix
@@ -334,6 +335,7 @@ def mesh_invariants(world: "World") -> list[Invariant]:
     return [
         *[rule for rule in standard_invariants(world) if type(rule) not in replaced],
         NoAmplificationByStrangers(world),
+        NoGain(world),
         ArmedMeshTimers(world),
         CertifiedSource(world),
         MonotoneMembership(world),
