@@ -92,9 +92,9 @@ class Meter(Invariant):
     def settled(self, host: "SimulatedHost") -> None:
         """Look whether the one that began has a direct path now."""
         for run in self._of(host):
-            if run.direct is None and run.names[0] == host.name:
-                if self.way_of(run) is Way.DIRECT:
-                    run.direct = self._world.now - run.began_at
+            is_open = run.direct is None and run.names[0] == host.name
+            if is_open and self.way_of(run) is Way.DIRECT:
+                run.direct = self._world.now - run.began_at
 
     def way_of(self, run: _Run) -> Way:
         """Return how the one that began speaks to the other now."""

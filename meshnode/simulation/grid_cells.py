@@ -195,7 +195,9 @@ def _rows(cells: Iterable[Cell], say: Callable[[Cell], str]) -> list[list[str]]:
     rows = [["", *(SHORT[other] for other in others)]]
     for one in ones:
         found = [known.get((one, other)) for other in others]
-        rows.append([SHORT[one], *("" if cell is None else say(cell) for cell in found)])
+        rows.append(
+            [SHORT[one], *("" if cell is None else say(cell) for cell in found)]
+        )
     return rows
 
 

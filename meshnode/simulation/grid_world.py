@@ -1,4 +1,4 @@
-"""A simulated mesh whose members sit behind NATs of every kind, strangers to each other.
+"""A simulated mesh whose members sit behind NATs of every kind, for strangers to meet.
 
 Conditions are those of the reference: 20 ms one way and two routers between any two
 hosts of the internet, so 40 ms there and back between two members, and as much one way
