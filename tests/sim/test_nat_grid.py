@@ -15,7 +15,7 @@ SEED = 1
 RELAY_ROUND_TRIP = 2 * RELAY_ONE_WAY
 
 FIRST_BYTE = 1.5 * RELAY_ROUND_TRIP + 0.05 + RELAY_ROUND_TRIP
-"""Seconds to the first byte; the last round trip is for a lookup: no record is cached."""
+"""Seconds to the first byte; no record is cached: the last round trip is to look up."""
 
 CONE_WITHIN = 0.15 + RELAY_ROUND_TRIP
 """Seconds to a direct path without an endpoint-dependent side, after a lookup."""
