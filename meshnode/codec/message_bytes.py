@@ -16,8 +16,10 @@ from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
 from meshnode.codec.messages import (
     CONTROL_FIRST_BYTE,
     HEADER_BYTES,
+    MAX_FURTHER_RELAYS,
     MAX_LEAF,
     MAX_MESSAGE_BYTES,
+    MAX_RELAYED_BYTES,
     Accepts,
     Chunk,
     Digests,
@@ -37,6 +39,12 @@ from meshnode.codec.messages import (
     Push,
     Refresh,
     Refused,
+    RelayAccept,
+    RelayClose,
+    RelayOffer,
+    RelayOpen,
+    RelayOpened,
+    RelayReason,
     Renewed,
     RenewRequest,
     SizeProbe,
@@ -80,6 +88,9 @@ MAX_SESSIONS: Final = 3
 MIN_SIZE: Final = 1280
 """Bytes of a packet that fits everywhere: nobody need ask for it."""
 
+MAX_LEASE: Final = 3600
+"""Seconds for which a relay keeps a channel at most."""
+
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
 
@@ -97,6 +108,9 @@ _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
 _SIZE = whole(MIN_SIZE, MAX_INNER)
+_CHANNEL = whole(1, 2**32 - 1)
+_RELAYS = many(_KEY, 0, MAX_FURTHER_RELAYS)
+_MAX_RELAYED = 2
 
 
 def _joined(size: int, least: int, most: int) -> Kind:
@@ -158,6 +172,29 @@ def _document_kind() -> Kind:
         return value
 
     return Kind(lambda value: check(int(value)), check)
+
+
+def _relayed() -> Kind:
+    # The first datagrams of a channel.
+    several = many(octets(1, MAX_RELAYED_BYTES), 0, _MAX_RELAYED)
+
+    def check(datagrams: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        if sum(map(len, datagrams)) > MAX_RELAYED_BYTES:
+            raise ValueError("too much to relay along with a question")
+        return datagrams
+
+    return Kind(
+        lambda datagrams: several.pack(check(datagrams)),
+        lambda plain: check(several.unpack(plain)),
+    )
+
+
+def _reason() -> Kind:
+    number = whole(0, max(RelayReason))
+    return Kind(
+        lambda reason: number.pack(int(reason)),
+        lambda plain: RelayReason(number.unpack(plain)),
+    )
 
 
 def _chunk() -> Kind:
@@ -224,6 +261,11 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (20, LargestSize, record(LargestSize, _SIZE)),
     (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
     (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (23, RelayOpen, record(RelayOpen, _KEY, _RELAYS, _RELAYS, _CHANNEL, _relayed())),
+    (24, RelayOffer, record(RelayOffer, _KEY, _CHANNEL, _relayed())),
+    (25, RelayAccept, record(RelayAccept, _CHANNEL, _CHANNEL)),
+    (26, RelayOpened, record(RelayOpened, _CHANNEL, _CHANNEL, whole(0, MAX_LEASE))),
+    (27, RelayClose, record(RelayClose, _CHANNEL, _reason())),
     (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}

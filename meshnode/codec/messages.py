@@ -7,6 +7,7 @@ fingerprints (8), `id` the first 8 bytes of BLAKE2s over kind and subject. Signe
 records travel as their bytes and are verified by `meshnode.mesh`.
 """
 
+import enum
 from typing import Final
 
 from meshnode.types import Endpoint
@@ -16,6 +17,11 @@ CONTROL_FIRST_BYTE: Final = 0x01
 HEADER_BYTES: Final = 3
 MAX_MESSAGE_BYTES: Final = 1200
 MAX_LEAF: Final = 64
+MAX_FURTHER_RELAYS: Final = 2
+"""Relays beside the one that is asked: three between two members, no more."""
+
+MAX_RELAYED_BYTES: Final = 1080
+"""Of the datagrams that go along with a question for a channel, together."""
 
 
 def frame_end(frame: bytes) -> int:
@@ -223,6 +229,74 @@ class SizeProven:
     size: int
 
 
+class RelayReason(enum.IntEnum):
+    """Why a channel is closed, or was never opened."""
+
+    CLOSED = 0
+    NO_CAPACITY = 1
+    UNWILLING = 2
+    UNKNOWN_TARGET = 3
+    TARGET_GONE = 4
+    LOOP = 5
+    NO_PATH = 6
+
+
+@frozen
+class RelayOpen:
+    """Carry me to the member `key`, by way of the relays `via` behind you.
+
+    The sender receives under `channel`. `trail` is by whom the question came to it, who
+    wants the channel first; () if it is the sender itself. The `datagrams` are the
+    first to carry. Repeated, it renews.
+    """
+
+    key: bytes
+    via: tuple[bytes, ...]
+    trail: tuple[bytes, ...]
+    channel: int
+    datagrams: tuple[bytes, ...]
+
+
+@frozen
+class RelayOffer:
+    """`origin` asks for you: I receive under `channel` what you send it.
+
+    The `datagrams` are its first.
+    """
+
+    origin: bytes
+    channel: int
+    datagrams: tuple[bytes, ...]
+
+
+@frozen
+class RelayAccept:
+    """I receive under `label` what comes by your `channel`."""
+
+    channel: int
+    label: int
+
+
+@frozen
+class RelayOpened:
+    """For your `channel` I receive under `label`, for `lease` seconds.
+
+    With a lease of 0 the other end has not answered yet.
+    """
+
+    channel: int
+    label: int
+    lease: int
+
+
+@frozen
+class RelayClose:
+    """Your `channel` is closed, or will not be opened."""
+
+    channel: int
+    reason: RelayReason
+
+
 Message = (
     Hello
     | Push
@@ -247,4 +321,9 @@ Message = (
     | LargestSize
     | SizeProbe
     | SizeProven
+    | RelayOpen
+    | RelayOffer
+    | RelayAccept
+    | RelayOpened
+    | RelayClose
 )

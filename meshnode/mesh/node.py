@@ -36,6 +36,11 @@ from meshnode.codec.messages import (
     Push,
     Refresh,
     Refused,
+    RelayAccept,
+    RelayClose,
+    RelayOffer,
+    RelayOpen,
+    RelayOpened,
     Renewed,
     RenewRequest,
     SizeProbe,
@@ -124,6 +129,7 @@ class MeshNode(NodeSteps):
         self._settings = settings
         self.roads.settings = settings
         self.ciphers.preferred = settings.ciphers
+        self.relays.settings = settings
         self._announce(now)
         self._refresh(now)
         self._end_step(now)
@@ -134,6 +140,7 @@ class MeshNode(NodeSteps):
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
         self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
+        self.relays.relays_changed(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -254,6 +261,7 @@ class MeshNode(NodeSteps):
         configured by hand, are not told who we are.
         """
         self.owners.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
         if self._is_ours(key):
             self.reach.dialler.handshake_begun(key, now=now)
 
@@ -290,6 +298,7 @@ class MeshNode(NodeSteps):
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
         self.owners.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -300,6 +309,7 @@ class MeshNode(NodeSteps):
         self.reach.handle_deadline(now=now, wall=believed)
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
+        self.relays.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -319,6 +329,7 @@ class MeshNode(NodeSteps):
             self.renewal.next_deadline(),
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
+            self.relays.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -425,6 +436,8 @@ class MeshNode(NodeSteps):
                 # What nobody asked for could make us tell others anything.
                 if self.pings.receive(key, message, now=now):
                     self.reach.note_seen(seen, now=now, wall=wall)
+                if self.relays.receive_pong(key, message, now=now):
+                    self.reach.note_seen(seen, now=now, wall=wall)
                 if self.owners.pong(key, nonce, now=now):
                     self._are_routes_stale = True
             case Publish() | Refresh() | Published() | Lookup() | Found():
@@ -442,6 +455,14 @@ class MeshNode(NodeSteps):
                 self.sizes.receive_probe(key, message, now=now)
             case SizeProven():
                 self.sizes.receive_proven(key, message, now=now)
+            case (
+                RelayOpen()
+                | RelayOffer()
+                | RelayAccept()
+                | RelayOpened()
+                | RelayClose()
+            ):
+                self.relays.receive(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
 

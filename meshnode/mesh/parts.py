@@ -21,6 +21,7 @@ from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.relays import Relays
 from meshnode.mesh.renewal import Renewal
 from meshnode.mesh.roads import Roads
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
@@ -98,6 +99,15 @@ class NodeParts:
             entropy=entropy,
             stored=stored,
         )
+        self.relays = Relays(
+            self.key,
+            tunnels=tunnels,
+            directory=self.directory,
+            said_by=lambda key, now: self.reach.said_by(key, now=now),
+            outbox=self.outbox,
+            settings=settings,
+            entropy=entropy,
+        )
         self.contacts = Contacts(
             self.key,
             tunnels=tunnels,
@@ -131,6 +141,7 @@ class NodeParts:
             health=self.owners,
             sizes=self.sizes.proven,
             settings=settings,
+            keepalive=self.relays.keepalive,
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)

@@ -58,6 +58,7 @@ class Roads:
         health: OwnerHealth,
         sizes: Callable[[], Mapping[bytes, int]],
         settings: NodeSettings,
+        keepalive: Callable[[bytes], int],
     ) -> None:
         self.settings = settings
         self.routing = _EMPTY
@@ -69,6 +70,7 @@ class Roads:
         self._tunnels = tunnels
         self._health = health
         self._sizes = sizes
+        self._keepalive = keepalive
         self._peers: set[bytes] = set()
 
     # --- policy ---
@@ -225,7 +227,10 @@ class Roads:
             if member.key == self._key or (is_stock and not prefixes):
                 continue
             wanted[member.key] = TunnelPeer(
-                member.key, prefixes, is_sought=not is_stock
+                member.key,
+                prefixes,
+                is_sought=not is_stock,
+                keepalive=self._keepalive(member.key),
             )
         for key in sorted(self._peers - wanted.keys()):
             self.part(key, now=now)

@@ -25,8 +25,10 @@ from meshnode.mesh.events import (
 from meshnode.mesh.membership import MemberChange, Standing
 from meshnode.mesh.parts import NodeParts
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.publishing import Hints
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.relay_server import serves_as_relay
 from meshnode.mesh.renewal import HEALTH_SUBJECT
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import News
@@ -67,6 +69,7 @@ class NodeSteps(NodeParts):
         self._settings = settings
         self._wall = self.clock.believe(wall, now=now)
         self._sessions: set[bytes] = set()
+        self._homes: tuple[bytes, ...] = ()
         self._is_own_word_stale = True
         self._are_routes_stale = True
         self._is_plan_stale = True
@@ -200,6 +203,8 @@ class NodeSteps(NodeParts):
             self.neighbours.add(key, now=now)
         if Role.RENDEZVOUS in member.certificate.roles:
             self.reach.rendezvous_changed(now=now)
+        if serves_as_relay(member.certificate.roles):
+            self.relays.relays_changed(now=now)
         self.contacts.note_member(key)
         self.outbox.report(MemberJoined(name, key), now=now)
 
@@ -209,6 +214,7 @@ class NodeSteps(NodeParts):
         self.neighbours.remove(key, now=now)
         self.sync.forget(key)
         self.reach.forget(key)
+        self.relays.forget(key, now=now)
         self._sessions.discard(key)
         self.sizes.forget(key)
         self.contacts.note_gone(key, now=now)
@@ -235,8 +241,17 @@ class NodeSteps(NodeParts):
         else:
             self.health.pop(HEALTH_SUBJECT, None)
         self._is_plan_stale |= self.sizes.take_change()
+        self._follow_homes(now)
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
+
+    def _follow_homes(self, now: float) -> None:
+        """Stay in touch with the relays near to us, and tell others of them."""
+        if self.relays.homes != self._homes:
+            self._homes = self.relays.homes
+            self._are_routes_stale = True  # they are told to the tunnels with the peers
+        hints = Hints(relays=self.relays.best())
+        self.reach.set_hints(hints, now=now, wall=int(self._wall))
 
     def _refresh_at(self) -> float:
         """Return from when on stale routes may be computed again."""

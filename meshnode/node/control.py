@@ -121,6 +121,8 @@ class Control:
             introductions=shell.receive_introduction,
             on_event=shell.handle_event,
             before_sending=shell.carry_out,
+            take_received=shell.take_received,
+            carry=shell.carry,
         )
 
     async def run(self) -> None:

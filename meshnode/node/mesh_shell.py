@@ -158,6 +158,16 @@ class MeshShell:
         # The handshake it announces may be right behind it.
         self._tunnels.flush(now=now)
 
+    def take_received(self) -> list[Datagram]:
+        """Return the datagrams that came along with frames, to be received next."""
+        outbox = self.node.outbox
+        received, outbox.received = outbox.received, []
+        return received
+
+    def carry(self, datagram: Datagram) -> Datagram | None:
+        """Return what to send in place of a datagram that goes to a channel."""
+        return self.node.relays.carry(datagram, now=boottime())
+
     def carry_out(self) -> list[Datagram]:
         """Carry out what the node decided; return what is to be sent first."""
         now = boottime()

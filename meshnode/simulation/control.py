@@ -43,8 +43,9 @@ class Control:
         forward: takes each command on its way to the workers.
         random: the entropy of this life.
 
-    A mesh, or a test, takes part by the callbacks `introductions`, `on_event` and
-    `before_sending`, which are those of `node.driver.Driver`, and by its own timer:
+    A mesh, or a test, takes part by the callbacks `introductions`, `on_event`,
+    `before_sending`, `take_received` and `carry`, which are those of
+    `node.driver.Driver`, and by its own timer:
     `timer_above` says when it is due, `on_timer_above` is called then.
     """
 
@@ -68,6 +69,8 @@ class Control:
         self.introductions: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.before_sending: Callable[[], list[Datagram]] = list
+        self.take_received: Callable[[], list[Datagram]] = list
+        self.carry: Callable[[Datagram], Datagram | None] = lambda datagram: datagram
         self.timer_above: Callable[[], Deadline | None] = lambda: None
         self.on_timer_above: Callable[[], None] = lambda: None
         self._host = host
@@ -95,11 +98,13 @@ class Control:
         flight, datagram = self.inbox.popleft()
         queued = len(self.inbox) + host.pretended_queue
         with host.judged(flight):
-            data, path = datagram.data, datagram.path
-            if self.introductions and message_type(data) == INTRODUCTION_TYPE:
-                self.introductions(data, path)
-            else:
-                self.engine.receive_datagram(data, path, now=host.now, queued=queued)
+            self._receive(datagram.data, datagram.path, queued=queued)
+
+    def _receive(self, data: bytes, path: Path, *, queued: int) -> None:
+        if self.introductions and message_type(data) == INTRODUCTION_TYPE:
+            self.introductions(data, path)
+        else:
+            self.engine.receive_datagram(data, path, now=self._host.now, queued=queued)
 
     def handle_report(self, message: bytes) -> None:
         """Take a report of a worker."""
@@ -119,15 +124,20 @@ class Control:
                 moved = True
                 event = self.engine.next_event()
             ahead += self.before_sending()
+            received = self.take_received()
+            for datagram in received:
+                self._receive(datagram.data, datagram.path, queued=0)
             event = self.engine.next_event()
-            if event is None:
+            if event is None and not received:
                 break
         for command in self.engine.commands_to_forward():
             self._forward(command)
             moved = True
         for datagram in [*ahead, *self.engine.datagrams_to_send()]:
-            self._send(datagram)
-            moved = True
+            carried = self.carry(datagram)
+            if carried is not None:
+                self._send(carried)
+                moved = True
         return moved
 
     def next_deadline(self) -> Deadline | None:

@@ -82,6 +82,8 @@ class MeshLife:
         control.introductions = self._receive_introduction
         control.on_event = self._handle_event
         control.before_sending = self._carry_out
+        control.take_received = self._take_received
+        control.carry = self._carry
         control.timer_above = lambda: self._armed
         control.on_timer_above = self._handle_deadline
 
@@ -145,6 +147,14 @@ class MeshLife:
     def _handle_deadline(self) -> None:
         self._armed = None
         self.node.handle_deadline(now=self._host.now, wall=self._home.wall)
+
+    def _take_received(self) -> list[Datagram]:
+        outbox = self.node.outbox
+        received, outbox.received = outbox.received, []
+        return received
+
+    def _carry(self, datagram: Datagram) -> Datagram | None:
+        return self.node.relays.carry(datagram, now=self._host.now)
 
     def _carry_out(self) -> list[Datagram]:
         host, home, node = self._host, self._home, self.node

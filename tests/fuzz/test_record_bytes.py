@@ -94,6 +94,11 @@ FRAMES = [
         m.LargestSize(8920),
         m.SizeProbe(bytes(8), 8920),
         m.SizeProven(bytes(8), 8920),
+        m.RelayOpen(bytes(32), (b"r" * 32,), (b"o" * 32,), 7, (bytes(148),)),
+        m.RelayOffer(bytes(32), 7, (b"i" * 600, bytes(148))),
+        m.RelayAccept(7, 2**31),
+        m.RelayOpened(7, 8, 300),
+        m.RelayClose(7, m.RelayReason.NO_CAPACITY),
     )
 ]
 TRUST = trusting()

@@ -50,6 +50,7 @@ class Net:
         self.office = Office(rng)
         self.tunnels = NotingTunnels()
         self.sizes: dict[bytes, int] = {}
+        self.keepalives: dict[bytes, int] = {}
         self.health = OwnerHealth(self.tunnels, rng.randbytes)
         self.overlay = (
             self.office.trust.charter.cidr,
@@ -67,6 +68,7 @@ class Net:
             tunnels=self.tunnels,
             health=self.health,
             sizes=lambda: self.sizes,
+            keepalive=lambda key: self.keepalives.get(key, 0),
             settings=replace(SETTINGS, accept=ACCEPT_ALL),
         )
 
