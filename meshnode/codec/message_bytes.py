@@ -19,6 +19,7 @@ from meshnode.codec.messages import (
     MAX_LEAF,
     MAX_MESSAGE_BYTES,
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -32,6 +33,8 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -44,7 +47,7 @@ from meshnode.codec.messages import (
     frame_end,
 )
 from meshnode.codec.names import MAX_LABEL_BYTES
-from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION
+from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION, NAT_HINT
 from meshnode.codec.records import MAX_ENVELOPE_BYTES, MAX_POLICY_BYTES
 from meshnode.codec.records import Kind as RecordKind
 from meshnode.codec.strict import (
@@ -78,6 +81,9 @@ MAX_SESSIONS: Final = 3
 
 MIN_SIZE: Final = 1280
 """Bytes of a packet that fits everywhere: nobody need ask for it."""
+
+MAX_CALLED: Final = 12
+"""The most endpoints in a `CallMe`, and the most that it says are open."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -223,6 +229,22 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (20, LargestSize, record(LargestSize, _SIZE)),
     (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
     (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (
+        30,
+        CallMe,
+        record(
+            CallMe,
+            whole(0, 2**32 - 1),
+            BOOLEAN,
+            _KEY,
+            many(ENDPOINT, 0, MAX_CALLED),
+            _SEEN,
+            NAT_HINT,
+            many(ENDPOINT, 0, MAX_CALLED),
+        ),
+    ),
+    (31, ProbeMe, record(ProbeMe, _KEY, ENDPOINT, optional(_KEY))),
+    (32, ProbeThem, record(ProbeThem, _KEY, _KEY, ENDPOINT)),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}
