@@ -14,7 +14,12 @@ from meshnode.codec.records import Endpoints, Mapping
 from meshnode.errors import BadPacket
 from meshnode.mesh.nat_judgement import SAMPLES, judge
 from meshnode.mesh.probes import Probes
-from meshnode.mesh.punch_sockets import CloseSockets, KeepSocket, OpenSockets
+from meshnode.mesh.punch_sockets import (
+    CloseSockets,
+    KeepSocket,
+    OpenSockets,
+    SearchSockets,
+)
 from meshnode.mesh.punching import Puncher, Where
 from meshnode.simulation.links import Link
 from meshnode.simulation.nat import Nat
@@ -79,10 +84,15 @@ class PunchBench:
         for side in self.sides.values():
             self._learn(side)
         self.world.network.default = Link(latency=ONE_WAY, loss=loss, hops=2)
+        self.sockets = {name: SearchSockets() for name in self.sides}
+        self.probes = {
+            name: Probes(Random(f"{seed}/{name}").randbytes) for name in self.sides
+        }
         self.punchers = {
             name: Puncher(
                 tunnels=side,
-                probes=Probes(Random(f"{seed}/{name}").randbytes),
+                probes=self.probes[name],
+                sockets=self.sockets[name],
                 send=lambda datagram, now, side=side: self._send(side, datagram),
                 where=lambda side=side: side.where,
                 record_of=lambda key, now: self._record(key) if has_records else None,
@@ -115,7 +125,10 @@ class PunchBench:
             host.addresses = {4: f"10.{index}.0.2"}
         network.give_address(host.addresses[4], name)
         side = Side(
-            name=name, key=name.encode() * 32, address=host.addresses[4], outside=outside
+            name=name,
+            key=name.encode() * 32,
+            address=host.addresses[4],
+            outside=outside,
         )
         self._open(side, PORT)
         return side
@@ -146,7 +159,9 @@ class PunchBench:
         hint = judge(seen, samples)
         if hint.last_port - hint.first_port == 19:  # a sequence went on meanwhile
             ahead = samples[-1].port - seen[-1].port
-            hint = type(hint)(hint.mapping, hint.first_port + ahead, hint.last_port + ahead)
+            hint = type(hint)(
+                hint.mapping, hint.first_port + ahead, hint.last_port + ahead
+            )
         last = seen[-1] if seen else None
         local = Endpoint(side.address, PORT)
         candidates = (local,) if last in (None, local) else (last, local)
@@ -163,10 +178,8 @@ class PunchBench:
 
     def _record(self, key: bytes) -> Endpoints | None:
         name = key[:1].decode()
-        side, puncher = self.sides[name], self.punchers[name]
-        return Endpoints(
-            key, 1, side.where.candidates, puncher.probe_key, side.where.nat
-        )
+        side, probe_key = self.sides[name], self.probes[name].key
+        return Endpoints(key, 1, side.where.candidates, probe_key, side.where.nat)
 
     def _send(self, side: Side, datagram: Datagram) -> None:
         source = datagram.path.source
@@ -186,11 +199,10 @@ class PunchBench:
         source = Source(flight.destination.host, 0, 0 if port == PORT else port)
         path = Path(flight.source, source)
         try:
-            self.punchers[side.name].receive_probe(
-                flight.data, path, now=self.world.now
-            )
+            opened = self.probes[side.name].open(flight.data)
         except BadPacket:
             return
+        self.punchers[side.name].receive_probe(opened, path, now=self.world.now)
         self.settle(side)
 
     def settle(self, side: Side) -> None:
@@ -200,7 +212,7 @@ class PunchBench:
             if self.random.random() >= self._loss:
                 self.world.after(CALL_TAKES, self._delivery(side, key, message))
         side.sent.clear()
-        for order in puncher.sockets.take_orders():
+        for order in self.sockets[side.name].take_orders():
             match order:
                 case OpenSockets(count):
                     ports = tuple(range(self._next_port, self._next_port + count))
@@ -223,9 +235,7 @@ class PunchBench:
         self._armed.pop(side.name, None)
         self.settle(side)
 
-    def _delivery(
-        self, side: Side, key: bytes, message: Message
-    ) -> Callable[[], None]:
+    def _delivery(self, side: Side, key: bytes, message: Message) -> Callable[[], None]:
         def deliver() -> None:
             other = self.sides[key[:1].decode()]
             assert isinstance(message, CallMe)

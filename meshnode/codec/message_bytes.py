@@ -33,6 +33,7 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
     ProbeMe,
     ProbeThem,
     Publish,
@@ -244,6 +245,7 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
         ),
     ),
     (31, ProbeMe, record(ProbeMe, _KEY, ENDPOINT, optional(_KEY))),
+    (33, ProbeKey, record(ProbeKey, _KEY, BOOLEAN)),
     (32, ProbeThem, record(ProbeThem, _KEY, _KEY, ENDPOINT)),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}

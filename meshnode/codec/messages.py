@@ -257,6 +257,14 @@ class ProbeThem:
     to: Endpoint
 
 
+@frozen
+class ProbeKey:
+    """Probes to the sender are sealed to this key; `wants_answer` asks for one back."""
+
+    probe_key: bytes
+    wants_answer: bool
+
+
 Message = (
     Hello
     | Push
@@ -283,4 +291,5 @@ Message = (
     | CallMe
     | ProbeMe
     | ProbeThem
+    | ProbeKey
 )

@@ -1,6 +1,6 @@
 """Probes, type 6: datagrams that open a way through NATs and prove that there is one.
 
-    u32 6 | sender's probe key 32 | nonce 24 | sealed: length u8, msgpack, zeros | tag 16
+    u32 6 | sender's probe key 32 | nonce 24 | sealed: length u8, msgpack, 0… | tag 16
 
 All probes have the same size, so no answer is longer than what it answers. What is
 sealed is the array [kind, number, seen]; `number` grows with every ping of a sender

@@ -18,6 +18,7 @@ from typing import Final
 
 from meshnode.codec.messages import (
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -31,6 +32,7 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
     Publish,
     Published,
     Push,
@@ -41,6 +43,7 @@ from meshnode.codec.messages import (
     SizeProven,
     Want,
 )
+from meshnode.codec.probes import ProbeKind
 from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
@@ -132,7 +135,9 @@ class MeshNode(NodeSteps):
     ) -> None:
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
-        self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
+        if self.reach.set_own(self._settings.advertised, local, now=now, wall=believed):
+            self.nat_view.look(now=now)
+            self.puncher.try_again(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -204,6 +209,32 @@ class MeshNode(NodeSteps):
                 self.office.admit(introduction, now=now, wall=believed)
         self._end_step(now)
 
+    def receive_probe(
+        self, data: bytes, path: Path, *, now: float, wall: float
+    ) -> None:
+        """Take a type 6 datagram that came by *path*.
+
+        Raises:
+            BadPacket: if it is no probe of a member to us, or was here before.
+        """
+        opened = self.probes.open(data)
+        self._begin_step(wall, now)
+        is_ours = opened.probe.kind is ProbeKind.PONG and self.nat_view.take_pong(
+            opened
+        )
+        if not is_ours:
+            self.puncher.receive_probe(opened, path, now=now)
+        self._end_step(now)
+
+    def sockets_opened(
+        self, ports: tuple[int, ...], *, now: float, wall: float
+    ) -> None:
+        """The UDP sockets that `sockets` asked for are open on these ports, or none."""
+        self._begin_step(wall, now)
+        if not self.nat_view.sockets_opened(ports, now=now):
+            self.puncher.sockets_opened(ports, now=now)
+        self._end_step(now)
+
     def receive_message(
         self,
         key: bytes,
@@ -265,6 +296,8 @@ class MeshNode(NodeSteps):
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
             self.sizes.session_started(key, now=now)
+            if self.nat_view.seen is None and self._helpers():
+                self.nat_view.look(now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -299,6 +332,8 @@ class MeshNode(NodeSteps):
         self.reach.handle_deadline(now=now, wall=believed)
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
+        self.nat_view.handle_deadline(now=now)
+        self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -318,6 +353,8 @@ class MeshNode(NodeSteps):
             self.renewal.next_deadline(),
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
+            self.nat_view.next_deadline(),
+            self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -428,11 +465,19 @@ class MeshNode(NodeSteps):
                     self._are_routes_stale = True
             case Publish() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
+                self._note_record(key, message, now)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)
             case Renewed():
                 adopted = self.renewal.receive_renewed(key, message, now=now, wall=wall)
                 self._renew(adopted, now)
+            case ProbeKey(probe_key, wants_answer):
+                self.probes.know(key, probe_key)
+                if wants_answer:
+                    answer = ProbeKey(self.probes.key, False)
+                    self.tunnels.send(key, answer, now=now)
+            case CallMe():
+                self.puncher.receive_call(key, message, now=now)
             case Accepts():
                 self.ciphers.receive(key, message, now=now)
             case LargestSize():
@@ -443,6 +488,16 @@ class MeshNode(NodeSteps):
                 self.sizes.receive_proven(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
+
+    def _note_record(self, key: bytes, message: Message, now: float) -> None:
+        """Know how to speak to whom an endpoint record is about, before it does."""
+        match message:
+            case Publish():
+                self.puncher.record_changed(key, now=now)
+            case Found(about, _):
+                self.puncher.record_changed(about, now=now)
+            case Published(_, seen) if seen is not None:
+                self.nat_view.note_seen(seen, now=now)
 
     def _issue(self, key: bytes, request: Message, now: float, wall: int) -> None:
         if self.office is None:

@@ -3,6 +3,7 @@
 What flows between them is `meshnode.mesh.node`'s to say.
 """
 
+from meshnode.codec.messages import Ping, ProbeKey
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
@@ -11,6 +12,7 @@ from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership, Standing
+from meshnode.mesh.nat_view import Helper, NatView
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
@@ -18,6 +20,9 @@ from meshnode.mesh.own_record import OwnRecord
 from meshnode.mesh.path_size import PathSizes
 from meshnode.mesh.pings import Pings
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probes import Probes
+from meshnode.mesh.punch_sockets import SearchSockets
+from meshnode.mesh.punching import Puncher, Where
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
@@ -27,6 +32,7 @@ from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import Trust, ula_prefix
 from meshnode.ports import Entropy
+from meshnode.types import Datagram, Path
 
 
 class NodeParts:
@@ -134,12 +140,62 @@ class NodeParts:
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)
+        self.probes = Probes(entropy)
+        self.sockets = SearchSockets()
+        self.nat_view = NatView(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask_key=self._ask_probe_key,
+            port=lambda: settings.listen_port,
+        )
+        self.puncher = Puncher(
+            tunnels=tunnels,
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            where=self._where,
+            record_of=lambda key, now: self.reach.said_by(key, now=now),
+            on_found=self._prove,
+            entropy=entropy,
+            rate=settings.bindings_per_second,
+        )
+        self._entropy = entropy
 
     def is_revoked(self, key: bytes) -> bool:
         """Whether a revocation that counts names this WireGuard key or its records."""
         if self.membership.standing(key) is Standing.REVOKED:
             return True
         return self.directory.is_revoked(key)
+
+    def _send_probe(self, datagram: Datagram, now: float) -> None:
+        self.outbox.send(datagram, now=now)
+
+    def _ask_probe_key(self, key: bytes, now: float) -> None:
+        self.tunnels.send(key, ProbeKey(self.probes.key, True), now=now)
+
+    def _where(self) -> Where:
+        """Return where others are told to probe us."""
+        candidates = self.reach.own_candidates()
+        return Where(candidates, self.nat_view.seen, self.nat_view.hint)
+
+    def _helpers(self) -> tuple[Helper, ...]:
+        """Return who can say how it sees us: members spoken to without a relay."""
+        found: list[Helper] = []
+        for role in (Role.RENDEZVOUS, Role.RELAY):
+            for key in self.directory.keys_with_role(role):
+                path = self.tunnels.path_of(key)
+                if path is None or path.version != 4 or key == self.key:
+                    continue
+                helper = Helper(key, path)
+                if self.tunnels.has_session(key) and helper not in found:
+                    found.append(helper)
+        return tuple(found)
+
+    def _prove(self, key: bytes, path: Path, now: float) -> None:
+        """Speak inside the session by a path that was found: who hears it, follows."""
+        self.tunnels.send_by(key, Ping(self._entropy(8)), path, now=now)
 
     def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
         if self.identity.issuing is None:

@@ -61,8 +61,11 @@ class Told:
 
 @frozen
 class Attempt:
-    """A candidate, for people: how many probes went there, and after how long it
-    answered, in milliseconds; None if it did not. `openers` went a few hops only."""
+    """A candidate, for people: how many probes went there, and their fate.
+
+    `milliseconds` is after how long it answered, None if it did not; `openers` went a
+    few hops only.
+    """
 
     endpoint: Endpoint
     how: How

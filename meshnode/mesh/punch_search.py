@@ -2,7 +2,7 @@
 
 The host behind it opens many sockets, each of which sends one datagram of few hops to
 the other's outer endpoint: so many of its NAT's ports are open to that one then. The
-other tries ports, none twice, until one of them answers; those of a known block, or any.
+other tries ports, none twice, until one answers: those of a known block, or any.
 64 sockets in a block of 1,024 need some 16 tries, 256 of all ports some 250.
 
 What is sent here makes a new entry in a NAT each time, and NATs limit how many they

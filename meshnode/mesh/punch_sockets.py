@@ -4,6 +4,8 @@ One search has them at a time. The one that wins stays, as the path of its peer,
 that is spoken to by another.
 """
 
+from typing import Final
+
 from meshnode.values import frozen
 
 
@@ -37,12 +39,16 @@ class CloseSockets:
 SocketOrder = OpenSockets | KeepSocket | CloseSocket | CloseSockets
 
 
+MAX_KEPT: Final = 6
+"""Sockets that are the path of a peer; with so many there is no further search."""
+
+
 class SearchSockets:
-    """What is asked of the shell, in order."""
+    """What is asked of the shell, in order; `user` has the sockets at present."""
 
     def __init__(self) -> None:
         self._orders: list[SocketOrder] = []
-        self._user: bytes | None = None
+        self.user: bytes | None = None
         self._kept: dict[bytes, int] = {}
 
     def take_orders(self) -> list[SocketOrder]:
@@ -52,19 +58,15 @@ class SearchSockets:
 
     def ask(self, count: int, key: bytes) -> bool:
         """Ask for sockets for a search for the member; False if another has them."""
-        if self._user is not None:
+        if self.user is not None or len(self._kept) >= MAX_KEPT:
             return False
-        self._user = key
+        self.user = key
         self._orders.append(OpenSockets(count))
         return True
 
-    def opened(self, ports: tuple[int, ...]) -> bytes | None:
-        """Return for whom these were opened, None if nobody searches any more."""
-        return self._user if ports else None
-
     def choose(self, key: bytes, port: int) -> None:
         """The search for the member is over: keep the socket on *port*, 0 for none."""
-        if self._user != key:
+        if self.user != key:
             return
         if port:
             self.release(key)
@@ -74,7 +76,7 @@ class SearchSockets:
 
     def close(self) -> None:
         """Close what no peer is spoken to by."""
-        self._user = None
+        self.user = None
         self._orders.append(CloseSockets())
 
     def release(self, key: bytes) -> None:

@@ -26,9 +26,8 @@ from meshnode.codec.messages import CallMe
 from meshnode.codec.probes import Probe, ProbeKind
 from meshnode.codec.records import Endpoints, Mapping, NatHint
 from meshnode.deadlines import Deadline, DeadlineHeap
-from meshnode.errors import BadPacket
 from meshnode.mesh.ports import Tunnels
-from meshnode.mesh.probes import Probes
+from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_attempt import (
     AFTER_SUCCESS,
     CALL_AGAIN,
@@ -43,7 +42,6 @@ from meshnode.mesh.punch_attempt import (
     Told,
     Tried,
 )
-from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.mesh.punch_search import (
     BLOCK_SOCKETS,
     SOCKETS,
@@ -54,6 +52,7 @@ from meshnode.mesh.punch_search import (
     narrow_ports,
     ports_to_try,
 )
+from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.ports import NEVER, Entropy
 from meshnode.types import Datagram, Endpoint, Path, Source
 from meshnode.values import frozen
@@ -80,8 +79,10 @@ _PING_BACK_PAUSE: Final = 0.05
 
 @frozen
 class Where:
-    """Where we are, as others are told: candidates, the best first, and what the NAT
-    does. `seen` is our outer IPv4 endpoint."""
+    """Where we are, as others are told.
+
+    `candidates` are the best first, `seen` is our outer IPv4 endpoint.
+    """
 
     candidates: tuple[Endpoint, ...] = ()
     seen: Endpoint | None = None
@@ -116,6 +117,7 @@ class Puncher:
     Args:
         tunnels: carry calls.
         probes: seals and opens.
+        sockets: those beside the node's own.
         send: takes what is to leave.
         where: says where we are.
         record_of: gives the newest endpoint record of a member at a moment.
@@ -129,6 +131,7 @@ class Puncher:
         *,
         tunnels: Tunnels,
         probes: Probes,
+        sockets: SearchSockets,
         send: Callable[[Datagram, float], None],
         where: Callable[[], Where],
         record_of: Callable[[bytes, float], Endpoints | None],
@@ -137,8 +140,7 @@ class Puncher:
         rate: float = RATE,
     ) -> None:
         self.opener_hops = OPENER_HOPS
-        self.probe_key = probes.key
-        self.sockets = SearchSockets()
+        self._sockets = sockets
         self._tunnels = tunnels
         self._probes = probes
         self._send = send
@@ -175,7 +177,7 @@ class Puncher:
         """Drop everything about who is no member any more."""
         if self._members.pop(key, None) is not None:
             self._deadlines.set(key, None)
-        self.sockets.release(key)
+        self._sockets.release(key)
         self._probes.forget(key)
 
     def try_again(self, *, now: float) -> None:
@@ -219,9 +221,8 @@ class Puncher:
             self._be_called(key, running, call, now)
         self._wake(key, member)
 
-    def receive_probe(self, data: bytes, path: Path, *, now: float) -> None:
-        """Take a datagram of type 6; raises `BadPacket` for what does not open."""
-        opened = self._probes.open(data)
+    def receive_probe(self, opened: Opened, path: Path, *, now: float) -> None:
+        """Take a probe that came by *path*; each ping is answered."""
         member = self._members.get(opened.key)
         running = None if member is None else member.running
         if opened.probe.kind is ProbeKind.PING:
@@ -236,13 +237,13 @@ class Puncher:
 
     def sockets_opened(self, ports: tuple[int, ...], *, now: float) -> None:
         """The sockets that were asked for are open, on these ports."""
-        key = self.sockets.opened(ports)
-        member = self._members.get(key) if key is not None else None
+        key = self._sockets.user
+        member = None if key is None else self._members.get(key)
         if member is None or member.running is None or member.running.search is None:
-            self.sockets.close()
+            self._sockets.close()
             return
         seen = member.running.told.seen
-        if key is not None and seen is not None:
+        if key is not None and seen is not None and ports:
             member.running.search.aim(Shot(seen, port) for port in ports)
             self._wake(key, member)
 
@@ -308,13 +309,13 @@ class Puncher:
         self._add_told(running, Told.by_call(call))
         self._start(key, running, now, full_at=now)
 
-    def _be_called(self, key: bytes, running: Running, call: CallMe, now: float) -> None:
+    def _be_called(
+        self, key: bytes, running: Running, call: CallMe, now: float
+    ) -> None:
         """Answer a call, and do as much as is good; it may be a repeated one."""
         where = self._where()
         ours = {*where.candidates, where.seen}
-        is_expected = (
-            not ours.isdisjoint(call.opened) and not _is_dependent(where.nat)
-        )
+        is_expected = not ours.isdisjoint(call.opened) and not _is_dependent(where.nat)
         if not running.rounds and not running.found:
             self._add_told(running, Told.by_call(call))
             full_at = now if is_expected else now + HOLD_OFF
@@ -379,7 +380,7 @@ class Puncher:
             return
         if search.sockets and not search.has_asked:
             search.has_asked = True
-            if not self.sockets.ask(search.sockets, key):
+            if not self._sockets.ask(search.sockets, key):
                 running.search = None  # others search at this moment
             return
         for shot in search.take_due(now):
@@ -449,7 +450,7 @@ class Puncher:
         if not running.found:
             running.ends_at = min(running.ends_at, now + AFTER_SUCCESS)
             running.rounds, running.calls, running.search = [], [], None
-            self.sockets.choose(key, port)
+            self._sockets.choose(key, port)
         running.found[place] = None
         member.is_wanted = False
         member.failures = 0
@@ -460,7 +461,7 @@ class Puncher:
     def _end(self, key: bytes, member: _Member, running: Running, now: float) -> None:
         member.last = running.describe()
         member.running = None
-        self.sockets.choose(key, 0)
+        self._sockets.choose(key, 0)
         pause = BACK_OFF[min(member.failures, len(BACK_OFF) - 1)]
         if not running.found:
             member.failures += 1
@@ -503,8 +504,8 @@ class Puncher:
 _HOLDS: Final = {
     (True, True): 0.2,
     (False, True): 0.3,
-    (True, False): 0.25,
-    (False, False): 0.4,
+    (True, False): 0.15,
+    (False, False): 0.5,
 }
 """Seconds until a search begins: by whether ours is the dependent NAT, which opens
 first, and whether its block is known."""

@@ -107,17 +107,22 @@ class Reach:
         *,
         now: float,
         wall: int,
-    ) -> None:
-        """Take what the configuration and the host's interfaces say of us."""
+    ) -> bool:
+        """Take what the configuration and the host's interfaces say of us.
+
+        Return whether this is another place than before.
+        """
         self._advertised = advertised
         hosts = tuple(dict.fromkeys(endpoint.host for endpoint in local))
         self.dialler.set_filter(CandidateFilter(self._overlay, hosts))
         outside = CandidateFilter(self._overlay).outside(local)
-        if outside != self._local:
+        has_moved = outside != self._local
+        if has_moved:
             # Another place in the world: what others saw before says nothing now.
             self._seen.clear()
             self._local = outside
         self._publish(now, wall)
+        return has_moved
 
     def set_mapped(
         self, mapped: tuple[Endpoint, ...], *, now: float, wall: int

@@ -45,7 +45,8 @@ class NodeSettings:
     the real UDP port. `imported` are the prefixes of WireGuard peers that were
     configured by hand. `ciphers` are those preferred to WireGuard's, the best first.
     `mtu` is what every member is sent at most, in bytes, and `max_mtu` those to whom
-    the path is proven to carry it.
+    the path is proven to carry it. `bindings_per_second` is how many new entries of a
+    NAT a search for a path may make a second.
     """
 
     interface: str
@@ -60,3 +61,4 @@ class NodeSettings:
     imported: tuple[Prefix, ...] = ()
     ciphers: tuple[Cipher, ...] = ()
     max_mtu: int = 0
+    bindings_per_second: float = 200.0

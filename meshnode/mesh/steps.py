@@ -25,6 +25,7 @@ from meshnode.mesh.events import (
 from meshnode.mesh.membership import MemberChange, Standing
 from meshnode.mesh.parts import NodeParts
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.publishing import Hints
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.renewal import HEALTH_SUBJECT
@@ -147,6 +148,11 @@ class NodeSteps(NodeParts):
     def _counts(self) -> bool:
         return self.membership.by_key(self.key) is not None
 
+    def _tell_hints(self, now: float) -> None:
+        """Tell others how to probe us."""
+        hints = Hints(self.probes.key, self.nat_view.hint)
+        self.reach.set_hints(hints, now=now, wall=int(self._wall))
+
     # --- the set of records ---
 
     def _follow(self, news: Iterable[News], now: float) -> None:
@@ -209,6 +215,7 @@ class NodeSteps(NodeParts):
         self.neighbours.remove(key, now=now)
         self.sync.forget(key)
         self.reach.forget(key)
+        self.puncher.forget(key)
         self._sessions.discard(key)
         self.sizes.forget(key)
         self.contacts.note_gone(key, now=now)
@@ -235,6 +242,7 @@ class NodeSteps(NodeParts):
         else:
             self.health.pop(HEALTH_SUBJECT, None)
         self._is_plan_stale |= self.sizes.take_change()
+        self._tell_hints(now)
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
 

@@ -158,6 +158,15 @@ class MeshShell:
         # The handshake it announces may be right behind it.
         self._tunnels.flush(now=now)
 
+    def receive_probe(self, data: bytes, path: Path) -> None:
+        """Take a type 6 datagram."""
+        now = boottime()
+        try:
+            self.node.receive_probe(data, path, now=now, wall=time.time())
+        except BadPacket as bad:
+            _log.debug("a probe from %s: %s", path.remote, bad)
+        self._tunnels.flush(now=now)
+
     def carry_out(self) -> list[Datagram]:
         """Carry out what the node decided; return what is to be sent first."""
         now = boottime()

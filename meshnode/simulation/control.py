@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.forwarding import decode_report
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import message_type
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.deadlines import Deadline, earliest
@@ -43,8 +44,8 @@ class Control:
         forward: takes each command on its way to the workers.
         random: the entropy of this life.
 
-    A mesh, or a test, takes part by the callbacks `introductions`, `on_event` and
-    `before_sending`, which are those of `node.driver.Driver`, and by its own timer:
+    A mesh, or a test, takes part by the callbacks `introductions`, `probes`, `on_event`
+    and `before_sending`, which are those of `node.driver.Driver`, and by its own timer:
     `timer_above` says when it is due, `on_timer_above` is called then.
     """
 
@@ -66,6 +67,7 @@ class Control:
         self.inbox: deque[Flight] = deque()
         self.inbox_overflows = 0
         self.introductions: Callable[[bytes, Path], None] | None = None
+        self.probes: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.before_sending: Callable[[], list[Datagram]] = list
         self.timer_above: Callable[[], Deadline | None] = lambda: None
@@ -96,8 +98,11 @@ class Control:
         queued = len(self.inbox) + host.pretended_queue
         with host.judged(flight):
             path = host.path_of(flight)
-            if self.introductions and message_type(flight.data) == INTRODUCTION_TYPE:
+            kind = message_type(flight.data)
+            if self.introductions and kind == INTRODUCTION_TYPE:
                 self.introductions(flight.data, path)
+            elif self.probes and kind == PROBE_TYPE:
+                self.probes(flight.data, path)
             else:
                 self.engine.receive_datagram(
                     flight.data, path, now=host.now, queued=queued
@@ -145,7 +150,7 @@ class Control:
             self.on_timer_above()
 
     def _send(self, datagram: Datagram) -> None:
-        self._host.send(datagram.data, datagram.path)
+        self._host.send(datagram.data, datagram.path, hops=datagram.hops)
 
     def _serve_later(self) -> None:
         host = self._host
