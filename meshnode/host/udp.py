@@ -162,7 +162,7 @@ def set_fwmark(pair: UdpPair, mark: int) -> None:
 
 
 def send_datagram(pair: UdpPair, datagram: Datagram) -> Path:
-    """Send one datagram; return the path it took.
+    """Send one datagram, over no more routers than its `hops`; return the path it took.
 
     That is the path given, or the same without its source if the host has lost that
     address: the caller should then forget the source too.
@@ -173,12 +173,12 @@ def send_datagram(pair: UdpPair, datagram: Datagram) -> Path:
     """
     path = datagram.path
     try:
-        _send(pair, datagram.data, path)
+        _send(pair, datagram, path)
     except OSError as error:
         if path.source is None or error.errno not in _SOURCE_GONE:
             raise
         path = Path(path.remote)
-        _send(pair, datagram.data, path)
+        _send(pair, datagram, path)
     return path
 
 
@@ -196,9 +196,10 @@ def receive_datagrams(one: socket.socket) -> list[Datagram]:
     return [Datagram(part, path) for part in split_segments(data, segment_size)]
 
 
-def _send(pair: UdpPair, data: bytes, path: Path) -> None:
+def _send(pair: UdpPair, datagram: Datagram, path: Path) -> None:
     one = pair.socket_for(path.remote)
-    one.sendmsg([data], ancillary_for(path), 0, sockaddr_of(path.remote))
+    ancillary = ancillary_for(path, hops=datagram.hops)
+    one.sendmsg([datagram.data], ancillary, 0, sockaddr_of(path.remote))
 
 
 def _open_with_retries(count: int, port: int, fwmark: int) -> tuple[UdpPair, ...]:

@@ -16,8 +16,10 @@ Times: `now` is boottime seconds, `wall` wall seconds as the clock shows them.
 
 from typing import Final
 
+from meshnode.channels import channel_of
 from meshnode.codec.messages import (
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -31,6 +33,7 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
     Publish,
     Published,
     Push,
@@ -47,6 +50,7 @@ from meshnode.codec.messages import (
     SizeProven,
     Want,
 )
+from meshnode.codec.probes import ProbeKind
 from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
@@ -139,8 +143,11 @@ class MeshNode(NodeSteps):
     ) -> None:
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
-        self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
         self.relays.relays_changed(now=now)
+        if self.reach.set_own(self._settings.advertised, local, now=now, wall=believed):
+            self.paths.addresses_changed(now=now)
+            self.nat_view.look(now=now)
+            self.puncher.try_again(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -212,6 +219,32 @@ class MeshNode(NodeSteps):
                 self.office.admit(introduction, now=now, wall=believed)
         self._end_step(now)
 
+    def receive_probe(
+        self, data: bytes, path: Path, *, now: float, wall: float
+    ) -> None:
+        """Take a type 6 datagram that came by *path*.
+
+        Raises:
+            BadPacket: if it is no probe of a member to us, or was here before.
+        """
+        opened = self.probes.open(data)
+        self._begin_step(wall, now)
+        is_ours = opened.probe.kind is ProbeKind.PONG and self.nat_view.take_pong(
+            opened
+        )
+        if not is_ours:
+            self.puncher.receive_probe(opened, path, now=now)
+        self._end_step(now)
+
+    def sockets_opened(
+        self, ports: tuple[int, ...], *, now: float, wall: float
+    ) -> None:
+        """The UDP sockets that `sockets` asked for are open on these ports, or none."""
+        self._begin_step(wall, now)
+        if not self.nat_view.sockets_opened(ports, now=now):
+            self.puncher.sockets_opened(ports, now=now)
+        self._end_step(now)
+
     def receive_message(
         self,
         key: bytes,
@@ -229,7 +262,7 @@ class MeshNode(NodeSteps):
         believed = self._begin_step(wall, now)
         if self.membership.by_key(key) is not None:
             self.neighbours.heard(key, now=now)
-            self._dispatch(key, message, now, believed)
+            self._dispatch(key, message, path, now, believed)
         elif isinstance(message, _GOSSIP) and self.contacts.is_unknown(key):
             self._gossip(key, message, now)
         elif self.office is not None and self.office.is_admitted(key):
@@ -274,6 +307,9 @@ class MeshNode(NodeSteps):
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
             self.sizes.session_started(key, now=now)
+            self.paths.session_started(key, now=now)
+            if self.nat_view.seen is None and self._helpers():
+                self.nat_view.look(now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -287,18 +323,28 @@ class MeshNode(NodeSteps):
             self.outbox.report(PeerDown(member.certificate.name, key), now=now)
         self._sessions.discard(key)
         self.sizes.forget(key)
+        self.paths.forget(key, now=now)
         self._end_step(now)
 
     def path_changed(self, key: bytes, *, now: float, wall: float) -> None:
         """The peer is spoken to elsewhere."""
         self._begin_step(wall, now)
         self.sizes.path_changed(key, now=now)
+        self.paths.path_changed(key, now=now)
+        self._end_step(now)
+
+    def peer_heard(self, key: bytes, path: Path, *, now: float, wall: float) -> None:
+        """Data of the peer came by a path to which it moves only by our will."""
+        self._begin_step(wall, now)
+        if self._is_ours(key):
+            self.paths.heard(key, path, now=now)
         self._end_step(now)
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
         self.owners.traffic_resumed(key, now=now)
         self.relays.traffic_resumed(key, now=now)
+        self.paths.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -310,6 +356,9 @@ class MeshNode(NodeSteps):
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
+        self.paths.handle_deadline(now=now)
+        self.nat_view.handle_deadline(now=now)
+        self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -330,6 +379,9 @@ class MeshNode(NodeSteps):
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
             self.relays.next_deadline(),
+            self.paths.next_deadline(),
+            self.nat_view.next_deadline(),
+            self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -425,13 +477,14 @@ class MeshNode(NodeSteps):
         news = self.sync.receive(key, message, now=now, wall=self._wall)
         self._follow(news, now)
 
-    def _dispatch(self, key: bytes, message: Message, now: float, wall: int) -> None:
+    def _dispatch(
+        self, key: bytes, message: Message, path: Path | None, now: float, wall: int
+    ) -> None:
         match message:
             case Hello() | Push() | Digests() | Leaf() | Want() | Fetch() | Chunk():
                 self._gossip(key, message, now)
             case Ping(nonce):
-                pong = Pong(nonce, _tellable(self.tunnels.path_of(key)))
-                self.tunnels.send(key, pong, now=now)
+                self._answer_ping(key, nonce, path, now)
             case Pong(nonce, seen):
                 # What nobody asked for could make us tell others anything.
                 if self.pings.receive(key, message, now=now):
@@ -440,13 +493,23 @@ class MeshNode(NodeSteps):
                     self.reach.note_seen(seen, now=now, wall=wall)
                 if self.owners.pong(key, nonce, now=now):
                     self._are_routes_stale = True
+                if self.paths.receive_pong(key, nonce, path, now=now):
+                    self.reach.note_seen(seen, now=now, wall=wall)
             case Publish() | Refresh() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
+                self._note_record(key, message, now)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)
             case Renewed():
                 adopted = self.renewal.receive_renewed(key, message, now=now, wall=wall)
                 self._renew(adopted, now)
+            case ProbeKey(probe_key, wants_answer):
+                self.probes.know(key, probe_key)
+                if wants_answer:
+                    answer = ProbeKey(self.probes.key, False)
+                    self.tunnels.send(key, answer, now=now)
+            case CallMe():
+                self.puncher.receive_call(key, message, now=now)
             case Accepts():
                 self.ciphers.receive(key, message, now=now)
             case LargestSize():
@@ -465,6 +528,29 @@ class MeshNode(NodeSteps):
                 self.relays.receive(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
+
+    def _answer_ping(
+        self, key: bytes, nonce: bytes, path: Path | None, now: float
+    ) -> None:
+        """Answer by the path that the ping came by: so the answer proves that one."""
+        if path is None:
+            pong = Pong(nonce, _tellable(self.tunnels.path_of(key)))
+            self.tunnels.send(key, pong, now=now)
+            return
+        pong = Pong(nonce, _tellable(path.remote))
+        self.tunnels.send_by(key, pong, path, now=now)
+        if self._is_ours(key):
+            self.paths.receive_ping(key, path, now=now)
+
+    def _note_record(self, key: bytes, message: Message, now: float) -> None:
+        """Know how to speak to whom an endpoint record is about, before it does."""
+        match message:
+            case Publish():
+                self.puncher.record_changed(key, now=now)
+            case Found(about, _):
+                self.puncher.record_changed(about, now=now)
+            case Published(_, seen) if seen is not None:
+                self.nat_view.note_seen(seen, now=now)
 
     def _issue(self, key: bytes, request: Message, now: float, wall: int) -> None:
         if self.office is None:
@@ -490,5 +576,7 @@ class MeshNode(NodeSteps):
 
 
 def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    return None if endpoint is None or endpoint.scope_id else endpoint
+    # A zone, or a channel of ours, means nothing to others.
+    if endpoint is None or endpoint.scope_id or channel_of(endpoint):
+        return None
+    return endpoint

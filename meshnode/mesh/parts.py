@@ -3,6 +3,7 @@
 What flows between them is `meshnode.mesh.node`'s to say.
 """
 
+from meshnode.codec.messages import ProbeKey
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
@@ -11,13 +12,19 @@ from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership, Standing
+from meshnode.mesh.nat_view import Helper, NatView
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.own_record import OwnRecord
+from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_size import PathSizes
+from meshnode.mesh.paths import Paths
 from meshnode.mesh.pings import Pings
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probes import Probes
+from meshnode.mesh.punch_sockets import SearchSockets
+from meshnode.mesh.punching import Puncher, Where
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
@@ -28,6 +35,7 @@ from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import Trust, ula_prefix
 from meshnode.ports import Entropy
+from meshnode.types import Datagram, Endpoint
 
 
 class NodeParts:
@@ -87,6 +95,15 @@ class NodeParts:
         )
         charter = self.trust.charter
         overlay = (charter.cidr, ula_prefix(identity.network_id))
+        self.relays = Relays(
+            self.key,
+            tunnels=tunnels,
+            directory=self.directory,
+            said_by=lambda key, now: self.reach.said_by(key, now=now),
+            outbox=self.outbox,
+            settings=settings,
+            entropy=entropy,
+        )
         self.reach = Reach(
             key=self.key,
             signing_key=identity.signing_key,
@@ -96,17 +113,9 @@ class NodeParts:
             tunnels=tunnels,
             outbox=self.outbox,
             neighbours=lambda: (*self.neighbours.chosen, *self.contacts.keys),
+            relays=self.relays,
             entropy=entropy,
             stored=stored,
-        )
-        self.relays = Relays(
-            self.key,
-            tunnels=tunnels,
-            directory=self.directory,
-            said_by=lambda key, now: self.reach.said_by(key, now=now),
-            outbox=self.outbox,
-            settings=settings,
-            entropy=entropy,
         )
         self.contacts = Contacts(
             self.key,
@@ -145,12 +154,70 @@ class NodeParts:
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)
+        self.probes = Probes(entropy)
+        self.sockets = SearchSockets()
+        self.nat_view = NatView(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask_key=self._ask_probe_key,
+            port=lambda: settings.listen_port,
+        )
+        self.puncher = Puncher(
+            tunnels=tunnels,
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            where=self._where,
+            record_of=lambda key, now: self.reach.said_by(key, now=now),
+            on_found=lambda key, path, now: self.paths.found(key, path, now=now),
+            entropy=entropy,
+            rate=settings.bindings_per_second,
+        )
+        self.paths = Paths(
+            tunnels,
+            entropy,
+            relays=self.relays,
+            seeker=self.puncher,
+            kind_of=self._kind_of,
+            candidates=lambda key, now: self.reach.dialler.safe_of(key, now=now),
+        )
 
     def is_revoked(self, key: bytes) -> bool:
         """Whether a revocation that counts names this WireGuard key or its records."""
         if self.membership.standing(key) is Standing.REVOKED:
             return True
         return self.directory.is_revoked(key)
+
+    def _send_probe(self, datagram: Datagram, now: float) -> None:
+        self.outbox.send(datagram, now=now)
+
+    def _ask_probe_key(self, key: bytes, now: float) -> None:
+        self.tunnels.send(key, ProbeKey(self.probes.key, True), now=now)
+
+    def _where(self) -> Where:
+        """Return where others are told to probe us."""
+        candidates = self.reach.own_candidates()
+        return Where(candidates, self.nat_view.seen, self.nat_view.hint)
+
+    def _helpers(self) -> tuple[Helper, ...]:
+        """Return who can say how it sees us: members spoken to without a relay."""
+        found: list[Helper] = []
+        for role in (Role.RENDEZVOUS, Role.RELAY):
+            for key in self.directory.keys_with_role(role):
+                path = self.tunnels.path_of(key)
+                if path is None or path.version != 4 or key == self.key:
+                    continue
+                helper = Helper(key, path)
+                if self.tunnels.has_session(key) and helper not in found:
+                    found.append(helper)
+        return tuple(found)
+
+    def _kind_of(self, key: bytes, endpoint: Endpoint) -> PathKind:
+        """Return what kind a direct path is of."""
+        is_near = self.reach.dialler.is_near(key, endpoint)
+        return PathKind.LAN if is_near else PathKind.DIRECT
 
     def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
         if self.identity.issuing is None:

@@ -163,7 +163,9 @@ class Member:
     def next_best(self) -> Way | None:
         """Return the best path alive beside the one in use."""
         others = [
-            way for way in self.ways.values() if way.is_alive and way is not self.present
+            way
+            for way in self.ways.values()
+            if way.is_alive and way is not self.present
         ]
         # What has answered stands by better than what only somebody promised.
         return min(

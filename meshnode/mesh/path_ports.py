@@ -2,22 +2,8 @@
 
 from typing import Protocol
 
+from meshnode.mesh.relays import RelayWay
 from meshnode.types import Endpoint
-from meshnode.values import frozen
-
-
-@frozen
-class RelayWay:
-    """A channel to a member, by the relays with the keys *relays*, ours first.
-
-    `milliseconds` is the round trip to the member, None as long as nobody knows;
-    `is_open` whether the relay said that it forwards.
-    """
-
-    endpoint: Endpoint
-    relays: tuple[bytes, ...]
-    milliseconds: int | None
-    is_open: bool
 
 
 class RelayWays(Protocol):
@@ -32,6 +18,10 @@ class RelayWays(Protocol):
     def ways(self, key: bytes) -> tuple[Endpoint, ...]:
         """Return the endpoints of our channels to it, the best first."""
 
+    @property
+    def homes(self) -> tuple[bytes, ...]:
+        """The relays near to us; none if we know of no relay that answers."""
+
     def describe(self, key: bytes) -> tuple[RelayWay, ...]:
         """Return the same, with what is known of each."""
 
@@ -44,31 +34,3 @@ class Seeker(Protocol):
 
     def stop(self, key: bytes) -> None:
         """Look no more: one is found, or nobody needs it."""
-
-
-class NoRelays:
-    """`RelayWays` where nobody relays."""
-
-    def want(self, key: bytes, *, now: float) -> None:
-        """Do nothing."""
-
-    def drop(self, key: bytes, *, now: float) -> None:
-        """Do nothing."""
-
-    def ways(self, key: bytes) -> tuple[Endpoint, ...]:
-        """Return none."""
-        return ()
-
-    def describe(self, key: bytes) -> tuple[RelayWay, ...]:
-        """Return none."""
-        return ()
-
-
-class NoSeeker:
-    """`Seeker` where nobody looks."""
-
-    def want(self, key: bytes, *, now: float) -> None:
-        """Do nothing."""
-
-    def stop(self, key: bytes) -> None:
-        """Do nothing."""

@@ -76,7 +76,7 @@ class Paths:
         relays: give channels.
         seeker: looks for direct paths.
         kind_of: tells what kind a direct endpoint of a member is of.
-        candidates: gives endpoints of a member that need no way opened through a NAT.
+        candidates: gives a member's endpoints that need no way opened through a NAT.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Paths:
         relays: RelayWays,
         seeker: Seeker,
         kind_of: Callable[[bytes, Endpoint], PathKind],
-        candidates: Callable[[bytes], tuple[Endpoint, ...]],
+        candidates: Callable[[bytes, float], tuple[Endpoint, ...]],
     ) -> None:
         self._tunnels = tunnels
         self._entropy = entropy
@@ -292,9 +292,11 @@ class Paths:
         self._schedule(key, member, now)
 
     def _schedule(self, key: bytes, member: Member, now: float) -> None:
-        moments = [now + LOOK, member.asks_at(now), member.received_at + member.patience]
+        heard_again_by = member.received_at + member.patience
+        moments = [now + LOOK, member.asks_at(now), heard_again_by]
         if member.asked_at is not None:
-            moments += [member.doubts_at, member.next_ask_at, member.asked_at + DIE_AFTER]
+            dies_at = member.asked_at + DIE_AFTER
+            moments += [member.doubts_at, member.next_ask_at, dies_at]
         moments += [way.next_at for way in member.ways.values()]
         self._wake(key, min([at for at in moments if at > now]))
 
@@ -390,9 +392,7 @@ class Paths:
         way.asked += 1
         way.asked_at = now
         member.own_at = now
-        way.next_at = now + (
-            self._sample(member, way) if way.is_alive else way.pause()
-        )
+        way.next_at = now + (self._sample(member, way) if way.is_alive else way.pause())
         if way.asked > UNANSWERED:
             way.answers = 0
         self._tunnels.send_by(key, Ping(nonce), way.path, now=now)
@@ -425,7 +425,7 @@ class Paths:
         if member.is_direct:
             return
         self._seeker.want(key, now=now)
-        for endpoint in self._candidates(key):
+        for endpoint in self._candidates(key, now):
             if (endpoint, 0) not in member.ways:
                 self.found(key, Path(endpoint), now=now)
 

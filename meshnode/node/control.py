@@ -119,6 +119,7 @@ class Control:
         shell = self._mesh.shell
         self._driver = make_driver(
             introductions=shell.receive_introduction,
+            probes=shell.receive_probe,
             on_event=shell.handle_event,
             before_sending=shell.carry_out,
             take_received=shell.take_received,

@@ -118,6 +118,8 @@ class MeshShell:
         match event:
             case events.ControlFrame(_, public_key):
                 self._peers.put(public_key.raw, event)
+            case events.PeerHeard(_, public_key, path):
+                node.peer_heard(public_key.raw, path, now=now, wall=wall)
             case events.PathChanged(_, public_key):
                 node.path_changed(public_key.raw, now=now, wall=wall)
             case events.DeviceUp():
@@ -167,6 +169,15 @@ class MeshShell:
     def carry(self, datagram: Datagram) -> Datagram | None:
         """Return what to send in place of a datagram that goes to a channel."""
         return self.node.relays.carry(datagram, now=boottime())
+
+    def receive_probe(self, data: bytes, path: Path) -> None:
+        """Take a type 6 datagram."""
+        now = boottime()
+        try:
+            self.node.receive_probe(data, path, now=now, wall=time.time())
+        except BadPacket as bad:
+            _log.debug("a probe from %s: %s", path.remote, bad)
+        self._tunnels.flush(now=now)
 
     def carry_out(self) -> list[Datagram]:
         """Carry out what the node decided; return what is to be sent first."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from meshnode.simulation.world import World
 
 PORT: Final = 51820
+_FIRST_BESIDE: Final = 32768
+_BESIDE: Final = 16384
 _MAX_ROUNDS: Final = 1000
 
 
@@ -33,9 +35,9 @@ class SimulatedHost:
     `handshake_cost` is how many seconds control takes for one handshake message;
     `pretended_queue` is added to the length of its queue. `frozen_until` is the world
     time at which a suspended or stalled host runs again. `visitors` are programs beside
-    the node, by their UDP port; `sockets` are the node's own ports beside the usual
-    one. Of a host that `is_mute` nothing gets out any more: its
-    power fails at this very moment.
+    the node, by their UDP port. Of a host that `is_mute` nothing gets out any more: its
+    power fails at this very moment. `ports` are UDP ports beside the node's own, open
+    for searches, and `kept_ports` those of them that stay.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class SimulatedHost:
         self.frozen_until = 0.0
         self.prefers_ipv6 = False
         self.visitors: dict[int, Callable[[Flight], None]] = {}
-        self.sockets: set[int] = set()
         self.is_mute = False
+        self.ports: set[int] = set()
+        self.kept_ports: set[int] = set()
+        self._next_port = _FIRST_BESIDE
         self.addresses: dict[int, str] = {}
         self.supervisor = Supervisor(self, slowness=slowness)
         self._now = 0.0
@@ -119,8 +123,8 @@ class SimulatedHost:
     def path_of(self, flight: Flight) -> Path:
         """Return the path by which *flight* came."""
         port = flight.destination.port
-        extra = port if port in self.sockets else 0
-        return Path(flight.source, Source(flight.destination.host, port=extra))
+        beside = port if port in self.ports else 0
+        return Path(flight.source, Source(flight.destination.host, 0, beside))
 
     def name_of_slot(self, slot: int) -> str | None:
         """Return the name of the host that is our peer in *slot*."""
@@ -134,8 +138,8 @@ class SimulatedHost:
         if endpoint.port in self.visitors:
             return not self.is_frozen
         is_asleep = self.is_frozen and self._is_deaf
-        is_open = endpoint.port == PORT or endpoint.port in self.sockets
-        return self.workers is not None and is_open and not is_asleep
+        is_ours = endpoint.port == PORT or endpoint.port in self.ports
+        return self.workers is not None and is_ours and not is_asleep
 
     def outlook(self) -> str:
         """Say what the host waits for, for the story."""
@@ -162,6 +166,25 @@ class SimulatedHost:
             return None
         at = max(self.clock.world_time(deadline.at), self.world.now)
         return Deadline(at, deadline.reason)
+
+    # --- ports beside the node's own ---
+
+    def open_ports(self, count: int) -> tuple[int, ...]:
+        """Open so many UDP ports for the node; return their numbers."""
+        first = self._next_port
+        self._next_port = _FIRST_BESIDE + (first + count - _FIRST_BESIDE) % _BESIDE
+        opened = tuple(
+            [
+                _FIRST_BESIDE + (first + n - _FIRST_BESIDE) % _BESIDE
+                for n in range(count)
+            ]
+        )
+        self.ports.update(opened)
+        return opened
+
+    def close_ports(self) -> None:
+        """Close those that are not kept."""
+        self.ports &= self.kept_ports
 
     # --- verbs ---
 
@@ -213,9 +236,9 @@ class SimulatedHost:
             return
         path = self.path_of(flight)
         with self.judged(flight):
-            handshake = self.workers.receive(flight.data, path)
-        if handshake is not None and self.control is not None:
-            self.control.receive(flight, handshake)
+            is_handshake = self.workers.receive(flight.data, path)
+        if is_handshake and self.control is not None:
+            self.control.receive(flight)
         self.settle()
 
     def wake(self) -> None:
@@ -234,19 +257,18 @@ class SimulatedHost:
     def send(self, data: bytes, path: Path, *, hops: int = 0) -> None:
         """Send a datagram by *path*, without its source if we lost that address.
 
-        A socket beside the node's own is opened by the first that leaves from it.
-        *hops* is `Datagram.hops`.
+        It comes to at most so many routers; 0 for as many as usual.
         """
         if self.is_mute or path.remote.version not in self.addresses:
             return
-        source, port = self.addresses[path.remote.version], PORT
-        if path.source is not None and path.source.port:
-            port = path.source.port
-            self.sockets.add(port)
+        source = self.addresses[path.remote.version]
         if path.source is not None and path.source.host in self.addresses.values():
             source = path.source.host
-        ttl = hops or TTL
-        self.world.transmit(self, data, Endpoint(source, port), path.remote, ttl=ttl)
+        port = path.source.port if path.source is not None else 0
+        if port and port not in self.ports:
+            return  # the socket was closed meanwhile
+        origin = Endpoint(source, port or PORT)
+        self.world.transmit(self, data, origin, path.remote, ttl=hops or TTL)
 
     def settle(self) -> None:
         """Pass on everything that waits, and tell the world that a step ended."""

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import field
 from typing import Final
 
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.channels import CHANNEL_TYPE, HEADER_SIZE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_TYPE,
@@ -31,6 +32,7 @@ _NAMES: Final = {
     RESPONSE_TYPE: "response",
     COOKIE_REPLY_TYPE: "cookie",
     INTRODUCTION_TYPE: "introduction",
+    PROBE_TYPE: "probe",
 }
 
 TTL: Final = 64

@@ -14,8 +14,8 @@ from functools import partial
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.codec.messages import Message, Ping, Pong
 from meshnode.mesh.path_choice import PathKind
-from meshnode.mesh.path_ports import RelayWay
 from meshnode.mesh.paths import Paths
+from meshnode.mesh.relays import RelayWay
 from meshnode.ports import NEVER
 from meshnode.types import Endpoint, Path
 from tests.unit.mesh.issuing_parts import FakeTunnels
@@ -38,6 +38,7 @@ class Relays:
     def __init__(self, first: int) -> None:
         self.wanted: Counter[bytes] = Counter()
         self.dropped: Counter[bytes] = Counter()
+        self.homes = RELAYS
         self.channels = {first + n: relay for n, relay in enumerate(RELAYS)}
 
     def want(self, key: bytes, *, now: float) -> None:
@@ -85,7 +86,7 @@ class End(FakeTunnels):
             relays=self.relays,
             seeker=self,
             kind_of=lambda key, endpoint: PathKind.DIRECT,
-            candidates=lambda key: (),
+            candidates=lambda key, now: (),
         )
 
     # --- the seeker ---

@@ -26,9 +26,7 @@ def direct(seconds: float | None = 0.04, loss: float = 0.0) -> Measured:
     return Measured(DIRECT, seconds, loss)
 
 
-def relayed(
-    seconds: float | None = 0.08, loss: float = 0.0, hops: int = 1
-) -> Measured:
+def relayed(seconds: float | None = 0.08, loss: float = 0.0, hops: int = 1) -> Measured:
     """Return one by relays."""
     return Measured(RELAYED, seconds, loss, hops)
 
