@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import field
 from typing import Final
 
-from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.channels import CHANNEL_TYPE, HEADER_SIZE
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_TYPE,
     DATA_HEADER,
