@@ -18,6 +18,11 @@ def is_relayed(data: bytes) -> bool:
     return message_type(data) == CHANNEL_TYPE and len(data) >= HEADER_SIZE
 
 
+def content_of(data: bytes) -> bytes:
+    """Return what a relay carries, or *data* itself if it is none of that."""
+    return data[HEADER_SIZE:] if is_relayed(data) else data
+
+
 class OnlyByChannels(Invariant):
     """A host sends type 5 by channels that it has, and forwards what came, once."""
 

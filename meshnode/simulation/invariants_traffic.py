@@ -4,7 +4,6 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from meshnode.codec import ip
-from meshnode.codec.channels import HEADER_SIZE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_TYPE,
     INITIATION_SIZE,
@@ -26,7 +25,7 @@ from meshnode.forwarding import (
 )
 from meshnode.simulation.application import parse_inner
 from meshnode.simulation.invariants import Invariant
-from meshnode.simulation.invariants_relays import is_relayed
+from meshnode.simulation.invariants_relays import content_of, is_relayed
 from meshnode.simulation.trace import Flight, authentic_part, describe
 from meshnode.types import Path, Prefix
 from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
@@ -249,8 +248,7 @@ class NoAmplification(Invariant):
             self.fail(host, f"{caused} bytes out for {what} without a valid mac1")
 
     def _may_be_answered(self, host: "SimulatedHost", data: bytes) -> bool:
-        if is_relayed(data):
-            data = data[HEADER_SIZE:]
+        data = content_of(data)
         sizes = {INITIATION_TYPE: INITIATION_SIZE, RESPONSE_TYPE: RESPONSE_SIZE}
         if sizes.get(message_type(data)) != len(data):
             return False
@@ -262,5 +260,5 @@ def _is_sent_on(arrived: bytes, sent: bytes) -> bool:
     return (
         is_relayed(arrived)
         and is_relayed(sent)
-        and arrived[HEADER_SIZE:] == sent[HEADER_SIZE:]
+        and content_of(arrived) == content_of(sent)
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from meshnode.dataplane.reference.relay import Relay
+from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.table import ForwardingTable
 from meshnode.simulation.invariants import Violation
 from meshnode.simulation.invariants_relays import is_relayed
@@ -64,3 +65,22 @@ def test_it_forgets_channels_that_ended():
     net.a.request("b")
     net.world.run(2)
     assert net.r.workers.open.relayed == before
+
+
+def test_i1_looks_into_what_is_relayed(monkeypatch):
+    """A counter used twice behind the header of a channel."""
+    original = SealHalf.bursts_to_send
+
+    def stand_still(self):
+        bursts = original(self)
+        for session in self._table.sessions.values():
+            session.counter = 0
+        return bursts
+
+    net = Relayed(1)
+    net.world.run(1)
+    monkeypatch.setattr(SealHalf, "bursts_to_send", stand_still)
+    with pytest.raises(Violation, match="I1"):
+        for _ in range(4):
+            net.a.request("b")
+            net.world.run(1)
