@@ -9,6 +9,7 @@ from meshnode.errors import CodecError
 from meshnode.forwarding import Command, InstallSession, SendControl
 from meshnode.simulation.invariants import Invariant
 from meshnode.simulation.invariants_keys import data_header
+from meshnode.simulation.invariants_relays import content_of
 from meshnode.simulation.trace import Flight
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class AskedCiphers(Invariant):
 
     def emitted(self, host: "SimulatedHost", flight: Flight) -> None:
         """Check the type of data."""
-        header, kind = data_header(flight.data), message_type(flight.data)
+        data = content_of(flight.data)
+        header, kind = data_header(data), message_type(data)
         if header is None or kind == DATA_TYPE:
             return
         index, _ = header
