@@ -8,6 +8,7 @@ from meshnode.dataplane.table import ForwardingTable
 from meshnode.simulation.invariants import Violation
 from meshnode.simulation.invariants_relays import is_relayed
 from tests.sim.test_channels import Relayed
+from tests.unit.simulation.test_invariants import repeat
 
 
 def test_what_is_relayed_has_a_whole_header():
@@ -80,7 +81,5 @@ def test_i1_looks_into_what_is_relayed(monkeypatch):
     net = Relayed(1)
     net.world.run(1)
     monkeypatch.setattr(SealHalf, "bursts_to_send", stand_still)
-    with pytest.raises(Violation, match="I1"):
-        for _ in range(4):
-            net.a.request("b")
-            net.world.run(1)
+    with pytest.raises(Violation, match=r"I1: .*\n.*counter 0 after"):
+        repeat(4, lambda: net.a.request("b"), lambda: net.world.run(1))
