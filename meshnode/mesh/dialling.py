@@ -148,12 +148,12 @@ class Dialler:
 
         Who knew us may have forgotten: only an answer shows that it still does.
         """
-        if self._goes_by_relay(key) and key not in self._dials:
+        has_room = key not in self._dials and len(self._dials) < MAX_DIALS
+        if has_room and self._goes_by_relay(key) and not self._tunnels.has_session(key):
             # The path may be of long ago: do not wait until it proves to be dead.
-            if not self._tunnels.has_session(key) and len(self._dials) < MAX_DIALS:
-                self._want_relays(key, now)
-                self._begin(key, now)
-                self._offer(key, now)
+            self._want_relays(key, now)
+            self._begin(key, now)
+            self._offer(key, now)
         self.introduce(key, now=now)
         self._knows_us.discard(key)
 

@@ -176,6 +176,7 @@ class NodeParts:
             rate=settings.bindings_per_second,
         )
         self.paths = Paths(
+            self.key,
             tunnels,
             entropy,
             relays=self.relays,

@@ -78,6 +78,7 @@ class Member:
     standby: Path | None = None
     is_resting: bool = False
     wanted_at: float = NEVER
+    moved_at: float = NEVER
 
     @property
     def present(self) -> Way | None:

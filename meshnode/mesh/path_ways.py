@@ -20,7 +20,7 @@ ANSWERS_TO_RETURN: Final = 2
 
 RETRY: Final = 2.0
 MAX_RETRY: Final = 8.0
-"""Seconds between two probes of a dead path: longer each time that it soon died again."""
+"""Seconds between two probes of a dead path: more each time that it soon died again."""
 
 STEADY: Final = 60.0
 """Seconds that a path must have lived for its death to be the first again."""
@@ -93,8 +93,8 @@ class Way:
 
     `is_open` is whether a relay says that it forwards. `died_at` is `NEVER` unless the
     path is dead; `asked` are the probes since its last answer, the last one at
-    `asked_at`, `answers` the answers in a row, the last one at `ponged_at`. `next_at` is
-    when it is probed next.
+    `asked_at`, `answers` the answers in a row, the last one at `ponged_at`. It is
+    probed next at `next_at`.
     """
 
     path: Path

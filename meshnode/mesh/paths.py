@@ -22,12 +22,12 @@ from typing import Final
 from meshnode.channels import channel_of
 from meshnode.codec.messages import Ping
 from meshnode.deadlines import Deadline, DeadlineHeap
-from meshnode.mesh.path_choice import PathKind
+from meshnode.mesh.path_choice import Measured, PathKind, is_better_class
 from meshnode.mesh.path_member import LINGER, Member, PathState
 from meshnode.mesh.path_ports import RelayWays, Seeker
 from meshnode.mesh.path_ways import ANSWERS_TO_RETURN, Way, place_of
 from meshnode.mesh.ports import PathTunnels
-from meshnode.ports import Entropy
+from meshnode.ports import NEVER, Entropy
 from meshnode.types import Endpoint, Path
 
 LOOK: Final = 0.1
@@ -41,6 +41,9 @@ CERTAIN: Final = 1.0
 
 DIE_AFTER: Final = 1.0
 """Seconds from the first unanswered ping until a path is dead."""
+
+ONE_AT_A_TIME: Final = 0.3
+"""Seconds that a direct path is given to answer before another one is asked."""
 
 MIN_ASKED: Final = 3
 """Pings without an answer until a path is dead."""
@@ -71,6 +74,7 @@ class Paths:
     """All members' paths, by WireGuard key; drive it by `handle_deadline`.
 
     Args:
+        key: our own.
         tunnels: the sessions.
         entropy: random bytes.
         relays: give channels.
@@ -81,6 +85,7 @@ class Paths:
 
     def __init__(
         self,
+        key: bytes,
         tunnels: PathTunnels,
         entropy: Entropy,
         *,
@@ -89,6 +94,7 @@ class Paths:
         kind_of: Callable[[bytes, Endpoint], PathKind],
         candidates: Callable[[bytes, float], tuple[Endpoint, ...]],
     ) -> None:
+        self._key = key
         self._tunnels = tunnels
         self._entropy = entropy
         self._relays = relays
@@ -111,7 +117,7 @@ class Paths:
         member.settle(way, now=now)
         member.traffic_at = max(member.traffic_at, now)
         for other in list(member.ways.values()):
-            if other.is_alive or other.is_candidate:
+            if other is way or (other.is_alive and other.is_relayed):
                 self._ask(key, member, other, now)
         self._consider(key, member, now)
         self._seek(key, member, now)
@@ -126,6 +132,9 @@ class Paths:
         if present is not None and present.path.remote == endpoint:
             return
         way = self._way(key, member, Path(endpoint))
+        if present is not None and self._insists(key, member, present, way):
+            self._tunnels.set_path(key, present.path, now=now)
+            return
         if present is not None and not present.is_relayed:
             if way.is_relayed and member.is_asking:
                 present.die(now=now)
@@ -137,7 +146,8 @@ class Paths:
         member.settle(way, now=now)
         if way.quality.seconds is None and present is not None:
             way.quality.seconds = present.quality.seconds  # a guess, to be patient by
-        if now >= way.asked_at + ASK_AGAIN:
+        if now >= member.moved_at + CERTAIN:
+            member.moved_at = now
             # It was heard from there, which says nothing of the way to it.
             self._begin_asking(key, member, way, now)
         self._consider(key, member, now)
@@ -146,12 +156,20 @@ class Paths:
     def found(self, key: bytes, path: Path, *, now: float) -> None:
         """Somebody's probe made the round trip by *path*: prove it for data."""
         member = self._member(key)
+        if not self._is_wanted(member, self._kind_of(key, path.remote)):
+            return
         way = self._way(key, member, path)
+        if way is member.present or now < way.asked_at + ASK_AGAIN:
+            return
         way.asked = 0
-        is_news = way is not member.present and now >= way.asked_at + ASK_AGAIN
-        if is_news and self._tunnels.has_session(key):
+        # One at a time: what is sent by several lets the member move to and fro.
+        others = [one for one in member.ways.values() if one.is_candidate]
+        last = max((one.asked_at for one in others if one is not way), default=NEVER)
+        if now < last + ONE_AT_A_TIME:
+            way.next_at = last + ONE_AT_A_TIME
+        elif self._tunnels.has_session(key):
             self._ask(key, member, way, now)
-            self._wake(key, now)
+        self._wake(key, now)
 
     def heard(self, key: bytes, path: Path, *, now: float) -> None:
         """Data of the member came by *path*, to which no member moves by itself."""
@@ -381,6 +399,9 @@ class Paths:
                 continue
             if way is present and member.is_asking:
                 continue
+            is_other = way is not present and not way.is_relayed
+            if is_other and not self._is_wanted(member, way.kind):
+                continue
             if way is present and way.is_alive:
                 self._begin_asking(key, member, way, now)
             else:
@@ -428,6 +449,27 @@ class Paths:
         for endpoint in self._candidates(key, now):
             if (endpoint, 0) not in member.ways:
                 self.found(key, Path(endpoint), now=now)
+
+    def _is_wanted(self, member: Member, kind: PathKind) -> bool:
+        """Whether a direct path of this *kind* would be taken now.
+
+        Otherwise it is not even asked: a member moves from one to another by itself,
+        and would move with each ping.
+        """
+        present = member.present
+        if present is None or not member.is_direct:
+            return True
+        return is_better_class(Measured(kind), present.measured)
+
+    def _insists(self, key: bytes, member: Member, present: Way, way: Way) -> bool:
+        """Whether to stay, though the member was heard by another direct path.
+
+        If each end used another of two that work, each would make the other change,
+        for ever: so the end with the lower key decides, and the other one follows.
+        """
+        if present.is_relayed or way.is_relayed or member.is_asking:
+            return False
+        return present.is_alive and way.is_proven and self._key < key
 
     # --- members and ways ---
 

@@ -81,6 +81,7 @@ class End(FakeTunnels):
         self.copies = 0
         self.sought = 0
         self.paths = Paths(
+            self.key,
             self,
             world.rng.randbytes,
             relays=self.relays,

@@ -32,6 +32,7 @@ def relayed(seconds: float | None = 0.08, loss: float = 0.0, hops: int = 1) -> M
 
 
 def test_the_cost_is_the_round_trip_with_loss_and_extra_hops() -> None:
+    """Hops beyond the first."""
     assert direct(0.04).cost == pytest.approx(0.04)
     assert direct(0.04, 0.25).cost == pytest.approx(0.12)
     assert relayed(0.08, hops=3).cost == pytest.approx(0.088)
@@ -61,6 +62,7 @@ def test_the_cost_is_the_round_trip_with_loss_and_extra_hops() -> None:
 def test_what_is_taken_in_the_long_run(
     present: Measured, other: Measured, changes: bool
 ) -> None:
+    """After a hundred probes."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     for second in range(100):
@@ -69,6 +71,7 @@ def test_what_is_taken_in_the_long_run(
 
 
 def test_a_better_class_is_taken_at_once() -> None:
+    """Nothing is waited for."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     assert chooser.choose({A: relayed(), B: direct()}, now=0.1) == B
@@ -76,6 +79,7 @@ def test_a_better_class_is_taken_at_once() -> None:
 
 
 def test_a_cheaper_one_only_after_three_probes_and_half_a_minute() -> None:
+    """In a row."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     alive = {A: relayed(0.1), B: relayed(0.04)}
@@ -86,6 +90,7 @@ def test_a_cheaper_one_only_after_three_probes_and_half_a_minute() -> None:
 
 
 def test_from_a_dead_one_the_best_is_taken_at_once() -> None:
+    """If nothing lives, nothing changes."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     assert chooser.choose({B: relayed(0.09), C: relayed(0.03)}, now=0.1) == C
@@ -93,6 +98,7 @@ def test_from_a_dead_one_the_best_is_taken_at_once() -> None:
 
 
 def test_what_was_left_for_its_loss_is_taken_again_after_half_a_minute() -> None:
+    """Else its loss could make it alternate."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     for second in (31, 32, 33):
@@ -104,6 +110,7 @@ def test_what_was_left_for_its_loss_is_taken_again_after_half_a_minute() -> None
 
 
 def test_what_died_is_taken_again_as_soon_as_it_lives() -> None:
+    """It was not left by choice."""
     chooser = Chooser()
     chooser.use(A, now=0.0)
     chooser.choose({B: relayed()}, now=1.0)
@@ -121,6 +128,7 @@ _measured = st.builds(
 
 @given(_measured, _measured)
 def test_of_two_never_each_is_better(one: Measured, other: Measured) -> None:
+    """Neither by cost nor by class."""
     assert not (is_cheaper(one, other) and is_cheaper(other, one))
     assert not (is_better_class(one, other) and is_better_class(other, one))
 
@@ -147,6 +155,7 @@ def test_no_noise_makes_paths_alternate(seed: int, true: list[Measured]) -> None
 def test_whatever_is_measured_paths_change_twice_a_minute_at_most(
     seed: int, count: int
 ) -> None:
+    """Loss and round trips are arbitrary."""
     rng = random.Random(seed)
     chooser = Chooser()
     paths = [Path(Endpoint("192.0.2.1", 1 + n)) for n in range(count)]

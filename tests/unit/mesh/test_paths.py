@@ -32,6 +32,7 @@ def talking(seed: int, *, relayed: bool = False, seconds: float = 6.0) -> PathWo
 
 
 def test_a_relay_carries_from_the_first_packet_until_a_direct_path_is_proven() -> None:
+    """No request is lost meanwhile."""
     world = PathWorld(1)
     world.connect(relayed=True)
     world.talk()
@@ -45,6 +46,7 @@ def test_a_relay_carries_from_the_first_packet_until_a_direct_path_is_proven() -
 
 
 def test_a_path_that_only_one_end_can_use_is_never_taken() -> None:
+    """Its pings are never answered."""
     world = PathWorld(1)
     world.connect(relayed=True)
     world.is_up["direct"] = False
@@ -57,6 +59,7 @@ def test_a_path_that_only_one_end_can_use_is_never_taken() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_direct_path_that_is_cut_loses_two_round_trips_or_so(seed: int) -> None:
+    """At both ends."""
     world = talking(seed)
     world.run(world.rng.random())
     cut = world.now
@@ -72,6 +75,7 @@ def test_a_direct_path_that_is_cut_loses_two_round_trips_or_so(seed: int) -> Non
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_direct_path_that_returns_is_taken_within_ten_seconds(seed: int) -> None:
+    """However long it was away."""
     world = talking(seed)
     world.is_up["direct"] = False
     world.run(5.0 + 60 * world.rng.random())
@@ -85,6 +89,7 @@ def test_a_direct_path_that_returns_is_taken_within_ten_seconds(seed: int) -> No
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_relay_that_dies_is_replaced_by_the_second(seed: int) -> None:
+    """Under traffic."""
     world = PathWorld(seed)
     world.is_up["direct"] = False
     world.connect(relayed=True)
@@ -102,6 +107,7 @@ def test_a_relay_that_dies_is_replaced_by_the_second(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_new_address_costs_a_relay_round_trip_and_a_little(seed: int) -> None:
+    """The session goes on."""
     world = talking(seed)
     world.run(world.rng.random())
     moved = world.now
@@ -114,6 +120,7 @@ def test_a_new_address_costs_a_relay_round_trip_and_a_little(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_nat_that_rebinds_every_five_seconds_costs_little(seed: int) -> None:
+    """For two minutes."""
     world = talking(seed)
     for number in range(24):
         rebound = world.now
@@ -125,6 +132,7 @@ def test_a_nat_that_rebinds_every_five_seconds_costs_little(seed: int) -> None:
 
 
 def test_a_member_whose_path_fails_one_way_only_is_not_believed_by_relay() -> None:
+    """Only pongs by the path itself speak for it."""
     world = talking(3)
     cut = world.now
     # What b sends there is lost; it hears a directly, and cannot say so.
@@ -143,6 +151,7 @@ def test_a_member_whose_path_fails_one_way_only_is_not_believed_by_relay() -> No
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_loss_and_jitter_make_nothing_alternate(seed: int) -> None:
+    """Two in a hundred, and half a round trip."""
     world = talking(seed)
     world.loss, world.jitter = 0.02, 0.02
     before = len(world.a.changes)
@@ -152,6 +161,7 @@ def test_loss_and_jitter_make_nothing_alternate(seed: int) -> None:
 
 
 def test_answers_arrive_once_more_at_most_while_in_doubt() -> None:
+    """But for probes of the standby."""
     world = talking(4)
     world.run(20.0)
     assert world.a.copies < 20
@@ -161,6 +171,7 @@ def test_answers_arrive_once_more_at_most_while_in_doubt() -> None:
 
 
 def test_traffic_without_answers_is_asked_about_and_not_doubled() -> None:
+    """A stream one way."""
     world = talking(5)
     world.is_talking = False
     world.run(5.0)
@@ -174,6 +185,7 @@ def test_traffic_without_answers_is_asked_about_and_not_doubled() -> None:
 
 
 def test_who_has_no_traffic_costs_nothing() -> None:
+    """Neither pings nor wakeups."""
     world = talking(6)
     world.is_talking = False
     world.run(LINGER + 5.0)
@@ -185,6 +197,7 @@ def test_who_has_no_traffic_costs_nothing() -> None:
 
 
 def test_traffic_after_a_rest_is_watched_again() -> None:
+    """The path broke meanwhile."""
     world = talking(7)
     world.is_talking = False
     world.run(300.0)
@@ -198,6 +211,7 @@ def test_traffic_after_a_rest_is_watched_again() -> None:
 
 
 def test_what_is_dead_for_a_minute_is_left_to_the_seeker() -> None:
+    """By then NATs have forgotten it."""
     world = talking(8)
     world.is_up["direct"] = False
     world.run(FORGET_AFTER + 20.0)
@@ -210,6 +224,7 @@ def test_what_is_dead_for_a_minute_is_left_to_the_seeker() -> None:
 
 
 def test_a_session_that_is_over_is_forgotten() -> None:
+    """With its timers."""
     world = talking(9)
     world.is_talking = False
     world.run(1.0)
@@ -221,6 +236,7 @@ def test_a_session_that_is_over_is_forgotten() -> None:
 
 
 def test_a_stall_of_the_process_kills_no_path() -> None:
+    """It has asked nobody meanwhile."""
     world = talking(10)
     world.now += 5.0
     world.run(3.0)
@@ -229,6 +245,7 @@ def test_a_stall_of_the_process_kills_no_path() -> None:
 
 
 def test_how_a_member_is_reached_is_told() -> None:
+    """Also the standby."""
     world = talking(11)
     world.run(10.0)
     state = world.a.paths.describe(world.b.key)
