@@ -6,7 +6,8 @@ where the ping came from: one endpoint for all, or another for each. In the seco
 What comes out is a hint for others (`docs/paths.md`), never more: all candidates are
 tried whatever it says.
 
-They are asked for their probe keys first, inside the session. We look when there is somebody to ask, when our addresses are others, when somebody
+They are asked for their probe keys first, inside the session. We look when there is
+somebody to ask, when our addresses are others, when somebody
 sees us elsewhere than before, and else every 10 min, for a NAT may go out of ports.
 """
 

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -154,6 +155,9 @@ class MeshControl:
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
+            nursery.start_soon(
+                self.shell.sockets.run, partial(driver.receive, queued=0)
+            )
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
             nursery.start_soon(self.shell.watch_addresses, surroundings.follow)
