@@ -7,7 +7,7 @@ full one refuses newcomers, who then ask again when they need to know.
 
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Publish, Published, Refresh
 from meshnode.deadlines import Deadline, earliest
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.ports import Tunnels
@@ -53,6 +53,14 @@ class Rendezvous:
             self._tunnels.send(peer, published, now=now)
         if is_news:
             self._tell_subscribers(peer, now)
+
+    def receive_refresh(self, peer: bytes, message: Refresh, *, now: float) -> None:
+        """Let the record that *peer* published count further, and say which we keep."""
+        self._book.refresh(peer, message.version, now=now)
+        kept = self._book.get(peer, now=now)
+        version = 0 if kept is None else kept.endpoints.version
+        seen = _tellable(self._tunnels.path_of(peer))
+        self._tunnels.send(peer, Published(version, seen), now=now)
 
     def keep_own(self, key: bytes, record: bytes, *, now: float) -> None:
         """Keep our own record, as if *key*, ours, had published it to us.
