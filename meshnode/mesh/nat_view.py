@@ -137,10 +137,11 @@ class NatView:
         self._at = now + WAIT
         return True
 
-    def handle_deadline(self, *, now: float) -> None:
-        """Go on with looking."""
+    def handle_deadline(self, *, now: float) -> bool:
+        """Go on with looking; return whether that ended, with another outcome."""
         if self._at is None or now < self._at:
-            return
+            return False
+        before = self.hint, self.seen
         if not self._is_looking:
             self._begin(now)
         elif not self._has_begun:
@@ -152,6 +153,7 @@ class NatView:
             self._at = now + (STEP if self._to_ask else WAIT)
         elif not self._sample(now):
             self._end(now)
+        return before != (self.hint, self.seen)
 
     def next_deadline(self) -> Deadline | None:
         """Return when looking goes on."""

@@ -63,9 +63,6 @@ BACK_OFF: Final = (10.0, 60.0, 600.0)
 RATE: Final = 200.0
 """New entries of a NAT that we make a second: what is safe in the field."""
 
-OPENER_HOPS: Final = 2
-"""Hops of an opener until it is known how far our own NATs are."""
-
 MAX_FOUND: Final = 4
 """Paths that one attempt reports."""
 
@@ -120,6 +117,7 @@ class Puncher:
         sockets: those beside the node's own.
         send: takes what is to leave.
         where: says where we are.
+        opener_hops: says how far openers go.
         record_of: gives the newest endpoint record of a member at a moment.
         on_found: is told of paths.
         entropy: for numbers and the order of a search.
@@ -134,12 +132,13 @@ class Puncher:
         sockets: SearchSockets,
         send: Callable[[Datagram, float], None],
         where: Callable[[], Where],
+        opener_hops: Callable[[], int],
         record_of: Callable[[bytes, float], Endpoints | None],
         on_found: OnFound,
         entropy: Entropy,
         rate: float = RATE,
     ) -> None:
-        self.opener_hops = OPENER_HOPS
+        self._opener_hops = opener_hops
         self._sockets = sockets
         self._tunnels = tunnels
         self._probes = probes
@@ -385,7 +384,7 @@ class Puncher:
             return
         for shot in search.take_due(now):
             # The other side tries ports at full hops; ours shall only open.
-            hops = self.opener_hops if shot.port else 0
+            hops = self._opener_hops() if shot.port else 0
             running.searched += 1
             source = Source(_ANY_HOST, 0, shot.port) if shot.port else None
             self._ping_by(key, Path(shot.remote, source), now, hops=hops)
@@ -415,7 +414,7 @@ class Puncher:
             self._ping_by(key, tried.path, now, hops=0)
         else:
             tried.openers += 1
-            self._ping_by(key, tried.path, now, hops=self.opener_hops)
+            self._ping_by(key, tried.path, now, hops=self._opener_hops())
 
     def _ping_by(self, key: bytes, path: Path, now: float, *, hops: int) -> None:
         number, data = self._probes.ping(key)

@@ -6,8 +6,8 @@ import pytest
 
 from meshnode.codec.messages import CallMe, Message
 from meshnode.codec.probes import PROBE_SIZE
+from meshnode.mesh.hop_calibration import FALLBACK
 from meshnode.mesh.punch_search import MAX_PROBES, SOCKETS
-from meshnode.mesh.punching import OPENER_HOPS
 from meshnode.simulation.nat_kinds import NatKind
 from meshnode.simulation.nat_oracle import Technique, can_be_direct, technique
 from meshnode.simulation.trace import Flight
@@ -142,7 +142,7 @@ def test_nothing_answers_who_is_not_known() -> None:
     recorded: list[bytes] = []
 
     def record(flight: Flight) -> bool:
-        if flight.ttl > OPENER_HOPS:  # an opener did not arrive, so it is no repetition
+        if flight.ttl > FALLBACK:  # an opener did not arrive, so it is no repetition
             recorded.append(flight.data)
         return False
 
