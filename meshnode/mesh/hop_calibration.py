@@ -113,8 +113,8 @@ class HopCalibration:
         self._tried += 1
         if self._tried:
             self._ping(second, self._tried, now)
-        self._ask(first.key, outer, second.key, now)
         self._at = now + WAIT
+        self._ask(first.key, outer, second.key, now)
 
     def next_deadline(self) -> Deadline | None:
         """Return when the next hop is tried."""
