@@ -7,8 +7,8 @@ from meshnode.codec.records import Endpoints
 from meshnode.deadlines import Deadline
 from meshnode.values import frozen
 
-RECORD_TTL: Final = 480.0
-"""Seconds a record counts after it was last heard; publishers say so each 150."""
+RECORD_TTL: Final = 960.0
+"""Seconds a record counts after it was last heard; publishers say so each 300."""
 
 MAX_RECORDS: Final = 16384
 
@@ -26,7 +26,7 @@ class Heard:
 
 
 class EndpointBook:
-    """Endpoint records by WireGuard key; the newest version wins, each for 480 s.
+    """Endpoint records by WireGuard key; the newest version wins, each for 960 s.
 
     *verify* checks a record against the certificate of the member it is about. The
     book holds at most *capacity* records; when full, the one heard of least recently
@@ -50,7 +50,7 @@ class EndpointBook:
     def receive(self, key: bytes, data: bytes, *, now: float) -> bool:
         """Keep the record if none newer is known; whether it was news.
 
-        The same record again counts for another 480 s.
+        The same record again counts for another 960 s.
 
         Raises:
             RecordRefused: if it is not a sound record of that member.
@@ -69,7 +69,7 @@ class EndpointBook:
         return known is None or known.data != data
 
     def refresh(self, key: bytes, version: int, *, now: float) -> bool:
-        """Let the record of that version count for another 480 s, if it is the one.
+        """Let the record of that version count for another 960 s, if it is the one.
 
         Return whether it is.
         """
@@ -83,7 +83,7 @@ class EndpointBook:
         self._heard.pop(key, None)
 
     def handle_deadline(self, *, now: float) -> None:
-        """Drop what was not heard of for 480 s."""
+        """Drop what was not heard of for 960 s."""
         while self._heard:
             key, heard = next(iter(self._heard.items()))
             if now < heard.until:

@@ -2,9 +2,9 @@
 
 It says our candidates (`set_candidates`) and hints (`set_hints`). It goes to the first
 three members with role rendezvous, in the order of a hash of both keys, that answer,
-on every change. Every 150 s ± 25 % they are told that it still holds, because it is
-forgotten after 480; who has lost it then gets it again. One that does not answer three
-times, 2 s apart, is passed over for five minutes and the next takes its place. If we
+on every change. Every 300 s ± 25 % they are told that it still holds, because it is
+forgotten after 960; who has lost it then gets it again. One that does not answer three
+times, 2 s apart, is passed over for ten minutes and the next takes its place. If we
 are among the three ourselves, or nobody else is a rendezvous, our own `Rendezvous`
 keeps the record.
 """
@@ -26,11 +26,11 @@ from meshnode.types import Endpoint
 from meshnode.values import frozen
 
 SERVERS: Final = 3
-PUBLISH_EVERY: Final = 150.0
+PUBLISH_EVERY: Final = 300.0
 ANSWER_WITHIN: Final = 2.0
 MAX_TRIES: Final = 3
 CHANGE_PAUSE: Final = 0.4
-PASSED_OVER_FOR: Final = 300.0
+PASSED_OVER_FOR: Final = 600.0
 
 Sign = Callable[[Endpoints], bytes]
 """Return the envelope of our endpoint record, signed by our signing key."""

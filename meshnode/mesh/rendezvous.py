@@ -78,6 +78,10 @@ class Rendezvous:
         record = heard.data if heard is not None else b""
         self._tunnels.send(peer, Found(message.key, record), now=now)
 
+    def has(self, key: bytes, *, now: float) -> bool:
+        """Whether a record of the member is kept."""
+        return self._book.get(key, now=now) is not None
+
     def forget(self, key: bytes) -> None:
         """Drop everything of who is no member any more."""
         self._book.forget(key)
