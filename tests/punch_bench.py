@@ -96,6 +96,7 @@ class PunchBench:
                 sockets=self.sockets[name],
                 send=lambda datagram, now, side=side: self._send(side, datagram),
                 where=lambda side=side: side.where,
+                usable=tuple,
                 opener_hops=lambda: FALLBACK,
                 record_of=lambda key, now: self._record(key) if has_records else None,
                 on_found=lambda key, path, now, side=side: side.found.append(

@@ -155,6 +155,7 @@ class NodeParts:
             helpers=self._helpers,
             ask_key=self._ask_probe_key,
             port=lambda: settings.listen_port,
+            is_local=lambda seen: self.reach.is_local(seen),
         )
         self.hops = HopCalibration(
             probes=self.probes,
@@ -176,6 +177,7 @@ class NodeParts:
             sockets=self.sockets,
             send=self._send_probe,
             where=self._where,
+            usable=lambda endpoints: self.reach.dialler.usable(endpoints),
             opener_hops=lambda: self.hops.hops,
             record_of=lambda key, now: self.reach.said_by(key, now=now),
             on_found=self._prove,

@@ -18,7 +18,7 @@ the path is wanted; the second after so much silence that a NAT has forgotten wh
 was in the way. Who is not wanted, nor calls, costs nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ from meshnode.codec.messages import CallMe
 from meshnode.codec.probes import Probe, ProbeKind
 from meshnode.codec.records import Endpoints, Mapping, NatHint
 from meshnode.deadlines import Deadline, DeadlineHeap
+from meshnode.mesh.nat64 import behind_nat64
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_attempt import (
@@ -117,6 +118,7 @@ class Puncher:
         sockets: those beside the node's own.
         send: takes what is to leave.
         where: says where we are.
+        usable: gives which endpoints that others tell of may be sent to.
         opener_hops: says how far openers go.
         record_of: gives the newest endpoint record of a member at a moment.
         on_found: is told of paths.
@@ -132,13 +134,16 @@ class Puncher:
         sockets: SearchSockets,
         send: Callable[[Datagram, float], None],
         where: Callable[[], Where],
+        usable: Callable[[Iterable[Endpoint]], tuple[Endpoint, ...]],
         opener_hops: Callable[[], int],
         record_of: Callable[[bytes, float], Endpoints | None],
         on_found: OnFound,
         entropy: Entropy,
         rate: float = RATE,
     ) -> None:
+        self._usable = usable
         self._opener_hops = opener_hops
+        self._nat64: bytes | None = None
         self._sockets = sockets
         self._tunnels = tunnels
         self._probes = probes
@@ -192,6 +197,10 @@ class Puncher:
         member = self._members.get(key)
         if member is not None:
             self._encourage(key, member, now)
+
+    def set_nat64_prefix(self, prefix: bytes | None) -> None:
+        """Reach IPv4 by these first 12 bytes of an IPv6 address, too (RFC 6052)."""
+        self._nat64 = prefix
 
     def describe(self, key: bytes) -> tuple[Attempt, ...]:
         """Return what was tried last, and the fate of each probe."""
@@ -288,13 +297,17 @@ class Puncher:
         return running
 
     def _add_told(self, running: Running, told: Told) -> None:
-        running.told = told
-        seen = () if told.seen is None else (told.seen,)
+        """Try what the member tells of itself, as far as that does no harm."""
+        seen = self._usable(() if told.seen is None else (told.seen,))
+        candidates = self._usable(told.candidates)
+        running.told = Told(candidates, seen[0] if seen else None, told.nat)
         ours = self._where().candidates
-        for endpoint in (*told.candidates, *seen):
+        for endpoint in dict.fromkeys((*candidates, *seen)):
             if len(running.tried) < MAX_TRIED and endpoint not in ours:
                 running.add(endpoint, How.TOLD)
-        for endpoint in narrow_ports(told.seen, told.nat):
+                if self._nat64 is not None and endpoint.version == 4:
+                    running.add(behind_nat64(self._nat64, endpoint), How.TRANSLATED)
+        for endpoint in narrow_ports(running.told.seen, told.nat):
             running.add(endpoint, How.PREDICTED)
 
     def _be_answered(

@@ -18,7 +18,6 @@ from meshnode.host.udp import (
 )
 from meshnode.types import Datagram, Endpoint, Path
 
-
 _IP_RECVTTL = 12  # ip(7); the module has no name for it
 
 

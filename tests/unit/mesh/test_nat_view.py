@@ -22,6 +22,7 @@ class Bench:
     def __init__(self, rng: random.Random) -> None:
         self.now = 0.0
         self.ports: list[int] = []
+        self.near: list[bytes] = []
         self.sockets = SearchSockets()
         self.probes = Probes(rng.randbytes)
         self.asked: list[bytes] = []
@@ -37,6 +38,7 @@ class Bench:
             helpers=lambda: tuple(self.helpers),
             ask_key=self.meet,
             port=lambda: 51820,
+            is_local=lambda seen: seen.host == "192.168.1.2",
         )
 
     def meet(self, key: bytes, now: float) -> None:
@@ -67,7 +69,8 @@ class Bench:
                 continue
             remote = datagram.path.remote
             key = next(one.key for one in self.helpers if one.endpoint == remote)
-            seen = Endpoint(OUTSIDE, self.ports.pop(0))
+            host = "192.168.1.2" if key in self.near else OUTSIDE
+            seen = Endpoint(host, self.ports.pop(0))
             ping = self.theirs[key].open(datagram.data)
             assert ping.probe.kind is ProbeKind.PING
             pong = self.theirs[key].pong(OURS, ping.probe, seen)
@@ -161,3 +164,13 @@ def test_sockets_and_answers_of_others_are_not_ours(
     opened = bench.theirs[helper].open(ping)
     pong = bench.theirs[helper].pong(OURS, opened.probe, Endpoint(OUTSIDE, 9))
     assert not bench.view.take_pong(bench.probes.open(pong))
+
+
+def test_who_is_on_our_side_of_the_nat_does_not_count(bench: Bench) -> None:
+    """Unless there is nobody else."""
+    bench.near = [bench.helpers[0].key]
+    bench.ports = [51820, 4444, 4444]
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    assert bench.view.hint == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+    assert bench.view.seen == Endpoint(OUTSIDE, 4444)

@@ -7,16 +7,18 @@ import pytest
 
 from meshnode.codec.messages import CallMe
 from meshnode.codec.records import Endpoints, NatHint
+from meshnode.mesh.candidates import CandidateFilter
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_attempt import How
 from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.mesh.punching import BACK_OFF, MAX_FOUND, Puncher, Where
-from meshnode.types import Datagram, Endpoint, Path, Source
+from meshnode.types import Datagram, Endpoint, Path, Prefix, Source
 from tests.unit.mesh.issuing_parts import FakeTunnels
 
 OURS, KEY = bytes([9]) * 32, bytes([1]) * 32
 HERE, THERE = Endpoint("203.0.113.9", 9), Endpoint("203.0.113.1", 1)
 ELSEWHERE = Endpoint("203.0.113.1", 77)
+OVERLAY = Prefix.parse("10.77.0.0/16")
 HOPS = 3
 
 
@@ -37,6 +39,7 @@ class Bench:
             sockets=SearchSockets(),
             send=lambda datagram, now: self.sent.append(datagram),
             where=lambda: Where((HERE,), HERE),
+            usable=CandidateFilter((OVERLAY,)).usable,
             opener_hops=lambda: HOPS,
             record_of=lambda key, now: self.record,
             on_found=lambda key, path, now: self.found.append(path),
@@ -243,3 +246,20 @@ def test_without_a_record_only_the_call_is_sent(bench: Bench) -> None:
     bench.record = Endpoints(KEY, 1, (THERE,), bench.theirs.key)
     bench.puncher.record_changed(KEY, now=bench.now)
     assert bench.ours.can_reach(KEY)
+
+
+def test_nothing_is_sent_to_where_it_could_do_harm(bench: Bench) -> None:
+    """Neither into the tunnel nor to everybody on the link."""
+    evil = (Endpoint("10.77.0.5", 1), Endpoint("255.255.255.255", 1))
+    call = CallMe(7, False, bench.theirs.key, evil, evil[0], NatHint(), (HERE,))
+    bench.puncher.receive_call(KEY, call, now=bench.now)
+    bench.run(10.0)
+    assert bench.drain() == []
+
+
+def test_behind_a_nat64_every_ipv4_candidate_has_a_second_form(bench: Bench) -> None:
+    """Made of the prefix that was learnt."""
+    bench.puncher.set_nat64_prefix(bytes.fromhex("0064ff9b") + bytes(8))
+    bench.puncher.want(KEY, now=bench.now)
+    remotes = [datagram.path.remote for datagram in bench.drain()]
+    assert remotes == [THERE, Endpoint("64:ff9b::cb00:7101", 1)]
