@@ -12,6 +12,7 @@ from random import Random
 from meshnode.codec.messages import CallMe, Message
 from meshnode.codec.records import Endpoints, Mapping
 from meshnode.errors import BadPacket
+from meshnode.mesh.hop_calibration import FALLBACK
 from meshnode.mesh.nat_judgement import SAMPLES, judge
 from meshnode.mesh.probes import Probes
 from meshnode.mesh.punch_sockets import (
@@ -95,6 +96,8 @@ class PunchBench:
                 sockets=self.sockets[name],
                 send=lambda datagram, now, side=side: self._send(side, datagram),
                 where=lambda side=side: side.where,
+                usable=tuple,
+                opener_hops=lambda: FALLBACK,
                 record_of=lambda key, now: self._record(key) if has_records else None,
                 on_found=lambda key, path, now, side=side: side.found.append(
                     (now - self.began, path)

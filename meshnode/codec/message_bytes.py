@@ -287,8 +287,8 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
         ),
     ),
     (31, ProbeMe, record(ProbeMe, _KEY, ENDPOINT, optional(_KEY))),
-    (33, ProbeKey, record(ProbeKey, _KEY, BOOLEAN)),
     (32, ProbeThem, record(ProbeThem, _KEY, _KEY, ENDPOINT)),
+    (33, ProbeKey, record(ProbeKey, _KEY, BOOLEAN)),
     (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}

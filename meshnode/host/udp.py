@@ -182,6 +182,22 @@ def send_datagram(pair: UdpPair, datagram: Datagram) -> Path:
     return path
 
 
+def send_by(one: socket.socket, datagram: Datagram) -> None:
+    """Send one datagram by a socket beside the node's own; raises `OSError`."""
+    path = datagram.path
+    ancillary = ancillary_for(path, hops=datagram.hops)
+    one.sendmsg([datagram.data], ancillary, 0, sockaddr_of(path.remote))
+
+
+def open_beside(*, fwmark: int = 0) -> socket.socket:
+    """Return a UDP socket over IPv4 on a random port, beside the node's own.
+
+    Raises:
+        OSError: if it cannot be had, as when there are no descriptors left.
+    """
+    return _open_socket(socket.AF_INET, 0, fwmark, _prepare_v4)
+
+
 def receive_datagrams(one: socket.socket) -> list[Datagram]:
     """Receive one payload and cut it into the datagrams it holds; [] if none waits.
 
@@ -197,9 +213,7 @@ def receive_datagrams(one: socket.socket) -> list[Datagram]:
 
 
 def _send(pair: UdpPair, datagram: Datagram, path: Path) -> None:
-    one = pair.socket_for(path.remote)
-    ancillary = ancillary_for(path, hops=datagram.hops)
-    one.sendmsg([datagram.data], ancillary, 0, sockaddr_of(path.remote))
+    send_by(pair.socket_for(path.remote), Datagram(datagram.data, path, datagram.hops))
 
 
 def _open_with_retries(count: int, port: int, fwmark: int) -> tuple[UdpPair, ...]:

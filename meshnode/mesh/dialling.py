@@ -221,6 +221,10 @@ class Dialler:
             endpoints += () if channel_of(path) else (path,)
         return tuple(dict.fromkeys(self._filter.outside(endpoints)))
 
+    def usable(self, endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+        """Return those of what others tell that may be sent to, at most 8."""
+        return self._filter.usable(endpoints)
+
     def candidates_of(self, key: bytes, *, now: float) -> tuple[Endpoint, ...]:
         """Return where the member may be, the best first, at most 12."""
         return tuple(self.kinds_of(key, now=now))

@@ -6,10 +6,12 @@ where the ping came from: one endpoint for all, or another for each. In the seco
 What comes out is a hint for others (`docs/paths.md`), never more: all candidates are
 tried whatever it says.
 
-They are asked for their probe keys first, inside the session. We look when there is somebody to ask, when our addresses are others, when somebody
+They are asked for their probe keys first, inside the session. We look when there is
+somebody to ask, when our addresses are others, when somebody
 sees us elsewhere than before, and else every 10 min, for a NAT may go out of ports.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -69,6 +71,7 @@ class NatView:
         helpers: gives who can be asked, over IPv4.
         ask_key: asks a member for its probe key.
         port: gives our own UDP port.
+        is_local: whether an endpoint is on an address of this host.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class NatView:
         helpers: Callable[[], tuple[Helper, ...]],
         ask_key: Callable[[bytes, float], None],
         port: Callable[[], int],
+        is_local: Callable[[Endpoint], bool],
     ) -> None:
         self.hint = NatHint()
         self.seen: Endpoint | None = None
@@ -89,6 +93,7 @@ class NatView:
         self._helpers = helpers
         self._ask_key = ask_key
         self._port = port
+        self._is_local = is_local
         self._at: float | None = None
         self._is_looking = False
         self._has_begun = False
@@ -136,10 +141,11 @@ class NatView:
         self._at = now + WAIT
         return True
 
-    def handle_deadline(self, *, now: float) -> None:
-        """Go on with looking."""
+    def handle_deadline(self, *, now: float) -> bool:
+        """Go on with looking; return whether that ended, with another outcome."""
         if self._at is None or now < self._at:
-            return
+            return False
+        before = self.hint, self.seen
         if not self._is_looking:
             self._begin(now)
         elif not self._has_begun:
@@ -151,6 +157,7 @@ class NatView:
             self._at = now + (STEP if self._to_ask else WAIT)
         elif not self._sample(now):
             self._end(now)
+        return before != (self.hint, self.seen)
 
     def next_deadline(self) -> Deadline | None:
         """Return when looking goes on."""
@@ -190,13 +197,23 @@ class NatView:
         return True
 
     def _judge(self) -> NatHint:
+        return judge(self._outermost(), self._samples)
+
+    def _outermost(self) -> list[Endpoint]:
+        """Return how we are seen from beyond the NATs, in order of time.
+
+        Who is on our side of one sees another address, that of this host perhaps.
+        """
         seen = [self._answers[number] for number in sorted(self._answers)]
-        return judge(seen, self._samples)
+        beyond = [one for one in seen if not self._is_local(one)] or seen
+        hosts = Counter(one.host for one in beyond)
+        return [one for one in beyond if hosts[one.host] == max(hosts.values())]
 
     def _end(self, now: float) -> None:
         self._sockets.choose(_USER, 0)
         self._is_looking, self._asked = False, {}
-        seen = self._answers[max(self._answers)] if self._answers else None
+        outermost = self._outermost()
+        seen = outermost[-1] if outermost else None
         self.hint, self.seen = self._judge(), seen
         is_enough = self.hint.mapping is not Mapping.UNKNOWN
         self._at = now + (LOOK_EVERY if is_enough else AGAIN_IN)

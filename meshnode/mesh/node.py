@@ -34,6 +34,8 @@ from meshnode.codec.messages import (
     Ping,
     Pong,
     ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -62,6 +64,7 @@ from meshnode.mesh.introduction import (
     open_introduction,
 )
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probes import Opened
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.steps import NodeSteps
@@ -229,10 +232,7 @@ class MeshNode(NodeSteps):
         """
         opened = self.probes.open(data)
         self._begin_step(wall, now)
-        is_ours = opened.probe.kind is ProbeKind.PONG and self.nat_view.take_pong(
-            opened
-        )
-        if not is_ours:
+        if not self._is_of_surroundings(opened, path, now):
             self.puncher.receive_probe(opened, path, now=now)
         self._end_step(now)
 
@@ -241,7 +241,10 @@ class MeshNode(NodeSteps):
     ) -> None:
         """The UDP sockets that `sockets` asked for are open on these ports, or none."""
         self._begin_step(wall, now)
-        if not self.nat_view.sockets_opened(ports, now=now):
+        if not (
+            self.nat_view.sockets_opened(ports, now=now)
+            or self.hops.sockets_opened(ports, now=now)
+        ):
             self.puncher.sockets_opened(ports, now=now)
         self._end_step(now)
 
@@ -357,7 +360,9 @@ class MeshNode(NodeSteps):
         self.sizes.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
         self.paths.handle_deadline(now=now)
-        self.nat_view.handle_deadline(now=now)
+        if self.nat_view.handle_deadline(now=now):
+            self.hops.begin(now=now)
+        self.hops.handle_deadline(now=now)
         self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
@@ -381,6 +386,7 @@ class MeshNode(NodeSteps):
             self.relays.next_deadline(),
             self.paths.next_deadline(),
             self.nat_view.next_deadline(),
+            self.hops.next_deadline(),
             self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
@@ -508,6 +514,10 @@ class MeshNode(NodeSteps):
                 if wants_answer:
                     answer = ProbeKey(self.probes.key, False)
                     self.tunnels.send(key, answer, now=now)
+            case ProbeMe():
+                self.probe_requests.receive_me(key, message, now=now)
+            case ProbeThem():
+                self.probe_requests.receive_them(key, message, now=now)
             case CallMe():
                 self.puncher.receive_call(key, message, now=now)
             case Accepts():
@@ -541,6 +551,13 @@ class MeshNode(NodeSteps):
         self.tunnels.send_by(key, pong, path, now=now)
         if self._is_ours(key):
             self.paths.receive_ping(key, path, now=now)
+
+    def _is_of_surroundings(self, opened: Opened, path: Path, now: float) -> bool:
+        """Let who looks at our NATs see a probe; return whether it was for them."""
+        if opened.probe.kind is ProbeKind.PING:
+            self.hops.take_ping(opened, path, now=now)
+            return False
+        return self.nat_view.take_pong(opened) or self.hops.take_pong(opened)
 
     def _note_record(self, key: bytes, message: Message, now: float) -> None:
         """Know how to speak to whom an endpoint record is about, before it does."""

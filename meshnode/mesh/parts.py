@@ -3,7 +3,9 @@
 What flows between them is `meshnode.mesh.node`'s to say.
 """
 
-from meshnode.codec.messages import ProbeKey
+from typing import Final
+
+from meshnode.codec.messages import Ping, ProbeKey, ProbeMe
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
@@ -11,6 +13,7 @@ from meshnode.mesh.clock import WallMark
 from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
+from meshnode.mesh.hop_calibration import HopCalibration
 from meshnode.mesh.membership import Membership, Standing
 from meshnode.mesh.nat_view import Helper, NatView
 from meshnode.mesh.neighbours import Neighbours
@@ -22,6 +25,7 @@ from meshnode.mesh.path_size import PathSizes
 from meshnode.mesh.paths import Paths
 from meshnode.mesh.pings import Pings
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probe_requests import ProbeRequests
 from meshnode.mesh.probes import Probes
 from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.mesh.punching import Puncher, Where
@@ -35,7 +39,9 @@ from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import Trust, ula_prefix
 from meshnode.ports import Entropy
-from meshnode.types import Datagram, Endpoint
+from meshnode.types import Datagram, Endpoint, Path
+
+_SERVING: Final = Role.RENDEZVOUS | Role.RELAY
 
 
 class NodeParts:
@@ -163,6 +169,21 @@ class NodeParts:
             helpers=self._helpers,
             ask_key=self._ask_probe_key,
             port=lambda: settings.listen_port,
+            is_local=lambda seen: self.reach.is_local(seen),
+        )
+        self.hops = HopCalibration(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask=self._ask_probe,
+        )
+        self.probe_requests = ProbeRequests(
+            tunnels=tunnels,
+            probes=self.probes,
+            send=self._send_probe,
+            is_member=lambda key: self.membership.by_key(key) is not None,
+            serves=self._serves,
         )
         self.puncher = Puncher(
             tunnels=tunnels,
@@ -170,6 +191,8 @@ class NodeParts:
             sockets=self.sockets,
             send=self._send_probe,
             where=self._where,
+            usable=lambda endpoints: self.reach.dialler.usable(endpoints),
+            opener_hops=lambda: self.hops.hops,
             record_of=lambda key, now: self.reach.said_by(key, now=now),
             on_found=lambda key, path, now: self.paths.found(key, path, now=now),
             entropy=entropy,
@@ -197,10 +220,17 @@ class NodeParts:
     def _ask_probe_key(self, key: bytes, now: float) -> None:
         self.tunnels.send(key, ProbeKey(self.probes.key, True), now=now)
 
+    def _ask_probe(self, key: bytes, to: Endpoint, by: bytes, now: float) -> None:
+        self.tunnels.send(key, ProbeMe(self.probes.key, to, by), now=now)
+
     def _where(self) -> Where:
         """Return where others are told to probe us."""
         candidates = self.reach.own_candidates()
         return Where(candidates, self.nat_view.seen, self.nat_view.hint)
+
+    def _serves(self, key: bytes) -> bool:
+        member = self.membership.by_key(key)
+        return member is not None and bool(member.certificate.roles & _SERVING)
 
     def _helpers(self) -> tuple[Helper, ...]:
         """Return who can say how it sees us: members spoken to without a relay."""

@@ -35,6 +35,7 @@ class How(enum.Enum):
     """How a candidate came to be tried."""
 
     TOLD = "told by the member"
+    TRANSLATED = "behind our network's NAT64"
     PREDICTED = "the next of a sequence"
     HEARD = "a probe came from there"
     SEARCHED = "searched for"

@@ -18,7 +18,7 @@ the path is wanted; the second after so much silence that a NAT has forgotten wh
 was in the way. Who is not wanted, nor calls, costs nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ from meshnode.codec.messages import CallMe
 from meshnode.codec.probes import Probe, ProbeKind
 from meshnode.codec.records import Endpoints, Mapping, NatHint
 from meshnode.deadlines import Deadline, DeadlineHeap
+from meshnode.mesh.nat64 import behind_nat64
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_attempt import (
@@ -62,9 +63,6 @@ BACK_OFF: Final = (10.0, 60.0, 600.0)
 
 RATE: Final = 200.0
 """New entries of a NAT that we make a second: what is safe in the field."""
-
-OPENER_HOPS: Final = 2
-"""Hops of an opener until it is known how far our own NATs are."""
 
 MAX_FOUND: Final = 4
 """Paths that one attempt reports."""
@@ -120,6 +118,8 @@ class Puncher:
         sockets: those beside the node's own.
         send: takes what is to leave.
         where: says where we are.
+        usable: gives which endpoints that others tell of may be sent to.
+        opener_hops: says how far openers go.
         record_of: gives the newest endpoint record of a member at a moment.
         on_found: is told of paths.
         entropy: for numbers and the order of a search.
@@ -134,12 +134,16 @@ class Puncher:
         sockets: SearchSockets,
         send: Callable[[Datagram, float], None],
         where: Callable[[], Where],
+        usable: Callable[[Iterable[Endpoint]], tuple[Endpoint, ...]],
+        opener_hops: Callable[[], int],
         record_of: Callable[[bytes, float], Endpoints | None],
         on_found: OnFound,
         entropy: Entropy,
         rate: float = RATE,
     ) -> None:
-        self.opener_hops = OPENER_HOPS
+        self._usable = usable
+        self._opener_hops = opener_hops
+        self._nat64: bytes | None = None
         self._sockets = sockets
         self._tunnels = tunnels
         self._probes = probes
@@ -193,6 +197,10 @@ class Puncher:
         member = self._members.get(key)
         if member is not None:
             self._encourage(key, member, now)
+
+    def set_nat64_prefix(self, prefix: bytes | None) -> None:
+        """Reach IPv4 by these first 12 bytes of an IPv6 address, too (RFC 6052)."""
+        self._nat64 = prefix
 
     def describe(self, key: bytes) -> tuple[Attempt, ...]:
         """Return what was tried last, and the fate of each probe."""
@@ -289,13 +297,17 @@ class Puncher:
         return running
 
     def _add_told(self, running: Running, told: Told) -> None:
-        running.told = told
-        seen = () if told.seen is None else (told.seen,)
+        """Try what the member tells of itself, as far as that does no harm."""
+        seen = self._usable(() if told.seen is None else (told.seen,))
+        candidates = self._usable(told.candidates)
+        running.told = Told(candidates, seen[0] if seen else None, told.nat)
         ours = self._where().candidates
-        for endpoint in (*told.candidates, *seen):
+        for endpoint in dict.fromkeys((*candidates, *seen)):
             if len(running.tried) < MAX_TRIED and endpoint not in ours:
                 running.add(endpoint, How.TOLD)
-        for endpoint in narrow_ports(told.seen, told.nat):
+                if self._nat64 is not None and endpoint.version == 4:
+                    running.add(behind_nat64(self._nat64, endpoint), How.TRANSLATED)
+        for endpoint in narrow_ports(running.told.seen, told.nat):
             running.add(endpoint, How.PREDICTED)
 
     def _be_answered(
@@ -385,7 +397,7 @@ class Puncher:
             return
         for shot in search.take_due(now):
             # The other side tries ports at full hops; ours shall only open.
-            hops = self.opener_hops if shot.port else 0
+            hops = self._opener_hops() if shot.port else 0
             running.searched += 1
             source = Source(_ANY_HOST, 0, shot.port) if shot.port else None
             self._ping_by(key, Path(shot.remote, source), now, hops=hops)
@@ -415,7 +427,7 @@ class Puncher:
             self._ping_by(key, tried.path, now, hops=0)
         else:
             tried.openers += 1
-            self._ping_by(key, tried.path, now, hops=self.opener_hops)
+            self._ping_by(key, tried.path, now, hops=self._opener_hops())
 
     def _ping_by(self, key: bytes, path: Path, now: float, *, hops: int) -> None:
         number, data = self._probes.ping(key)

@@ -141,6 +141,14 @@ class Reach:
         self._mapped = CandidateFilter(self._overlay).usable(mapped)
         self._publish(now, wall)
 
+    def is_local(self, endpoint: Endpoint) -> bool:
+        """Return whether it is on one of the host's own addresses."""
+        return any(endpoint.host == one.host for one in self._local)
+
+    def local_versions(self) -> set[int]:
+        """Return the versions of IP, 4 and 6, that the host has addresses of."""
+        return {endpoint.version for endpoint in self._local}
+
     def own_candidates(self) -> tuple[Endpoint, ...]:
         """Return where we tell others that we are, the best first."""
         return tuple(self.own_kinds())

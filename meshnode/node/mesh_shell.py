@@ -37,6 +37,7 @@ from meshnode.mesh.ports import (
 )
 from meshnode.node.driver import Driver
 from meshnode.node.peer_tasks import PeerTasks
+from meshnode.node.search_sockets import SearchSocketSet
 from meshnode.types import Datagram, Endpoint, Path
 from meshnode.wireguard import events
 from meshnode.wireguard.config import DeviceChange, PeerChange
@@ -64,6 +65,8 @@ Watcher = Callable[[MeshEvent], None]
 
 class MeshShell:
     """Drives *node* over *engine*; the driver calls back into it.
+
+    `sockets` are those beside the node's own that it searches with.
 
     Args:
         node: the node, not started yet.
@@ -94,6 +97,7 @@ class MeshShell:
         self._planner = HostPlanner(journal)
         self._interface = interface
         self._fwmark = fwmark
+        self.sockets = SearchSocketSet(fwmark)
         self._timer = BootTimer()
         self._armed: float | None = None
         self._driver: Driver | None = None
@@ -186,6 +190,10 @@ class MeshShell:
         self._tunnels.flush(now=now)
         changes, outbox.changes = outbox.changes, []
         self._keep(changes)
+        for order in self.node.sockets.take_orders():
+            ports = self.sockets.obey(order)
+            if ports is not None:
+                self.node.sockets_opened(ports, now=now, wall=time.time())
         datagrams, outbox.datagrams = outbox.datagrams, []
         while outbox.events:
             self._tell(outbox.events.popleft())
@@ -221,6 +229,7 @@ class MeshShell:
     def close(self) -> None:
         """Close what is ours."""
         self._timer.close()
+        self.sockets.close()
         self._store.close()
 
     # --- tasks ---

@@ -55,8 +55,9 @@ class ControlTask:
     where the marks of timestamps are kept. `network` is the mesh that the interface
     belongs to, "" for none; only then is there an `api_fd`, the socket that commands
     talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
-    numbers; `udp4_fds` and `udp6_fds` what they speak by. `sessions_fd` is there if
-    there are several of each direction.
+    numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
+    other ports that a peer is spoken to by. `sessions_fd` is there if there are several
+    of each direction.
     """
 
     interface: str
@@ -81,6 +82,7 @@ class ControlTask:
     api_fd: int
     udp4_fds: tuple[int, ...]
     udp6_fds: tuple[int, ...]
+    beside_fds: tuple[int, ...]
 
 
 Task = TypeVar("Task", WorkerTask, ControlTask)

@@ -58,6 +58,7 @@ CONTROL = ControlTask(
     api_fd=17,
     udp4_fds=(11, 21),
     udp6_fds=(12, 22),
+    beside_fds=(),
 )
 
 
