@@ -137,8 +137,13 @@ class DropSocket:
     port: int
 
 
+@frozen
+class WantTls:
+    """Control has something to say to the process that speaks TLS: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket
+ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls
 
 _Check = Callable[[Any], Any]
 
@@ -201,6 +206,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     3: (Failed, (_exit_code, _reason)),
     4: (KeepSocket, (_U16,)),
     5: (DropSocket, (_U16,)),
+    6: (WantTls, ()),
 }
 
 

@@ -36,6 +36,7 @@ class CandidateKind(enum.Enum):
     MAPPED = "mapped"
     LOCAL = "local"
     SEEN = "seen"
+    TLS = "tls"
     LAN = "lan"
     LAST = "last"
     PUBLISHED = "published"
@@ -74,6 +75,11 @@ class CandidateFilter:
                 if not self._is_inside(ipaddress.ip_address(candidate.host))
             ]
         )
+
+    def is_detour(self, endpoint: Endpoint) -> bool:
+        """Whether it stands for a host behind TLS: it is local, and others are not."""
+        address = ipaddress.ip_address(endpoint.host)
+        return address.is_loopback and not self._has_only_loopback()
 
     def _may_dial(self, candidate: Endpoint) -> bool:
         if not 1 <= candidate.port <= 65535 or candidate.scope_id:

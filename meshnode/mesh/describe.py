@@ -240,7 +240,7 @@ def _peer(
     endpoint = None if status is None else status.endpoint
     kind = None
     if endpoint is not None:
-        kind = node.reach.dialler.kinds_of(member.key, now=now).get(endpoint)
+        kind = node.reach.dialler.kind_of(member.key, endpoint, now=now)
     routes = () if member.member is None else member.member.routes
     has_session = node.has_session(member.key)
     return {

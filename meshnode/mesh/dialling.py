@@ -1,10 +1,11 @@
 """Find out where a member may be, tell the tunnels, and introduce ourselves there.
 
-Candidates come from the configuration, from a link that we share, from the last
-session, from the member's own endpoint record, and from the record cached on disk; the
-tunnels try them all, and the first answer settles the path. Before that goes our own
-member record, sealed, to each candidate, as long as nothing shows that the member knows
-the present one: a host that has not heard of us would drop our handshake.
+Candidates come from TLS where UDP is blocked, from the configuration, from a link that
+we share, from the last session, from the member's own endpoint record, and from the
+record cached on disk; the tunnels try them all, and the first answer settles the path.
+Before that goes our own member record, sealed, to each candidate, as long as nothing
+shows that the member knows the present one: a host that has not heard of us would drop
+our handshake.
 
 Where there is a relay, it comes first: for a second, or five if it carries, we go only
 by its channels, and to endpoints that expect us. What else arrives at a NAT uninvited
@@ -87,6 +88,7 @@ class Dialler:
         self._entropy = entropy
         self._static: dict[bytes, tuple[Endpoint, ...]] = {}
         self._near: dict[bytes, tuple[Endpoint, ...]] = {}
+        self._detours: dict[bytes, Endpoint] = {}
         # What worked or was said last, the path of the last session first.
         self._cached: dict[bytes, tuple[Endpoint, ...]] = dict(stored)
         self._record = b""
@@ -123,6 +125,14 @@ class Dialler:
             self._near[key] = endpoints
         else:
             self._near.pop(key, None)
+        self._offer(key, now)
+
+    def set_detour(self, key: bytes, endpoint: Endpoint | None, *, now: float) -> None:
+        """Use this local endpoint, behind which TLS reaches *key*; None for none."""
+        if endpoint is None:
+            self._detours.pop(key, None)
+        else:
+            self._detours[key] = endpoint
         self._offer(key, now)
 
     def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> None:
@@ -191,7 +201,8 @@ class Dialler:
         self._end(key)
         self._lookups.stop(key)
         path = self._tunnels.path_of(key)
-        if path is not None and not path.scope_id and not channel_of(path):
+        # What only this host knows, behind TLS or a relay, is nothing for later.
+        if path is not None and self._filter.usable((path,)):
             self._cache(key, (path, *self._cached.get(key, ())), now)
 
     def forget(self, key: bytes) -> None:
@@ -199,6 +210,7 @@ class Dialler:
         self._end(key)
         self._lookups.forget(key)
         self._near.pop(key, None)
+        self._detours.pop(key, None)
         self._cached.pop(key, None)
         self._knows_us.discard(key)
 
@@ -233,7 +245,10 @@ class Dialler:
         """Return the same, each with how we know of it."""
         cached = self._filter.usable(self._cached.get(key, ()))
         kinds: dict[Endpoint, CandidateKind] = {}
+        detour = self._detours.get(key)
         for kind, endpoints in (
+            # First: the tunnels try only so many.
+            (CandidateKind.TLS, () if detour is None else (detour,)),
             (CandidateKind.CONFIGURED, self._filter.outside(self._static.get(key, ()))),
             (CandidateKind.LAN, self._filter.outside(self._near.get(key, ()))),
             (CandidateKind.LAST, cached[:1]),
@@ -244,6 +259,14 @@ class Dialler:
                 if len(kinds) < MAX_DIALLED:
                     kinds.setdefault(endpoint, kind)
         return kinds
+
+    def kind_of(
+        self, key: bytes, endpoint: Endpoint, *, now: float
+    ) -> CandidateKind | None:
+        """Return how we know of where the member is spoken to; None if it told us."""
+        if self._filter.is_detour(endpoint):
+            return CandidateKind.TLS  # by our connection, or by its own to us
+        return self.kinds_of(key, now=now).get(endpoint)
 
     def handle_deadline(self, *, now: float, wall: int) -> None:
         """Go on with lookups and introductions, and end what was not found."""

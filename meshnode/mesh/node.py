@@ -170,6 +170,14 @@ class MeshNode(NodeSteps):
             self.reach.dialler.set_near(key, endpoints, now=now)
         self._end_step(now)
 
+    def set_detour(
+        self, key: bytes, endpoint: Endpoint | None, *, now: float, wall: float
+    ) -> None:
+        """TLS reaches a member behind this local endpoint; None: it does not."""
+        self._begin_step(wall, now)
+        self.detours.set_detour(key, endpoint, now=now)
+        self._end_step(now)
+
     def set_contacts(
         self, contacts: dict[bytes, tuple[Endpoint, ...]], *, now: float, wall: float
     ) -> None:
@@ -263,6 +271,8 @@ class MeshNode(NodeSteps):
         not known what makes it known, an admitted joiner what it needs to become one.
         """
         believed = self._begin_step(wall, now)
+        if path is not None:
+            self.detours.heard(path.remote, now=now)
         if self.membership.by_key(key) is not None:
             self.neighbours.heard(key, now=now)
             self._dispatch(key, message, path, now, believed)
@@ -300,12 +310,14 @@ class MeshNode(NodeSteps):
         self.relays.traffic_resumed(key, now=now)
         if self._is_ours(key):
             self.reach.dialler.handshake_begun(key, now=now)
+            self.detours.handshake_begun(key, now=now)
 
     def session_started(self, key: bytes, *, now: float, wall: float) -> None:
         """A session with the peer is confirmed."""
         self._begin_step(wall, now)
         if self._is_ours(key):
             self.reach.dialler.session_started(key, now=now)
+            self.detours.session_started(key, now=now)
         member = self.membership.by_key(key)
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
@@ -356,6 +368,7 @@ class MeshNode(NodeSteps):
         self._apply(self.membership.handle_deadline(wall=self._wall), now)
         self.contacts.handle_deadline(now=now)
         self.reach.handle_deadline(now=now, wall=believed)
+        self.detours.handle_deadline(now=now)
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
@@ -379,6 +392,7 @@ class MeshNode(NodeSteps):
             self.sync.next_deadline(),
             self.contacts.next_deadline(),
             self.reach.next_deadline(),
+            self.detours.next_deadline(),
             self.pings.next_deadline(),
             self.renewal.next_deadline(),
             self.owners.next_deadline(),

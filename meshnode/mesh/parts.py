@@ -5,12 +5,13 @@ What flows between them is `meshnode.mesh.node`'s to say.
 
 from typing import Final
 
-from meshnode.codec.messages import Ping, ProbeKey, ProbeMe
+from meshnode.codec.messages import ProbeKey, ProbeMe
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
 from meshnode.mesh.clock import WallMark
 from meshnode.mesh.contacts import Contacts
+from meshnode.mesh.detours import Detours
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.hop_calibration import HopCalibration
@@ -39,7 +40,7 @@ from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import Trust, ula_prefix
 from meshnode.ports import Entropy
-from meshnode.types import Datagram, Endpoint, Path
+from meshnode.types import Datagram, Endpoint
 
 _SERVING: Final = Role.RENDEZVOUS | Role.RELAY
 
@@ -132,6 +133,12 @@ class NodeParts:
             greet=lambda key, now: self.sync.greet(key, now=now),
             is_member=lambda key: self.membership.by_key(key) is not None,
             is_revoked=self.is_revoked,
+            entropy=entropy,
+        )
+        self.detours = Detours(
+            homes=self._tls_homes,
+            dialler=self.reach.dialler,
+            tunnels=tunnels,
             entropy=entropy,
         )
         self.renewal = Renewal(
@@ -249,6 +256,17 @@ class NodeParts:
         """Return what kind a direct path is of."""
         is_near = self.reach.dialler.is_near(key, endpoint)
         return PathKind.LAN if is_near else PathKind.DIRECT
+
+    def _tls_homes(self) -> tuple[bytes, ...]:
+        """Return those that may serve TLS: contacts, relays and rendezvous."""
+        keys = dict.fromkeys(
+            (
+                *self.contacts.keys,
+                *self.directory.keys_with_role(Role.RELAY),
+                *self.directory.keys_with_role(Role.RENDEZVOUS),
+            )
+        )
+        return tuple([key for key in keys if key != self.key])
 
     def _open_office(self, stored: StoredState, entropy: Entropy) -> Office | None:
         if self.identity.issuing is None:

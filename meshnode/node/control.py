@@ -171,7 +171,9 @@ class Control:
                 lifeline.tell_ready()
             else:
                 nursery.start_soon(serve_uapi, listener, MeshDevice(driver))
-                nursery.start_soon(self._mesh.serve, driver, lifeline.tell_ready)
+                nursery.start_soon(
+                    self._mesh.serve, driver, lifeline.tell_ready, lifeline.want_tls
+                )
 
     def _share_sockets(self, sockets: "SearchSocketSet") -> None:
         """Let the workers speak by what a search has won, and have it kept."""

@@ -16,6 +16,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     decode_from_supervisor,
     encode,
 )
@@ -78,6 +79,10 @@ class ControlLifeline:
     def drop_socket(self, port: int) -> None:
         """Have it closed."""
         self._send(DropSocket(port))
+
+    def want_tls(self) -> None:
+        """Ask for the process that speaks TLS; nothing happens if it runs."""
+        self._send(WantTls())
 
     async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Ask for sockets on *port*, 0 for a random one; the old ones are closed.

@@ -49,6 +49,7 @@ from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
+from meshnode.node.tls_detours import TlsDetours
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.engine import Engine
@@ -58,7 +59,7 @@ _RESOLVE_AGAIN: Final = 30.0
 
 _AT_START: Final = (
     *("interface", "listen_port", "mtu", "max_mtu", "table", "fwmark", "engine"),
-    *("workers", "offload", "port_mapping", "lan_discovery"),
+    *("workers", "offload", "port_mapping", "lan_discovery", "tls"),
 )
 """What of a configuration takes effect when a node starts."""
 
@@ -125,8 +126,16 @@ class MeshControl:
         """Close what is ours."""
         self.shell.close()
 
-    async def serve(self, driver: Driver, on_ready: Callable[[], None]) -> None:
-        """Run everything of the mesh until cancelled; *on_ready* is called once."""
+    async def serve(
+        self,
+        driver: Driver,
+        on_ready: Callable[[], None],
+        want_tls: Callable[[], None],
+    ) -> None:
+        """Run everything of the mesh until cancelled; *on_ready* is called once.
+
+        *want_tls* lets the process that speaks TLS be started.
+        """
         config = self._config
         surroundings = Surroundings(
             self.shell,
@@ -135,6 +144,15 @@ class MeshControl:
             port=self._port,
             fwmark=fwmark_of(self._started_with),
         )
+        detours = TlsDetours(
+            self.shell,
+            socket.socket(fileno=self._task.tls_fd),
+            self._started_with.tls,
+            port=self._port,
+            fwmark=fwmark_of(self._started_with),
+            want_process=want_tls,
+        )
+        self.shell.complain("TLS", self._task.tls_problem)
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -171,6 +189,7 @@ class MeshControl:
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
+            nursery.start_soon(detours.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:

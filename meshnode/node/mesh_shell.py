@@ -112,6 +112,7 @@ class MeshShell:
         self._peers = PeerTasks(self._handle_frame)
         self._answers: dict[int, Callable[[Answer], None]] = {}
         self._port = 0
+        self._on_settled: Callable[[], None] = lambda: None
         self._wireguard_peers: list[PublicKey] = []
 
     # --- the driver's callbacks ---
@@ -206,6 +207,7 @@ class MeshShell:
             self._plan = plan
             self._ask_for_plan()
         self._arm(now)
+        self._on_settled()
         return datagrams
 
     # --- the beginning and the end ---
@@ -374,6 +376,17 @@ class MeshShell:
         self._tunnels.flush(now=now)
         self.node.set_near(key, endpoints, now=now, wall=time.time())
         self._settle()
+
+    def follow_detour(self, key: bytes, endpoint: Endpoint | None) -> None:
+        """Tell the node behind which local endpoint TLS reaches a member, if any."""
+        now = boottime()
+        self._tunnels.flush(now=now)
+        self.node.set_detour(key, endpoint, now=now, wall=time.time())
+        self._settle()
+
+    def call_when_settled(self, on_settled: Callable[[], None]) -> None:
+        """Call *on_settled* after each step; it must only look."""
+        self._on_settled = on_settled
 
     def _ask_for_plan(self) -> None:
         self._plan_waits.set()

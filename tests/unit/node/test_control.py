@@ -63,6 +63,8 @@ class Surroundings:
             udp4_fds=(unbound_pair().v4.detach(),),
             udp6_fds=(),
             beside_fds=(),
+            tls_fd=NO_DESCRIPTOR,
+            tls_problem="",
         )
 
     def begin(self) -> None:

@@ -75,7 +75,7 @@ class Process:
         numbers = dict.fromkeys(
             (
                 *("lifeline_fd", "handshakes_fd", "traffic_fd", "counters_fd"),
-                *("sessions_fd", "vault_fd", "uapi_fd", "api_fd"),
+                *("sessions_fd", "vault_fd", "uapi_fd", "api_fd", "tls_fd"),
             ),
             NO_DESCRIPTOR,
         )
@@ -95,6 +95,7 @@ class Process:
             beside_fds=(),
             egress_fds=(),
             ingress_fds=(),
+            tls_problem="",
             **numbers,
         )
         engine = Engine(

@@ -21,6 +21,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     Worker,
     WorkerStarted,
     decode_from_supervisor,
@@ -90,6 +91,11 @@ class FakeLauncher:
         self.started.append((worker, generation))
         return os.posix_spawn(sys.executable, _SLEEP, os.environ)
 
+    def tls(self) -> int:
+        """Start the process that speaks TLS."""
+        self.started.append("tls")
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
     def control(self, lifeline_fd: int) -> int:
         """Start control."""
         self.started.append("control")
@@ -109,6 +115,7 @@ class Story:
             udp=pairs,
             replaced=[*pairs],
             programs=dict.fromkeys(workers_of(workers)),
+            listeners=(),
         )
 
         def replace_udp(new: Any) -> None:
@@ -218,6 +225,13 @@ def test_ready_is_told_once(story: Story) -> None:
     """A restarted control is ready again, but nobody waits any more."""
     story.play(story.say(Ready()), story.say(Ready()))
     assert story.ready == [1]
+
+
+def test_tls_is_started_when_control_wants_it(story: Story) -> None:
+    """Once, and not before."""
+    assert "tls" not in story.launcher.started
+    story.play(story.say(Ready()), story.say(WantTls()), story.say(WantTls()))
+    assert story.launcher.started.count("tls") == 1
 
 
 def test_a_death_before_ready_ends_the_start(story: Story) -> None:
