@@ -102,7 +102,10 @@ class Meter(Invariant):
         life = one.life
         if one.node is None or life is None or not one.node.has_session(other.key):
             return Way.NONE
-        return way_by(life.tunnels.path_of(other.key))
+        way = way_by(life.tunnels.path_of(other.key))
+        # Where UDP is blocked, it is TLS that leads to the relay.
+        is_blocked = NatKind.BLOCKED in run.kinds
+        return Way.TLS if is_blocked and way is not Way.NONE else way
 
     def _of(self, host: "SimulatedHost") -> list[_Run]:
         return [run for run in self.runs if host.name in run.names]

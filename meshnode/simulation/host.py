@@ -13,6 +13,7 @@ from meshnode.deadlines import Deadline
 from meshnode.simulation.application import Application
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.control import MTU, Control
+from meshnode.simulation.detours import LOOPBACK
 from meshnode.simulation.supervisor import Supervisor
 from meshnode.simulation.trace import TTL, Flight
 from meshnode.simulation.workers import Workers
@@ -37,7 +38,8 @@ class SimulatedHost:
     time at which a suspended or stalled host runs again. `visitors` are programs beside
     the node, by their UDP port. Of a host that `is_mute` nothing gets out any more: its
     power fails at this very moment. `ports` are UDP ports beside the node's own, open
-    for searches, and `kept_ports` those of them that stay.
+    for searches, and `kept_ports` those of them that stay. `bridges` take what is sent
+    to a port of the loopback address: TLS is behind them.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SimulatedHost:
         self.prefers_ipv6 = False
         self.visitors: dict[int, Callable[[Flight], None]] = {}
         self.is_mute = False
+        self.bridges: dict[int, Callable[[bytes], None]] = {}
         self.ports: set[int] = set()
         self.kept_ports: set[int] = set()
         self._next_port = _FIRST_BESIDE
@@ -260,6 +263,11 @@ class SimulatedHost:
         It comes to at most so many routers; 0 for as many as usual.
         """
         if self.is_mute or path.remote.version not in self.addresses:
+            return
+        if path.remote.host == LOOPBACK:
+            bridge = self.bridges.get(path.remote.port)
+            if bridge is not None:
+                bridge(data)
             return
         source = self.addresses[path.remote.version]
         if path.source is not None and path.source.host in self.addresses.values():

@@ -33,6 +33,7 @@ from meshnode.mesh.punch_sockets import (
 )
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.simulation.control import Control
+from meshnode.simulation.detours import TlsDetours
 from meshnode.simulation.host import PORT
 from meshnode.simulation.mesh_disk import MeshDisk
 from meshnode.types import Datagram, Endpoint, Path, Prefix
@@ -83,6 +84,7 @@ class MeshLife:
             wall=home.wall,
         )
         self._armed: Deadline | None = None
+        self._detours = TlsDetours(host, self._set_detour)
         control.engine.configure(
             DeviceChange(private_key=home.identity.private_key), now=host.now
         )
@@ -207,7 +209,15 @@ class MeshLife:
         if plan is not None and not host.is_mute:
             home.plan = plan
         self._armed = node.next_deadline(now=host.now, wall=home.wall)
+        if set(node.detours.watch.wanted) != self._detours.dialled:
+            self._detours.follow(node.detours.wanted(now=host.now))
         return datagrams
+
+    def _set_detour(self, key: bytes, endpoint: Endpoint | None) -> None:
+        host, home = self._host, self._home
+        if home.life is self and host.control is not None:
+            self.node.set_detour(key, endpoint, now=host.now, wall=home.wall)
+            host.settle()
 
 
 class MeshHome:
