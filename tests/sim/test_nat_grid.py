@@ -14,11 +14,12 @@ from meshnode.simulation.nat_kinds import BEHAVIOURS, NatKind, Scope
 SEED = 1
 RELAY_ROUND_TRIP = 2 * RELAY_ONE_WAY
 
-FIRST_BYTE = 1.5 * RELAY_ROUND_TRIP + 0.05 + RELAY_ROUND_TRIP
-"""Seconds to the first byte; no record is cached: the last round trip is to look up."""
+FIRST_BYTE = 1.5 * RELAY_ROUND_TRIP + 0.05
+"""Seconds to the first byte. No record is cached, yet nobody waits for a lookup."""
 
-CONE_WITHIN = 0.15 + RELAY_ROUND_TRIP
-"""Seconds to a direct path without an endpoint-dependent side, after a lookup."""
+CONE_WITHIN = RELAY_ROUND_TRIP + 0.15
+"""Seconds to a direct path without an endpoint-dependent side. The members never met:
+the handshake by the relay comes first."""
 
 BLOCKED_WITHIN = 5.0
 SEARCH_WITHIN = 6.5
