@@ -21,6 +21,7 @@ from meshnode.codec.messages import (
     MAX_MESSAGE_BYTES,
     MAX_RELAYED_BYTES,
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -34,6 +35,9 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -53,7 +57,7 @@ from meshnode.codec.messages import (
     frame_end,
 )
 from meshnode.codec.names import MAX_LABEL_BYTES
-from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION
+from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION, NAT_HINT
 from meshnode.codec.records import MAX_ENVELOPE_BYTES, MAX_POLICY_BYTES
 from meshnode.codec.records import Kind as RecordKind
 from meshnode.codec.strict import (
@@ -90,6 +94,8 @@ MIN_SIZE: Final = 1280
 
 MAX_LEASE: Final = 3600
 """Seconds for which a relay keeps a channel at most."""
+MAX_CALLED: Final = 12
+"""The most endpoints in a `CallMe`, and the most that it says are open."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -267,6 +273,23 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (25, RelayAccept, record(RelayAccept, _CHANNEL, _CHANNEL)),
     (26, RelayOpened, record(RelayOpened, _CHANNEL, _CHANNEL, whole(0, MAX_LEASE))),
     (27, RelayClose, record(RelayClose, _CHANNEL, _reason())),
+    (
+        30,
+        CallMe,
+        record(
+            CallMe,
+            whole(0, 2**32 - 1),
+            BOOLEAN,
+            _KEY,
+            many(ENDPOINT, 0, MAX_CALLED),
+            _SEEN,
+            NAT_HINT,
+            many(ENDPOINT, 0, MAX_CALLED),
+        ),
+    ),
+    (31, ProbeMe, record(ProbeMe, _KEY, ENDPOINT, optional(_KEY))),
+    (32, ProbeThem, record(ProbeThem, _KEY, _KEY, ENDPOINT)),
+    (33, ProbeKey, record(ProbeKey, _KEY, BOOLEAN)),
     (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}

@@ -10,6 +10,7 @@ records travel as their bytes and are verified by `meshnode.mesh`.
 import enum
 from typing import Final
 
+from meshnode.codec.records import NatHint
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 
@@ -297,6 +298,54 @@ class RelayClose:
     reason: RelayReason
 
 
+@frozen
+class CallMe:
+    """Probe me at these endpoints, for I begin to probe you; and the answer to that.
+
+    `number` (32 bits) names the call, and the answer repeats it. `probe_key` is what
+    probes to the sender are sealed to. `seen` is its outer IPv4 endpoint, as others see
+    it; `nat` tells of the ports of others. `opened` are the receiver's endpoints that
+    the sender's NATs let in already.
+    """
+
+    number: int
+    is_answer: bool
+    probe_key: bytes
+    candidates: tuple[Endpoint, ...]
+    seen: Endpoint | None
+    nat: NatHint
+    opened: tuple[Endpoint, ...]
+
+
+@frozen
+class ProbeMe:
+    """Send a probe to me at `to`, sealed to `probe_key`; or let the member `by` do it.
+
+    `by` is a WireGuard key.
+    """
+
+    probe_key: bytes
+    to: Endpoint
+    by: bytes | None = None
+
+
+@frozen
+class ProbeThem:
+    """Send a probe to the member `origin` at `to`: it asked for one from you."""
+
+    origin: bytes
+    probe_key: bytes
+    to: Endpoint
+
+
+@frozen
+class ProbeKey:
+    """Probes to the sender are sealed to this key; `wants_answer` asks for one back."""
+
+    probe_key: bytes
+    wants_answer: bool
+
+
 Message = (
     Hello
     | Push
@@ -326,4 +375,8 @@ Message = (
     | RelayAccept
     | RelayOpened
     | RelayClose
+    | CallMe
+    | ProbeMe
+    | ProbeThem
+    | ProbeKey
 )

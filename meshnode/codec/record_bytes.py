@@ -167,13 +167,16 @@ _POLICY = Layout(
     text(MAX_POLICY_BYTES),
     max_bytes=MAX_POLICY_BYTES,
 )
+NAT_HINT: Final = record(NatHint, numbered(Mapping), _PORT, _PORT)
+"""What a member says of the NAT before it."""
+
 _ENDPOINTS = Layout(
     Endpoints,
     _KEY,
     _VERSION,
     many(ENDPOINT, 0, MAX_CANDIDATES),
     _KEY_OR_NONE,
-    record(NatHint, numbered(Mapping), _PORT, _PORT),
+    NAT_HINT,
     many(record(RelayHint, _KEY, _MILLISECONDS), 0, MAX_RELAYS, by=_key_of),
     max_bytes=MAX_ENVELOPE_BYTES,
 )

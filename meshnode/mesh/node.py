@@ -18,6 +18,7 @@ from typing import Final
 
 from meshnode.codec.messages import (
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -31,6 +32,9 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -47,6 +51,7 @@ from meshnode.codec.messages import (
     SizeProven,
     Want,
 )
+from meshnode.codec.probes import ProbeKind
 from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
@@ -59,6 +64,7 @@ from meshnode.mesh.introduction import (
     open_introduction,
 )
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probes import Opened
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.steps import NodeSteps
@@ -140,8 +146,11 @@ class MeshNode(NodeSteps):
     ) -> None:
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
-        self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
         self.relays.relays_changed(now=now)
+        if self.reach.set_own(self._settings.advertised, local, now=now, wall=believed):
+            self.paths.addresses_changed(now=now)
+            self.nat_view.look(now=now)
+            self.puncher.try_again(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -221,6 +230,32 @@ class MeshNode(NodeSteps):
                 self.office.admit(introduction, now=now, wall=believed)
         self._end_step(now)
 
+    def receive_probe(
+        self, data: bytes, path: Path, *, now: float, wall: float
+    ) -> None:
+        """Take a type 6 datagram that came by *path*.
+
+        Raises:
+            BadPacket: if it is no probe of a member to us, or was here before.
+        """
+        opened = self.probes.open(data)
+        self._begin_step(wall, now)
+        if not self._is_of_surroundings(opened, path, now):
+            self.puncher.receive_probe(opened, path, now=now)
+        self._end_step(now)
+
+    def sockets_opened(
+        self, ports: tuple[int, ...], *, now: float, wall: float
+    ) -> None:
+        """The UDP sockets that `sockets` asked for are open on these ports, or none."""
+        self._begin_step(wall, now)
+        if not (
+            self.nat_view.sockets_opened(ports, now=now)
+            or self.hops.sockets_opened(ports, now=now)
+        ):
+            self.puncher.sockets_opened(ports, now=now)
+        self._end_step(now)
+
     def receive_message(
         self,
         key: bytes,
@@ -240,7 +275,7 @@ class MeshNode(NodeSteps):
             self.detours.heard(path.remote, now=now)
         if self.membership.by_key(key) is not None:
             self.neighbours.heard(key, now=now)
-            self._dispatch(key, message, now, believed)
+            self._dispatch(key, message, path, now, believed)
         elif isinstance(message, _GOSSIP) and self.contacts.is_unknown(key):
             self._gossip(key, message, now)
         elif self.office is not None and self.office.is_admitted(key):
@@ -288,6 +323,9 @@ class MeshNode(NodeSteps):
             self.ciphers.session_started(key, now=now)
             self.sizes.session_started(key, now=now)
             self.narrow.session_started(key, now=now)
+            self.paths.session_started(key, now=now)
+            if self.nat_view.seen is None and self._helpers():
+                self.nat_view.look(now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -302,6 +340,7 @@ class MeshNode(NodeSteps):
         self._sessions.discard(key)
         self.sizes.forget(key)
         self.narrow.forget(key)
+        self.paths.forget(key, now=now)
         self._end_step(now)
 
     def path_changed(self, key: bytes, *, now: float, wall: float) -> None:
@@ -309,6 +348,14 @@ class MeshNode(NodeSteps):
         self._begin_step(wall, now)
         self.sizes.path_changed(key, now=now)
         self.narrow.path_changed(key, now=now)
+        self.paths.path_changed(key, now=now)
+        self._end_step(now)
+
+    def peer_heard(self, key: bytes, path: Path, *, now: float, wall: float) -> None:
+        """Data of the peer came by a path to which it moves only by our will."""
+        self._begin_step(wall, now)
+        if self._is_ours(key):
+            self.paths.heard(key, path, now=now)
         self._end_step(now)
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
@@ -316,6 +363,7 @@ class MeshNode(NodeSteps):
         self.owners.traffic_resumed(key, now=now)
         self.narrow.traffic_resumed(key, now=now)
         self.relays.traffic_resumed(key, now=now)
+        self.paths.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -329,6 +377,11 @@ class MeshNode(NodeSteps):
         self.sizes.handle_deadline(now=now)
         self.narrow.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
+        self.paths.handle_deadline(now=now)
+        if self.nat_view.handle_deadline(now=now):
+            self.hops.begin(now=now)
+        self.hops.handle_deadline(now=now)
+        self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -351,6 +404,10 @@ class MeshNode(NodeSteps):
             self.sizes.next_deadline(),
             self.narrow.next_deadline(),
             self.relays.next_deadline(),
+            self.paths.next_deadline(),
+            self.nat_view.next_deadline(),
+            self.hops.next_deadline(),
+            self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -446,13 +503,14 @@ class MeshNode(NodeSteps):
         news = self.sync.receive(key, message, now=now, wall=self._wall)
         self._follow(news, now)
 
-    def _dispatch(self, key: bytes, message: Message, now: float, wall: int) -> None:
+    def _dispatch(
+        self, key: bytes, message: Message, path: Path | None, now: float, wall: int
+    ) -> None:
         match message:
             case Hello() | Push() | Digests() | Leaf() | Want() | Fetch() | Chunk():
                 self._gossip(key, message, now)
             case Ping(nonce):
-                pong = Pong(nonce, tellable(self.tunnels.path_of(key)))
-                self.tunnels.send(key, pong, now=now)
+                self._answer_ping(key, nonce, path, now)
             case Pong(nonce, seen):
                 # What nobody asked for could make us tell others anything.
                 if self.pings.receive(key, message, now=now):
@@ -461,16 +519,27 @@ class MeshNode(NodeSteps):
                     self.reach.note_seen(seen, now=now, wall=wall)
                 if self.owners.pong(key, nonce, now=now):
                     self._are_routes_stale = True
+                if self.paths.receive_pong(key, nonce, path, now=now):
+                    self.reach.note_seen(seen, now=now, wall=wall)
             case Publish() | Refresh() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
-                if isinstance(message, Found):
-                    # It may name relays that are near to the member.
-                    self.relays.look_again(now=now)
+                self._note_record(key, message, now)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)
             case Renewed():
                 adopted = self.renewal.receive_renewed(key, message, now=now, wall=wall)
                 self._renew(adopted, now)
+            case ProbeKey(probe_key, wants_answer):
+                self.probes.know(key, probe_key)
+                if wants_answer:
+                    answer = ProbeKey(self.probes.key, False)
+                    self.tunnels.send(key, answer, now=now)
+            case ProbeMe():
+                self.probe_requests.receive_me(key, message, now=now)
+            case ProbeThem():
+                self.probe_requests.receive_them(key, message, now=now)
+            case CallMe():
+                self.puncher.receive_call(key, message, now=now)
             case Accepts():
                 self.ciphers.receive(key, message, now=now)
             case LargestSize():
@@ -493,6 +562,38 @@ class MeshNode(NodeSteps):
                 self.relays.receive(key, message, now=now)
             case Refused():
                 self.renewal.receive_refused(key, message)
+
+    def _answer_ping(
+        self, key: bytes, nonce: bytes, path: Path | None, now: float
+    ) -> None:
+        """Answer by the path that the ping came by: so the answer proves that one."""
+        if path is None:
+            pong = Pong(nonce, tellable(self.tunnels.path_of(key)))
+            self.tunnels.send(key, pong, now=now)
+            return
+        pong = Pong(nonce, tellable(path.remote))
+        self.tunnels.send_by(key, pong, path, now=now)
+        if self._is_ours(key):
+            self.paths.receive_ping(key, path, now=now)
+
+    def _is_of_surroundings(self, opened: Opened, path: Path, now: float) -> bool:
+        """Let who looks at our NATs see a probe; return whether it was for them."""
+        if opened.probe.kind is ProbeKind.PING:
+            self.hops.take_ping(opened, path, now=now)
+            return False
+        return self.nat_view.take_pong(opened) or self.hops.take_pong(opened)
+
+    def _note_record(self, key: bytes, message: Message, now: float) -> None:
+        """Know how to speak to whom an endpoint record is about, before it does."""
+        match message:
+            case Publish():
+                self.puncher.record_changed(key, now=now)
+            case Found(about, _):
+                # It may name relays that are near to the member.
+                self.relays.look_again(now=now)
+                self.puncher.record_changed(about, now=now)
+            case Published(_, seen) if seen is not None:
+                self.nat_view.note_seen(seen, now=now)
 
     def _issue(self, key: bytes, request: Message, now: float, wall: int) -> None:
         if self.office is None:

@@ -3,6 +3,9 @@
 What flows between them is `meshnode.mesh.node`'s to say.
 """
 
+from typing import Final
+
+from meshnode.codec.messages import ProbeKey, ProbeMe
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.mesh.ciphers import Ciphers
@@ -11,15 +14,23 @@ from meshnode.mesh.contacts import Contacts
 from meshnode.mesh.detours import Detours
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
+from meshnode.mesh.hop_calibration import HopCalibration
 from meshnode.mesh.membership import Membership, Standing
 from meshnode.mesh.narrow_paths import NarrowPaths
+from meshnode.mesh.nat_view import Helper, NatView
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.office import Office
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.own_record import OwnRecord
+from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_size import PathSizes
+from meshnode.mesh.paths import Paths
 from meshnode.mesh.pings import Pings
 from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.probe_requests import ProbeRequests
+from meshnode.mesh.probes import Probes
+from meshnode.mesh.punch_sockets import SearchSockets
+from meshnode.mesh.punching import Puncher, Where
 from meshnode.mesh.reach import Reach
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.refusal import RecordRefused
@@ -30,6 +41,9 @@ from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import Trust, ula_prefix
 from meshnode.ports import Entropy
+from meshnode.types import Datagram, Endpoint
+
+_SERVING: Final = Role.RENDEZVOUS | Role.RELAY
 
 
 class NodeParts:
@@ -89,6 +103,15 @@ class NodeParts:
         )
         charter = self.trust.charter
         overlay = (charter.cidr, ula_prefix(identity.network_id))
+        self.relays = Relays(
+            self.key,
+            tunnels=tunnels,
+            directory=self.directory,
+            said_by=lambda key, now: self.reach.said_by(key, now=now),
+            outbox=self.outbox,
+            settings=settings,
+            entropy=entropy,
+        )
         self.reach = Reach(
             key=self.key,
             signing_key=identity.signing_key,
@@ -98,17 +121,9 @@ class NodeParts:
             tunnels=tunnels,
             outbox=self.outbox,
             neighbours=lambda: (*self.neighbours.chosen, *self.contacts.keys),
+            relays=self.relays,
             entropy=entropy,
             stored=stored,
-        )
-        self.relays = Relays(
-            self.key,
-            tunnels=tunnels,
-            directory=self.directory,
-            said_by=lambda key, now: self.reach.said_by(key, now=now),
-            outbox=self.outbox,
-            settings=settings,
-            entropy=entropy,
         )
         self.contacts = Contacts(
             self.key,
@@ -122,7 +137,7 @@ class NodeParts:
             entropy=entropy,
         )
         self.detours = Detours(
-            homes=self._servers_of_tls,
+            homes=self._tls_homes,
             dialler=self.reach.dialler,
             tunnels=tunnels,
             entropy=entropy,
@@ -158,6 +173,53 @@ class NodeParts:
         )
         self.pings = Pings(tunnels, entropy)
         self.ciphers = Ciphers(tunnels, settings.ciphers)
+        self.probes = Probes(entropy)
+        self.sockets = SearchSockets()
+        self.nat_view = NatView(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask_key=self._ask_probe_key,
+            port=lambda: settings.listen_port,
+            is_local=lambda seen: self.reach.is_local(seen),
+        )
+        self.hops = HopCalibration(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask=self._ask_probe,
+        )
+        self.probe_requests = ProbeRequests(
+            tunnels=tunnels,
+            probes=self.probes,
+            send=self._send_probe,
+            is_member=lambda key: self.membership.by_key(key) is not None,
+            serves=self._serves,
+        )
+        self.puncher = Puncher(
+            tunnels=tunnels,
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            where=self._where,
+            usable=lambda endpoints: self.reach.dialler.usable(endpoints),
+            opener_hops=lambda: self.hops.hops,
+            record_of=lambda key, now: self.reach.said_by(key, now=now),
+            on_found=lambda key, path, now: self.paths.found(key, path, now=now),
+            entropy=entropy,
+            rate=settings.bindings_per_second,
+        )
+        self.paths = Paths(
+            self.key,
+            tunnels,
+            entropy,
+            relays=self.relays,
+            seeker=self.puncher,
+            kind_of=self._kind_of,
+            candidates=lambda key, now: self.reach.dialler.safe_of(key, now=now),
+        )
 
     def packet_sizes(self) -> dict[bytes, int]:
         """Return who is sent packets of another size than the base, and of which."""
@@ -174,7 +236,43 @@ class NodeParts:
             return True
         return self.directory.is_revoked(key)
 
-    def _servers_of_tls(self) -> tuple[bytes, ...]:
+    def _send_probe(self, datagram: Datagram, now: float) -> None:
+        self.outbox.send(datagram, now=now)
+
+    def _ask_probe_key(self, key: bytes, now: float) -> None:
+        self.tunnels.send(key, ProbeKey(self.probes.key, True), now=now)
+
+    def _ask_probe(self, key: bytes, to: Endpoint, by: bytes, now: float) -> None:
+        self.tunnels.send(key, ProbeMe(self.probes.key, to, by), now=now)
+
+    def _where(self) -> Where:
+        """Return where others are told to probe us."""
+        candidates = self.reach.own_candidates()
+        return Where(candidates, self.nat_view.seen, self.nat_view.hint)
+
+    def _serves(self, key: bytes) -> bool:
+        member = self.membership.by_key(key)
+        return member is not None and bool(member.certificate.roles & _SERVING)
+
+    def _helpers(self) -> tuple[Helper, ...]:
+        """Return who can say how it sees us: members spoken to without a relay."""
+        found: list[Helper] = []
+        for role in (Role.RENDEZVOUS, Role.RELAY):
+            for key in self.directory.keys_with_role(role):
+                path = self.tunnels.path_of(key)
+                if path is None or path.version != 4 or key == self.key:
+                    continue
+                helper = Helper(key, path)
+                if self.tunnels.has_session(key) and helper not in found:
+                    found.append(helper)
+        return tuple(found)
+
+    def _kind_of(self, key: bytes, endpoint: Endpoint) -> PathKind:
+        """Return what kind a direct path is of."""
+        is_near = self.reach.dialler.is_near(key, endpoint)
+        return PathKind.LAN if is_near else PathKind.DIRECT
+
+    def _tls_homes(self) -> tuple[bytes, ...]:
         """Return those that may serve TLS: contacts, relays and rendezvous."""
         keys = dict.fromkeys(
             (

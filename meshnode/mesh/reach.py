@@ -14,9 +14,11 @@ from meshnode.mesh.documents import create_endpoints
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.lookups import Lookups
 from meshnode.mesh.outbox import Outbox
-from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.path_ports import RelayWays
+from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.publishing import Hints, Publishing
 from meshnode.mesh.refusal import RecordRefused, Refusal
+from meshnode.mesh.relay_server import serves_as_relay
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.mesh.trust import Trust
 from meshnode.ports import Entropy
@@ -38,6 +40,7 @@ class Reach:
         tunnels: speak to them.
         outbox: takes introductions and what is to be kept.
         neighbours: gives whom we gossip with.
+        relays: give channels to members.
         entropy: for jitter and sealing.
         stored: what an earlier run kept.
     """
@@ -50,9 +53,10 @@ class Reach:
         trust: Trust,
         directory: Directory,
         overlay: tuple[Prefix, ...],
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         outbox: Outbox,
         neighbours: Callable[[], tuple[bytes, ...]],
+        relays: RelayWays,
         entropy: Entropy,
         stored: StoredState,
     ) -> None:
@@ -67,6 +71,10 @@ class Reach:
 
         def rendezvous_keys() -> list[bytes]:
             return list(directory.keys_with_role(Role.RENDEZVOUS))
+
+        def is_public(key: bytes) -> bool:
+            member = directory.member(key)
+            return member is not None and serves_as_relay(member.certificate.roles)
 
         book = EndpointBook(verify)
         self._book = book
@@ -90,6 +98,8 @@ class Reach:
             lookups=self._lookups,
             book=book,
             candidates=CandidateFilter(overlay),
+            relays=relays,
+            is_public=is_public,
             entropy=entropy,
             stored=stored.endpoints,
         )
@@ -107,17 +117,22 @@ class Reach:
         *,
         now: float,
         wall: int,
-    ) -> None:
-        """Take what the configuration and the host's interfaces say of us."""
+    ) -> bool:
+        """Take what the configuration and the host's interfaces say of us.
+
+        Return whether this is another place than before.
+        """
         self._advertised = advertised
         hosts = tuple(dict.fromkeys(endpoint.host for endpoint in local))
         self.dialler.set_filter(CandidateFilter(self._overlay, hosts))
         outside = CandidateFilter(self._overlay).outside(local)
-        if outside != self._local:
+        has_moved = outside != self._local
+        if has_moved:
             # Another place in the world: what others saw before says nothing now.
             self._seen.clear()
             self._local = outside
         self._publish(now, wall)
+        return has_moved
 
     def set_mapped(
         self, mapped: tuple[Endpoint, ...], *, now: float, wall: int
@@ -125,6 +140,14 @@ class Reach:
         """Take what routers forward to us from."""
         self._mapped = CandidateFilter(self._overlay).usable(mapped)
         self._publish(now, wall)
+
+    def is_local(self, endpoint: Endpoint) -> bool:
+        """Return whether it is on one of the host's own addresses."""
+        return any(endpoint.host == one.host for one in self._local)
+
+    def local_versions(self) -> set[int]:
+        """Return the versions of IP, 4 and 6, that the host has addresses of."""
+        return {endpoint.version for endpoint in self._local}
 
     def own_candidates(self) -> tuple[Endpoint, ...]:
         """Return where we tell others that we are, the best first."""

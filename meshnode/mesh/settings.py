@@ -47,7 +47,8 @@ class NodeSettings:
     configured by hand. `ciphers` are those preferred to WireGuard's, the best first.
     `mtu` is what every member is sent at most, in bytes, and `max_mtu` those to whom
     the path is proven to carry it. `relay` lets us forward for other members, within
-    `relay_limits`, if our certificate has the role.
+    `relay_limits`, if our certificate has the role. `bindings_per_second` is how many
+    new entries of a NAT a search for a path may make a second.
     """
 
     interface: str
@@ -64,3 +65,4 @@ class NodeSettings:
     max_mtu: int = 0
     relay: bool = True
     relay_limits: Limits = Limits()
+    bindings_per_second: float = 200.0

@@ -150,6 +150,11 @@ class NodeSteps(NodeParts):
     def _counts(self) -> bool:
         return self.membership.by_key(self.key) is not None
 
+    def _tell_hints(self, now: float) -> None:
+        """Tell others how to probe us, and by which relays to reach us."""
+        hints = Hints(self.probes.key, self.nat_view.hint, self.relays.best())
+        self.reach.set_hints(hints, now=now, wall=int(self._wall))
+
     # --- the set of records ---
 
     def _follow(self, news: Iterable[News], now: float) -> None:
@@ -215,6 +220,8 @@ class NodeSteps(NodeParts):
         self.sync.forget(key)
         self.reach.forget(key)
         self.relays.forget(key, now=now)
+        self.paths.forget(key, now=now)
+        self.puncher.forget(key)
         self._sessions.discard(key)
         self.sizes.forget(key)
         self.narrow.forget(key)
@@ -244,16 +251,22 @@ class NodeSteps(NodeParts):
         self._is_plan_stale |= self.sizes.take_change()
         self._is_plan_stale |= self.narrow.take_change()
         self._follow_homes(now)
+        self._follow_ways(now)
+        self._tell_hints(now)
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
 
     def _follow_homes(self, now: float) -> None:
-        """Stay in touch with the relays near to us, and tell others of them."""
+        """Stay in touch with the relays near to us."""
         if self.relays.homes != self._homes:
             self._homes = self.relays.homes
             self._are_routes_stale = True  # they are told to the tunnels with the peers
-        hints = Hints(relays=self.relays.best())
-        self.reach.set_hints(hints, now=now, wall=int(self._wall))
+
+    def _follow_ways(self, now: float) -> None:
+        """Dial and speak by the channels that there are now."""
+        for key in self.relays.take_changes():
+            self.reach.dialler.ways_changed(key, now=now)
+            self.paths.ways_changed(key, now=now)
 
     def _refresh_at(self) -> float:
         """Return from when on stale routes may be computed again."""

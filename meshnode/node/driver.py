@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from meshnode.codec import tai64n
 from meshnode.codec.lifeline import Worker
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import message_type
 from meshnode.crypto.keys import PrivateKey
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
@@ -61,7 +62,8 @@ class Driver:
     (None for never). Callbacks of a mesh:
 
     `introductions` takes datagrams of type 7 with their path; without it they are
-    dropped and counted, as of an unknown type. `on_event` sees every event of the
+    dropped and counted, as of an unknown type. `probes` does the same for those of type
+    6. `on_event` sees every event of the
     engine, in order. `before_sending` is called when a step has no more events; the
     datagrams that it returns leave before the engine's. `take_received` is asked then
     for datagrams that came otherwise than by the UDP port. `carry` says what is really
@@ -78,6 +80,7 @@ class Driver:
         workers: Fleet,
         timer: BootTimer,
         introductions: Callable[[bytes, Path], None] | None = None,
+        probes: Callable[[bytes, Path], None] | None = None,
         on_event: Callable[[Event], None] = _ignore,
         before_sending: Callable[[], list[Datagram]] = _nothing_before,
         take_received: Callable[[], list[Datagram]] = _nothing_before,
@@ -90,6 +93,7 @@ class Driver:
         self._outlet = outlet
         self._workers = workers
         self._introductions = introductions
+        self._probes = probes
         self._on_event = on_event
         self._before_sending = before_sending
         self._take_received = take_received
@@ -114,7 +118,7 @@ class Driver:
     # --- inputs ---
 
     def receive(self, datagrams: Iterable[Datagram], *, queued: int) -> None:
-        """Take handshake messages and introductions, in the order they came.
+        """Take handshake messages, introductions and probes, in the order they came.
 
         *queued* is how many more wait behind them.
         """
@@ -125,8 +129,11 @@ class Driver:
         now = boottime()
         for datagram in datagrams:
             data, path = datagram.data, datagram.path
-            if self._introductions and message_type(data) == INTRODUCTION_TYPE:
+            kind = message_type(data)
+            if self._introductions and kind == INTRODUCTION_TYPE:
                 self._introductions(data, path)
+            elif self._probes and kind == PROBE_TYPE:
+                self._probes(data, path)
             else:
                 self._engine.receive_datagram(data, path, now=now, queued=queued)
 

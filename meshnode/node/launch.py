@@ -93,6 +93,7 @@ class Launcher:
                 api_fd=self._api(),
                 udp4_fds=tuple(udp[:count]),
                 udp6_fds=tuple(udp[count:]),
+                beside_fds=tuple(resources.beside.values()),
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
             )

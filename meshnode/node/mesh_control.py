@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
@@ -170,11 +172,22 @@ class MeshControl:
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
         )
+        node = self.shell.node
+        nat64 = Nat64Finder(node.reach.local_versions, node.puncher.set_nat64_prefix)
+
+        def follow() -> None:
+            surroundings.follow()
+            nat64.follow()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
+            nursery.start_soon(
+                self.shell.sockets.run, partial(driver.receive, queued=0)
+            )
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
-            nursery.start_soon(self.shell.watch_addresses, surroundings.follow)
+            nursery.start_soon(self.shell.watch_addresses, follow)
+            nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
             nursery.start_soon(detours.run)
             nursery.start_soon(self._resolve_names)

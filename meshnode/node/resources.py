@@ -93,6 +93,7 @@ class Resources:
     A worker has the pair of sockets of its number. An egress worker has `QUEUES` queues
     of the TUN device, and ingress writes to it by `inlet_fd`. Only several workers of
     each direction have a `sessions_fd`. `roaming` is by the number of the egress one.
+    `beside` are the descriptors of UDP sockets on other ports, by port.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Resources:
     listeners: tuple[socket.socket, ...]
     tls_problem: str
     _cleanup: contextlib.ExitStack = field(repr=False)
+    beside: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -187,6 +189,16 @@ class Resources:
         self._close_udp()
         self.udp = pairs
 
+    def keep_beside(self, port: int, descriptor: int) -> None:
+        """Keep a UDP socket on *port* that control opened."""
+        self.drop_beside(port)
+        self.beside[port] = descriptor
+
+    def drop_beside(self, port: int) -> None:
+        """Close it."""
+        if port in self.beside:
+            os.close(self.beside.pop(port))
+
     def close(self) -> None:
         """Close everything and take back what the journal holds.
 
@@ -194,6 +206,8 @@ class Resources:
             HostError: if something could not be taken back.
         """
         self._close_udp()
+        for port in tuple(self.beside):
+            self.drop_beside(port)
         self._cleanup.close()
 
     def _close_udp(self) -> None:

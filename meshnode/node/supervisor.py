@@ -10,6 +10,7 @@ Should it be killed, its children end by themselves, and control cleans up.
 """
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +21,9 @@ from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
     Direction,
+    DropSocket,
     Failed,
+    KeepSocket,
     LinkChanged,
     Ready,
     Rebind,
@@ -292,7 +295,9 @@ class Supervisor:
         if self._lifeline is None:
             return
         try:
-            received = recv_with_fds(self._lifeline, max_bytes=MAX_MESSAGE_BYTES)
+            received = recv_with_fds(
+                self._lifeline, max_bytes=MAX_MESSAGE_BYTES, max_fds=1
+            )
         except HostError:
             received = b"", []
         if received is None:
@@ -305,12 +310,20 @@ class Supervisor:
         except CodecError as error:
             _log.error("control sent nonsense and is killed: %s", error)
             self._control.signal(SIGKILL)
-            return
+            message = None
+        # Ours from now on, whatever it came with.
+        descriptors = received[1]
+        if isinstance(message, KeepSocket) and descriptors:
+            self._resources.keep_beside(message.port, descriptors.pop())
+        for descriptor in descriptors:
+            os.close(descriptor)
         match message:
             case Ready():
                 self._become_ready()
             case Rebind():
                 self._rebind(message)
+            case DropSocket(port):
+                self._resources.drop_beside(port)
             case WantTls():
                 self._want_tls()
             case Failed(code, text):

@@ -55,9 +55,10 @@ class ControlTask:
     where the marks of timestamps are kept. `network` is the mesh that the interface
     belongs to, "" for none; only then is there an `api_fd`, the socket that commands
     talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
-    numbers; `udp4_fds` and `udp6_fds` what they speak by. `sessions_fd` is there if
-    there are several of each direction. `tls_fd` is the link to who speaks TLS, and
-    `tls_problem` why nobody is served by TLS, if that was asked for.
+    numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
+    other ports that a peer is spoken to by. `sessions_fd` is there if there are several
+    of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
+    nobody is served by TLS, if that was asked for.
     """
 
     interface: str
@@ -82,6 +83,7 @@ class ControlTask:
     api_fd: int
     udp4_fds: tuple[int, ...]
     udp6_fds: tuple[int, ...]
+    beside_fds: tuple[int, ...]
     tls_fd: int
     tls_problem: str
 

@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.forwarding import decode_report
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import message_type
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.deadlines import Deadline, earliest
@@ -43,8 +44,8 @@ class Control:
         forward: takes each command on its way to the workers.
         random: the entropy of this life.
 
-    A mesh, or a test, takes part by the callbacks `introductions`, `on_event`,
-    `before_sending`, `take_received` and `carry`, which are those of
+    A mesh, or a test, takes part by the callbacks `introductions`, `probes`,
+    `on_event`, `before_sending`, `take_received` and `carry`, which are those of
     `node.driver.Driver`, and by its own timer:
     `timer_above` says when it is due, `on_timer_above` is called then.
     """
@@ -67,6 +68,7 @@ class Control:
         self.inbox: deque[tuple[Flight, Datagram]] = deque()
         self.inbox_overflows = 0
         self.introductions: Callable[[bytes, Path], None] | None = None
+        self.probes: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.before_sending: Callable[[], list[Datagram]] = list
         self.take_received: Callable[[], list[Datagram]] = list
@@ -101,8 +103,11 @@ class Control:
             self._receive(datagram.data, datagram.path, queued=queued)
 
     def _receive(self, data: bytes, path: Path, *, queued: int) -> None:
-        if self.introductions and message_type(data) == INTRODUCTION_TYPE:
+        kind = message_type(data)
+        if self.introductions and kind == INTRODUCTION_TYPE:
             self.introductions(data, path)
+        elif self.probes and kind == PROBE_TYPE:
+            self.probes(data, path)
         else:
             self.engine.receive_datagram(data, path, now=self._host.now, queued=queued)
 
@@ -153,7 +158,7 @@ class Control:
             self.on_timer_above()
 
     def _send(self, datagram: Datagram) -> None:
-        self._host.send(datagram.data, datagram.path)
+        self._host.send(datagram.data, datagram.path, hops=datagram.hops)
 
     def _serve_later(self) -> None:
         host = self._host

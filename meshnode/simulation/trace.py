@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Final
 
 from meshnode.codec.channels import CHANNEL_TYPE, HEADER_SIZE
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_TYPE,
     DATA_HEADER,
@@ -31,6 +32,7 @@ _NAMES: Final = {
     RESPONSE_TYPE: "response",
     COOKIE_REPLY_TYPE: "cookie",
     INTRODUCTION_TYPE: "introduction",
+    PROBE_TYPE: "probe",
 }
 
 TTL: Final = 64

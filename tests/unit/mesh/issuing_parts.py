@@ -30,6 +30,7 @@ from meshnode.mesh.ports import (
     TunnelPeer,
 )
 from meshnode.mesh.record_set import RecordSet
+from meshnode.mesh.relays import RelayWay
 from meshnode.mesh.trust import Trust, VerifiedMember
 from meshnode.ports import NEVER
 from meshnode.types import Cipher, Endpoint, Path, Prefix
@@ -356,3 +357,23 @@ class Office:
         revocation = self.trust.verify_revocation(data)
         merge = self.records.offer(revocation, wall=float(wall))
         self.directory.follow(self.membership.update(merge, wall=float(wall)))
+
+
+class NoRelays:
+    """Relays where nobody relays."""
+
+    homes: tuple[bytes, ...] = ()
+
+    def want(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def drop(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def ways(self, key: bytes) -> tuple[Endpoint, ...]:
+        """Return none."""
+        return ()
+
+    def describe(self, key: bytes) -> tuple[RelayWay, ...]:
+        """Return none."""
+        return ()

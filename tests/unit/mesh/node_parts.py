@@ -38,7 +38,7 @@ from meshnode.mesh.ports import (
 )
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 _E = TypeVar("_E")
 
@@ -138,6 +138,32 @@ class Wires:
         self.sent.append((key, message))
         if key in self.peers:
             self._world.letters.append((self._key, key, message))
+
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Lose it: there is one path only, and nobody sees which."""
+
+    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+        """Remember the path."""
+        self.paths[key] = path.remote
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Do nothing."""
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Do nothing."""
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Do nothing."""
 
     def drop_waiting(self, key: bytes, *, now: float) -> None:
         """Note it."""

@@ -15,7 +15,7 @@ from meshnode.mesh.lookups import GIVE_UP_AFTER, Lookups
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import KeepEndpoints
 from meshnode.types import Endpoint, Path, Prefix
-from tests.unit.mesh.issuing_parts import FakeTunnels
+from tests.unit.mesh.issuing_parts import FakeTunnels, NoRelays
 
 ONE, TWO, THREE, FOUR = (Endpoint(f"192.0.2.{n}", 51820) for n in (1, 2, 3, 4))
 OVERLAY = Prefix.parse("10.9.0.0/16")
@@ -46,6 +46,8 @@ class Node:
         self.dialler = Dialler(
             tunnels=self.tunnels,
             outbox=self.outbox,
+            relays=NoRelays(),
+            is_public=lambda key: False,
             lookups=lookups,
             book=self.book,
             candidates=CandidateFilter((OVERLAY,), ("198.51.100.1",)),

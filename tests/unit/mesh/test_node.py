@@ -8,6 +8,7 @@ import pytest
 
 from meshnode.codec.messages import (
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -21,6 +22,9 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -35,6 +39,7 @@ from meshnode.codec.record_bytes import MAX_VERSION
 from meshnode.codec.records import (
     Kind,
     Member,
+    NatHint,
     Policy,
     Revocation,
     Role,
@@ -535,6 +540,11 @@ OTHERS: tuple[Message, ...] = (
     LargestSize(8920),
     SizeProbe(bytes(8), 8920),
     SizeProven(bytes(8), 8920),
+    CallMe(7, False, bytes(31) + b"k", (PLACE,), PLACE, NatHint(), (PLACE,)),
+    CallMe(7, True, bytes(32), (), None, NatHint(), ()),
+    ProbeMe(bytes(31) + b"k", PLACE),
+    ProbeThem(bytes(32), bytes(31) + b"k", PLACE),
+    ProbeKey(bytes(31) + b"k", True),
 )
 
 

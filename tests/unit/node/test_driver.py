@@ -286,6 +286,7 @@ class NodeWithMesh(Node):
         self.carry: Callable[[Datagram], Datagram | None] = lambda datagram: datagram
         return {
             "introductions": lambda *what: self.story.append(("introduction", *what)),
+            "probes": lambda *what: self.story.append(("probe", *what)),
             "on_event": lambda event: self.story.append(type(event).__name__),
             "before_sending": lambda: self.before_sending(),
             "take_received": self.take_received,
@@ -312,6 +313,15 @@ def test_introductions_go_to_the_mesh(with_mesh: NodeWithMesh) -> None:
     driver.receive([INTRODUCTION, Datagram(bytes(148), HERE)], queued=0)
     assert with_mesh.story == [("introduction", INTRODUCTION.data, HERE)]
     assert with_mesh.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
+
+
+def test_probes_go_to_the_mesh(with_mesh: NodeWithMesh, node: Node) -> None:
+    """Without one they are of a type that nobody knows."""
+    probe = Datagram(b"\6\0\0\0" + bytes(112), HERE)
+    with_mesh.driver.receive([probe], queued=0)
+    assert with_mesh.story == [("probe", probe.data, HERE)]
+    node.driver.receive([probe], queued=0)
+    assert node.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
 
 
 def test_without_a_mesh_introductions_are_counted(node: Node) -> None:

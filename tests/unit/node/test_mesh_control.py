@@ -92,6 +92,7 @@ class Process:
             journal_fd=journal,
             udp4_fds=(udp.fileno(),),
             udp6_fds=(),
+            beside_fds=(),
             egress_fds=(),
             ingress_fds=(),
             tls_problem="",

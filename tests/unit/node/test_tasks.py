@@ -59,6 +59,7 @@ CONTROL = ControlTask(
     api_fd=17,
     udp4_fds=(11, 21),
     udp6_fds=(12, 22),
+    beside_fds=(),
     tls_fd=23,
     tls_problem="TCP port 443 is taken",
 )
