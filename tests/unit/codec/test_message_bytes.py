@@ -7,7 +7,7 @@ import pytest
 
 from meshnode.codec import messages as m
 from meshnode.codec.message_bytes import decode_message, encode_message
-from meshnode.codec.records import Kind
+from meshnode.codec.records import Kind, Mapping, NatHint
 from meshnode.errors import CodecError
 from meshnode.types import Endpoint
 
@@ -17,6 +17,8 @@ EIGHT = bytes(range(8))
 EIGHT_HEX = "c4080001020304050607"
 SEEN = Endpoint("192.0.2.1", 51820)
 SEEN_HEX = "c406c0000201ca6c"
+PLACE = Endpoint("192.0.2.1", 5)
+PLACE_HEX = "c406c00002010005"
 
 # A message of every type, and the array that it is.
 PINNED: list[tuple[m.Message, str]] = [
@@ -57,6 +59,17 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.RelayOpened(1, 2, 300), "941a0102cd012c"),
     (m.RelayClose(7, m.RelayReason.LOOP), "931b0705"),
     (m.Refresh(9), "922909"),
+    (
+        m.CallMe(
+            *(7, True, KEY, (PLACE,), None),
+            NatHint(Mapping.ENDPOINT_DEPENDENT, 5, 6),
+            (),
+        ),
+        f"981e07c3{KEY_HEX}91{PLACE_HEX}c09302050690",
+    ),
+    (m.ProbeMe(KEY, PLACE), f"941f{KEY_HEX}{PLACE_HEX}c0"),
+    (m.ProbeThem(KEY, KEY, PLACE), f"9420{KEY_HEX}{KEY_HEX}{PLACE_HEX}"),
+    (m.ProbeKey(KEY, True), f"9321{KEY_HEX}c3"),
 ]
 PROBE = (m.SizeProbe(EIGHT, 8920), f"9315{EIGHT_HEX}cd22d8")
 """The one that is longer than it is."""
