@@ -11,8 +11,8 @@ from meshnode.codec.records import Role, Route
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.mesh.describe import (
     complaints,
-    describe_event,
     count_paths,
+    describe_event,
     describe_path,
     describe_peers,
     describe_routes,
