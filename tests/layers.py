@@ -107,6 +107,7 @@ UNTESTED = {
     "__main__": "one line, run by the end-to-end tests",
     "ports": "Protocols without code",
     "mesh.ports": "a Protocol and values without code",
+    "mesh.path_ports": "Protocols without code",
 }
 """Modules without a unit test of their own, and why."""
 

@@ -335,7 +335,8 @@ class Paths:
             if not way.quality.give_up(now=now):
                 continue
             has_lost = True
-            if way.is_alive and way is not member.present:
+            # Whether a channel is there, is asked by those who opened it.
+            if way.is_alive and not way.is_relayed and way is not member.present:
                 if way.asked >= MIN_ASKED:
                     way.die(now=now)
                 else:
