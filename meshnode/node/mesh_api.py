@@ -31,6 +31,7 @@ from meshnode.mesh.describe import (
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
+from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_trace import MeshTrace
@@ -87,6 +88,7 @@ class MeshApi:
             "stop": self._stop,
             **admin.verbs(),
             **MeshTrace(shell, device).verbs(),
+            **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
         }
 
