@@ -21,9 +21,7 @@ _BLOCKED = 1
 @network_option
 @directory_options
 @json_option
-def netcheck(
-    network: str | None, directories: paths.Directories, as_json: bool
-) -> int:
+def netcheck(network: str | None, directories: paths.Directories, as_json: bool) -> int:
     """Tell what this host's network lets through, as the running node has seen it.
 
     Shows whether UDP gets out, our addresses as others see them, what the NAT does,
@@ -50,7 +48,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     ]
     lines += [f"mapped   {_mapping(one)}" for one in result["portMappings"]]
     lines += [
-        f"relay    {relay['name']}, {relay['rtt_ms']} ms" for relay in result["relays"]
+        f"relay    {relay['name']}, {relay['rttMs']} ms" for relay in result["relays"]
     ]
     if not result["relays"]:
         lines.append("relay    none answers")

@@ -48,7 +48,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
     path = result["path"]
     if path["kind"] != "none":
         by = f" by {', '.join(path['via'])}" if path["via"] else ""
-        took = "" if path["rtt_ms"] is None else f", {path['rtt_ms']:.1f} ms"
+        took = "" if path["rttMs"] is None else f", {path['rttMs']:.1f} ms"
         where = "" if path["via"] else f" at {path['endpoint']}"
         lines.append(f"path     {path['kind']}{where}{by}{took}")
     lines += [f"relay    {_relay(relay)}" for relay in result["relays"]]
@@ -61,19 +61,19 @@ def _lines(result: dict[str, Any]) -> list[str]:
 
 def _relay(relay: dict[str, Any]) -> str:
     state = "open" if relay["isOpen"] else "asked for"
-    took = "" if relay["rtt_ms"] is None else f", {relay['rtt_ms']:.0f} ms"
+    took = "" if relay["rttMs"] is None else f", {relay['rttMs']:.0f} ms"
     return f"{' and '.join(relay['via'])}, {state}{took}"
 
 
 def _nat(nat: dict[str, Any]) -> str:
     block = f", ports {nat['ports'][0]} to {nat['ports'][1]}" if nat["ports"] else ""
-    return nat["mapping"] + block
+    return f"{nat['mapping']}{block}"
 
 
 def _attempt(attempt: dict[str, Any]) -> str:
     fate = (
         f"{attempt['pings']} probes, no answer"
-        if attempt["ms"] is None
-        else f"answered after {attempt['ms']:.0f} ms"
+        if attempt["milliseconds"] is None
+        else f"answered after {attempt['milliseconds']:.0f} ms"
     )
     return f"{attempt['endpoint']} ({attempt['how']}): {fate}"

@@ -6,7 +6,7 @@ Keys are those of `meshnode.mesh.describe`: only ever added to.
 from typing import Any
 
 from meshnode.codec.records import Mapping, NatHint
-from meshnode.mesh.describe import name_of
+from meshnode.mesh.describe import describe_path, name_of
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.trust import VerifiedMember
@@ -20,11 +20,11 @@ _MAPPINGS = {
 
 
 def describe_why(
-    node: MeshNode, member: VerifiedMember, *, port: int, now: float
+    node: MeshNode, member: VerifiedMember, *, port: int, now: float, wall: float
 ) -> dict[str, Any]:
     """Return how *member* is reached, what was tried, and what would help.
 
-    *port* is our UDP port, *now* boottime seconds.
+    *port* is our UDP port, *now* boottime seconds, *wall* the same on the clock.
     """
     key = member.key
     state = node.paths.describe(key)
@@ -37,7 +37,7 @@ def describe_why(
     return {
         "name": member.certificate.name,
         "isDirect": kind in (PathKind.LAN, PathKind.DIRECT),
-        "path": describe_path(node, key, now=now),
+        "path": describe_path(node, key, now=now, wall=wall),
         "reason": verdict.reason,
         "remedies": list(verdict.remedies),
         "ours": _nat(ours),
@@ -46,7 +46,7 @@ def describe_why(
             {
                 "via": [name_of(node, relay) for relay in way.relays],
                 "isOpen": way.is_open,
-                "rtt_ms": way.milliseconds,
+                "rttMs": way.milliseconds,
             }
             for way in node.relays.describe(key)
         ],
@@ -56,7 +56,7 @@ def describe_why(
                 "how": attempt.how.value,
                 "openers": attempt.openers,
                 "pings": attempt.pings,
-                "ms": attempt.milliseconds,
+                "milliseconds": attempt.milliseconds,
             }
             for attempt in attempts
         ],
@@ -83,7 +83,7 @@ def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
             "answers": facts.answers,
         },
         "relays": [
-            {"name": name_of(node, hint.key), "rtt_ms": hint.milliseconds}
+            {"name": name_of(node, hint.key), "rttMs": hint.milliseconds}
             for hint in node.relays.best()
         ],
     }

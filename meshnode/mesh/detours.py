@@ -50,6 +50,11 @@ class Detours:
         self._entropy = entropy
         self._detours: dict[bytes, Endpoint] = {}
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether members are reached by TLS, since UDP gets no answer."""
+        return bool(self._detours)
+
     def wanted(self, *, now: float) -> dict[bytes, tuple[str, ...]]:
         """Return whom to reach by TLS, and the numeric addresses of each."""
         return {key: self._hosts_of(key, now) for key in self.watch.wanted}

@@ -1,5 +1,6 @@
 """The verbs `why` and `netcheck` of the control socket: what stands in the way."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -48,7 +49,11 @@ class MeshDiagnosis:
         if member.key == node.key:
             raise NoSuchMemberError(f"{name} is this node itself")
         return describe_why(
-            node, member, port=self._device().listen_port, now=boottime()
+            node,
+            member,
+            port=self._device().listen_port,
+            now=boottime(),
+            wall=time.time(),
         )
 
     async def _netcheck(self, args: Table) -> Answered:
