@@ -25,10 +25,18 @@ def endpoint_of(channel: int) -> Endpoint:
     return Endpoint(str(address), _DISCARD_PORT)
 
 
+def is_channel_host(host: str) -> bool:
+    """Whether *host*, canonical text, is an address that channels have.
+
+    Nothing real is there: a datagram that claims to come from it was forged.
+    """
+    return host.startswith(_PREFIX)
+
+
 @functools.lru_cache(maxsize=4096)
 def channel_of(endpoint: Endpoint) -> int:
     """Return the channel that *endpoint* stands for, 0 if it is an address."""
-    if not endpoint.host.startswith(_PREFIX):
+    if not is_channel_host(endpoint.host):
         return 0
     number = int(ipaddress.IPv6Address(endpoint.host)) - _NETWORK
     return number if number < 2**32 else 0

@@ -1,10 +1,11 @@
 """Publish our endpoint record, so that others find us.
 
-It goes to the first three members with role rendezvous, in the order of a hash of
-both keys, that answer: on every change, and every 60 s ± 25 % because it is forgotten
-after 180. One that does not answer three times, 2 s apart, is passed over for two
-minutes and the next takes its place. If we are among the three ourselves, or nobody
-else is a rendezvous, our own `Rendezvous` keeps the record.
+It says our candidates (`set_candidates`) and hints (`set_hints`). It goes to the first
+three members with role rendezvous, in the order of a hash of both keys, that answer:
+on every change, and every 60 s ± 25 % because it is forgotten after 180. One that does
+not answer three times, 2 s apart, is passed over for two minutes and the next takes
+its place. If we are among the three ourselves, or nobody else is a rendezvous, our own
+`Rendezvous` keeps the record.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from contextlib import suppress
 from typing import Final
 
 from meshnode.codec.messages import Publish, Published
-from meshnode.codec.records import Endpoints
+from meshnode.codec.records import Endpoints, NatHint, RelayHint
 from meshnode.deadlines import Deadline
 from meshnode.mesh.jitter import spread
 from meshnode.mesh.ports import Tunnels
@@ -21,6 +22,7 @@ from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 SERVERS: Final = 3
 PUBLISH_EVERY: Final = 60.0
@@ -31,6 +33,15 @@ PASSED_OVER_FOR: Final = 120.0
 
 Sign = Callable[[Endpoints], bytes]
 """Return the envelope of our endpoint record, signed by our signing key."""
+
+
+@frozen
+class Hints:
+    """What our endpoint record says beside the candidates; see `Endpoints`."""
+
+    probe_key: bytes = b""
+    nat: NatHint = NatHint()
+    relays: tuple[RelayHint, ...] = ()
 
 
 class Publishing:
@@ -63,6 +74,7 @@ class Publishing:
         self._rendezvous_keys = rendezvous_keys
         self._entropy = entropy
         self._candidates: tuple[Endpoint, ...] = ()
+        self._hints = Hints()
         self._version = 0
         self._record = b""
         self._round_at: float | None = None
@@ -83,9 +95,18 @@ class Publishing:
         if self._record and candidates == self._candidates:
             return
         self._candidates = candidates
-        self._version = max(self._version + 1, wall)
-        self._record = self._sign(Endpoints(self._key, self._version, candidates))
-        self._round_at = now
+        self._make_record(now, wall)
+
+    def set_hints(self, hints: Hints, *, now: float, wall: int) -> None:
+        """Publish these hints with the candidates, unless they are published.
+
+        Before there are candidates they are only noted.
+        """
+        if hints == self._hints:
+            return
+        self._hints = hints
+        if self._record:
+            self._make_record(now, wall)
 
     def receive_published(self, peer: bytes, message: Published) -> bool:
         """Note that *peer* answered; that it keeps another version does not matter.
@@ -126,6 +147,21 @@ class Publishing:
         if self._unanswered and self._retry_at < self._round_at:
             return Deadline(self._retry_at, "publish again")
         return Deadline(self._round_at, "publish endpoints")
+
+    def _make_record(self, now: float, wall: int) -> None:
+        self._version = max(self._version + 1, wall)
+        hints = self._hints
+        self._record = self._sign(
+            Endpoints(
+                self._key,
+                self._version,
+                self._candidates,
+                hints.probe_key,
+                hints.nat,
+                hints.relays,
+            )
+        )
+        self._round_at = now
 
     def _begin_round(self, now: float) -> None:
         self._round_at = now + spread(PUBLISH_EVERY, self._entropy)

@@ -15,7 +15,7 @@ from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.lookups import Lookups
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import StoredState, Tunnels
-from meshnode.mesh.publishing import Publishing
+from meshnode.mesh.publishing import Hints, Publishing
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.mesh.trust import Trust
@@ -69,6 +69,7 @@ class Reach:
             return list(directory.keys_with_role(Role.RENDEZVOUS))
 
         book = EndpointBook(verify)
+        self._book = book
         self._overlay = overlay
         self._neighbours = neighbours
         self._rendezvous = Rendezvous(book, tunnels)
@@ -154,7 +155,16 @@ class Reach:
             self._seen.popitem()
         self._publish(now, wall)
 
+    def set_hints(self, hints: Hints, *, now: float, wall: int) -> None:
+        """Tell others this of us beside our candidates; equal hints change nothing."""
+        self._publishing.set_hints(hints, now=now, wall=wall)
+
     # --- where others are ---
+
+    def said_by(self, key: bytes, *, now: float) -> Endpoints | None:
+        """Return the newest endpoint record of the member that we know, if any."""
+        heard = self._book.get(key, now=now)
+        return None if heard is None else heard.endpoints
 
     def want(self, key: bytes, *, now: float) -> None:
         """Dial the member with *key*: something waits for it."""

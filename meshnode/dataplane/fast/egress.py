@@ -7,7 +7,7 @@ from typing import cast
 
 from meshnode.codec.virtio import PLAIN
 from meshnode.dataplane.fast.facts import Recorder
-from meshnode.dataplane.fast.mirror import MirroredRoutes
+from meshnode.dataplane.fast.mirror import MirroredRoutes, is_plain
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
 from meshnode.dataplane.fast.sessions import SealSession, SessionMemory
 from meshnode.dataplane.interface import Burst, WorkerResources
@@ -83,12 +83,10 @@ class FastEgress(ReferenceEgress):
             check_gone(OSError(sender.error, "reading from the TUN device"))
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
-        """Speak by *sockets*, at most one an IP version; close the earlier ones."""
+        """Speak by *sockets* from now on and close the earlier ones."""
         super().use_sockets(sockets)
-        v4, v6 = (
-            self._sockets[version].fileno() if version in self._sockets else -1
-            for version in (4, 6)
-        )
+        own = map(self._sockets.own, (4, 6))
+        v4, v6 = (-1 if sock is None else sock.fileno() for sock in own)
         self._sender.set_sockets(v4, v6)
         self._follow_switches()
 
@@ -157,7 +155,13 @@ class FastEgress(ReferenceEgress):
         table = self._half.table
         peer = table.peers.get(slot) if table.is_up else None
         session = None if peer is None else cast(SealSession | None, peer.in_use)
-        if peer is None or session is None or peer.path is None:
+        if (
+            peer is None
+            or session is None
+            or peer.path is None
+            or peer.standby is not None
+            or not is_plain(peer.path)
+        ):
             self._sender.set_target(slot, None, None)
             self._mirrored.discard(slot)
         else:

@@ -1,19 +1,24 @@
 """The receiving pump of the fast engine."""
 
 import contextlib
+import select
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
+from meshnode.channels import is_channel_host
 from meshnode.codec.virtio import TCP, UDP
-from meshnode.codec.wireguard import DATA_TYPES
 from meshnode.dataplane.fast.facts import Recorder
-from meshnode.dataplane.fast.mirror import MirroredRoutes, MirroredSessions
+from meshnode.dataplane.fast.mirror import (
+    MirroredRoutes,
+    MirroredSessions,
+    is_plain,
+)
 from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Receiver
 from meshnode.dataplane.fast.sessions import OpenSession, SessionMemory
 from meshnode.dataplane.interface import DeviceGoneError, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
-from meshnode.dataplane.reference.ingress import ReferenceIngress
+from meshnode.dataplane.reference.ingress import IN_PLACE, ReferenceIngress
 from meshnode.dataplane.shared_sessions import ingress_holder
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
@@ -66,12 +71,17 @@ class FastIngress(ReferenceIngress):
 
     def wait(self, links: Mapping[int, int]) -> list[int]:
         """Carry packets until one of *links* is ready, or somebody must be told."""
-        ready = self._receiver.wait(links, self.descriptors())
+        own = [sock.fileno() for sock in self._sockets if not sock.port]
+        beside = {sock.fileno(): select.POLLIN for sock in self._sockets if sock.port}
+        ready = self._receiver.wait({**links, **beside}, tuple(own))
         self._tell_news()
         return ready
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Receive what waits in one socket, a bounded number of batches."""
+        if self._by_descriptor[descriptor].port:
+            super().pump(descriptor, now=now)
+            return
         receiver = self._receiver
         for _ in range(ROUNDS_PER_PUMP):
             stop = receiver.pump(descriptor, now)
@@ -89,9 +99,14 @@ class FastIngress(ReferenceIngress):
 
     def _receive_exception(self, now: float) -> None:
         """Let the reference take the batch that waits."""
+        # Before a peer moves: what came earlier is told with where it was.
+        self._tell_news()
         data, segment_size, path = self._receiver.batch
         half = self._half
-        if len(data) == segment_size and data[:1] and data[0] not in DATA_TYPES:
+        if is_channel_host(path.remote.host):
+            half.drops[DropReason.CHANNEL_SOURCE] += 1
+            return
+        if len(data) == segment_size and data[:1] and data[0] not in IN_PLACE:
             message = bytes(data)
             if half.admit(message, path.remote.host, path.remote.port, now=now):
                 half.pass_up(Datagram(message, path))
@@ -115,7 +130,7 @@ class FastIngress(ReferenceIngress):
 
     def _tell_move(self, move: SetEndpoint | PreferSession) -> None:
         if isinstance(move, SetEndpoint):
-            self._receiver.set_origin(move.slot, move.path)
+            self._mirror_peer(move.slot)
         super()._tell_move(move)
 
     def _tell_news(self) -> None:
@@ -158,4 +173,6 @@ class FastIngress(ReferenceIngress):
 
     def _mirror_peer(self, slot: int) -> None:
         peer = self._half.table.peers.get(slot)
-        self._receiver.set_origin(slot, None if peer is None else peer.path)
+        path = None if peer is None else peer.path
+        is_usual = path is not None and is_plain(path)
+        self._receiver.set_origin(slot, path if is_usual else None)

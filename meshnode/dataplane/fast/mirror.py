@@ -1,13 +1,20 @@
 """What the compiled ways read beside the reference's tables, kept equal to them."""
 
+from meshnode.channels import channel_of
 from meshnode.dataplane.fast.lookup import IndexTable, PrefixTable
 from meshnode.dataplane.fast.sessions import OpenSession
 from meshnode.dataplane.routes import Owners, Routes
-from meshnode.types import Prefix
+from meshnode.types import Path, Prefix
 from meshnode.wireguard.allowed_ips import AllowedIps
 
 _NOBODY = -1
 _FIRST_SHARED = -2
+
+
+def is_plain(path: Path) -> bool:
+    """Whether *path* is an endpoint by the node's own socket, as the compiled ways."""
+    is_own = path.source is None or not path.source.port
+    return is_own and not channel_of(path.remote)
 
 
 class MirroredPrefixes(AllowedIps[int | Owners]):

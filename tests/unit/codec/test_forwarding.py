@@ -55,7 +55,7 @@ def test_known_bytes_of_an_endpoint() -> None:
     path = Path(Endpoint("192.0.2.1", 51820), Source("fe80::1", 3))
     encoded = encode_report(EndpointMoved(1, path))
     endpoint = "93" + "c404c0000201" + "cdca6c" + "00"
-    source = "92" + "c410fe80" + "00" * 13 + "01" + "03"
+    source = "93" + "c410fe80" + "00" * 13 + "01" + "03" + "00"
     assert encoded.hex() == "93" + "03" + "01" + "92" + endpoint + source
     assert decode_report(encoded) == EndpointMoved(1, path)
 

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from meshnode.codec.messages import Publish, Published
-from meshnode.codec.records import Endpoints
+from meshnode.codec.records import Endpoints, Mapping, NatHint, RelayHint
 from meshnode.mesh.endpoint_book import EndpointBook
-from meshnode.mesh.publishing import PASSED_OVER_FOR, Publishing
+from meshnode.mesh.publishing import PASSED_OVER_FOR, Hints, Publishing
 from meshnode.mesh.ranking import rank_by_hash
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.rendezvous import Rendezvous
@@ -88,6 +88,25 @@ def test_a_change_goes_to_the_first_three_at_once(rng: random.Random) -> None:
     assert node.now == before
     versions = [endpoints.version for endpoints in node.signed.values()]
     assert versions == [WALL, WALL + 9]
+
+
+def test_hints_are_published_beside_the_candidates(rng: random.Random) -> None:
+    """Not before there are candidates; the same ones again are no change."""
+    node = Publisher(rng, 1)
+    hints = Hints(
+        rng.randbytes(32),
+        NatHint(Mapping.ENDPOINT_DEPENDENT, 1024, 2047),
+        (RelayHint(rng.randbytes(32), 12),),
+    )
+    node.publishing.set_hints(hints, now=0.0, wall=WALL)
+    assert node.publishing.next_deadline() is None
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    node.publishing.set_hints(hints, now=0.0, wall=WALL)
+    node.publishing.set_hints(Hints(hints.probe_key), now=0.0, wall=WALL)
+    assert list(node.signed.values()) == [
+        Endpoints(node.key, WALL, HOME, hints.probe_key, hints.nat, hints.relays),
+        Endpoints(node.key, WALL + 1, HOME, hints.probe_key),
+    ]
 
 
 def test_versions_grow_within_a_second_and_with_a_clock_set_back(
