@@ -41,6 +41,7 @@ from meshnode.codec.wireguard import (
 )
 from meshnode.crypto.transport import Arena, Opener, can_use
 from meshnode.dataplane.buckets import TokenBucket
+from meshnode.dataplane.channel_table import ChannelTable
 from meshnode.dataplane.gate import HandshakeGate
 from meshnode.dataplane.interface import MAX_WAITING_FRAMES, Burst
 from meshnode.dataplane.reference.relay import Relay
@@ -182,11 +183,12 @@ class OpenHalf:
         workers: int = 1,
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
+        make_channels: Callable[[], ChannelTable] = ChannelTable,
     ) -> None:
         self.catch_up: Callable[[], object] = _no_commands
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
-            generation, _Peer, make_session, make_routes
+            generation, _Peer, make_session, make_routes, make_channels
         )
         self._relay = Relay(self._table, self.drops)
         self._recorder = recorder
