@@ -201,7 +201,7 @@ class Engine(MeshVerbs):
         yield SetIdentity(b"" if identity is None else identity.public_key.raw)
         yield SetLink(self._mtu, self._shared.up)
         yield from describe_table(self._configuration)
-        yield from self._channels.values()
+        yield from self._configuration.ways.commands()
 
     def drop_counts(self) -> dict[DropReason, int]:
         """Return how many datagrams were dropped here, by reason."""

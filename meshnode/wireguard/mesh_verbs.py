@@ -35,7 +35,6 @@ class MeshVerbs:
         self._shared = shared
         self._configuration = Configuration(shared)
         self._deadlines: DeadlineHeap[int] = DeadlineHeap()
-        self._channels: dict[int, OpenChannel] = {}
 
     def share_prefixes(self, shared: Sequence[SharedPrefix], *, now: float) -> None:
         """Let exactly these prefixes have several owners.
@@ -110,10 +109,15 @@ class MeshVerbs:
     def set_standby(
         self, public_key: PublicKey, path: Path | None, *, now: float
     ) -> None:
-        """Send data to the peer by *path*, too; None ends that."""
+        """Send data to the peer by *path*, too; None ends that.
+
+        As with channels, a later control process must say so again.
+        """
         peer = self._configuration.by_key.get(public_key)
         if peer is not None:
-            self._shared.command(SetStandby(peer.slot, path), now=now)
+            command = SetStandby(peer.slot, path)
+            self._configuration.ways.set_standby(command)
+            self._shared.command(command, now=now)
 
     def open_channel(
         self,
@@ -137,12 +141,12 @@ class MeshVerbs:
             return
         slot = None if next_peer is None else next_peer.slot
         command = OpenChannel(channel, peer.slot, label, slot, rate, quota)
-        self._channels[channel] = command
+        self._configuration.ways.open(command)
         self._shared.command(command, now=now)
 
     def close_channel(self, channel: int, *, now: float) -> None:
         """Take no more datagrams with this number."""
-        if self._channels.pop(channel, None) is not None:
+        if self._configuration.ways.close(channel):
             self._shared.command(CloseChannel(channel), now=now)
 
     def drop_waiting(self, public_key: PublicKey, *, now: float) -> None:

@@ -167,7 +167,7 @@ def test_refused_frames_are_written_as_packets(
     assert refusals == "1"
     assert (tcp, udp) == (("8", "1") if refused == "tcp" else ("1", "8"))
     assert f"('tun-{refused}', 'reads', 1)" in states
-    assert states.count("'full', 0") == 2
+    assert states.count("'full', 0") == 3
     assert logged.count("\n") == 1
     assert f"tun-{refused} is now reads" in logged
     assert f"tun-{refused}=off" in logged
