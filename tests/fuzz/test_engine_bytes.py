@@ -222,7 +222,7 @@ def test_batches_do_arrive_together() -> None:
         size = len(batch) // 8
         segmented = [(17, UDP_SEGMENT, struct.pack("=H", size))]
         rig.peer.sendmsg((batch,), segmented, 0, rig.address)
-        ours = next(iter(rig.engine._sockets.values()))._socket
+        ours = next(iter(rig.engine._sockets))._socket
         probe = ours.recvmsg(65535, 256, socket.MSG_PEEK)
         assert len(probe[0]) == len(batch)
         rig.pump()
