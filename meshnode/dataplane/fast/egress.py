@@ -179,6 +179,7 @@ class FastEgress(ReferenceEgress):
         for channel in channels:
             for slot in tuple(self._behind.get(channel, ())):
                 self._mirror_peer(slot)
+
     def _mirror_peer(self, slot: int) -> None:
         table = self._half.table
         peer = table.peers.get(slot)
