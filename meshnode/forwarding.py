@@ -234,7 +234,9 @@ class SendProbe:
 class SetStandby:
     """Send by this path too what is sent to the peer as data; None to end that.
 
-    It is the same ciphertext, so the peer takes what arrives first.
+    It is the same ciphertext, so the peer takes what arrives first. At least one of
+    the two should be a channel: between two endpoints the other end would move us to
+    and fro.
     """
 
     slot: int
@@ -320,9 +322,10 @@ class TrafficResumed:
 
 @frozen
 class EndpointMoved:
-    """Authenticated data came from another path of its kind than the one in use.
+    """Authenticated data came from another endpoint than the one in use.
 
-    The kinds are endpoints and channels: from one to the other no peer moves by itself.
+    Or from any path, if there was none. By relay channels no peer moves by itself,
+    neither from one to another nor to an endpoint or from there: that is `PathHeard`.
     """
 
     slot: int
@@ -333,7 +336,8 @@ class EndpointMoved:
 class PathHeard:
     """Authenticated data came by a path that only control may let the peer move to.
 
-    Told once, until it comes by another.
+    Told once, until control sets the peer's path, to the same or another, or it came
+    by four others.
     """
 
     slot: int

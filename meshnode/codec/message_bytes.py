@@ -35,6 +35,7 @@ from meshnode.codec.messages import (
     Publish,
     Published,
     Push,
+    Refresh,
     Refused,
     Renewed,
     RenewRequest,
@@ -223,6 +224,7 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
     (20, LargestSize, record(LargestSize, _SIZE)),
     (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
     (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}

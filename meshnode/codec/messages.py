@@ -91,8 +91,15 @@ class Publish:
 
 
 @frozen
+class Refresh:
+    """The endpoint record of this version, which you have, still holds."""
+
+    version: int
+
+
+@frozen
 class Published:
-    """It is kept: version and the address it came from."""
+    """It is kept: version, 0 for none, and the address it came from."""
 
     version: int
     seen: Endpoint | None
@@ -226,6 +233,7 @@ Message = (
     | Pong
     | Publish
     | Published
+    | Refresh
     | Lookup
     | Found
     | JoinRequest

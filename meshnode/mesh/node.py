@@ -34,6 +34,7 @@ from meshnode.codec.messages import (
     Publish,
     Published,
     Push,
+    Refresh,
     Refused,
     Renewed,
     RenewRequest,
@@ -426,7 +427,7 @@ class MeshNode(NodeSteps):
                     self.reach.note_seen(seen, now=now, wall=wall)
                 if self.owners.pong(key, nonce, now=now):
                     self._are_routes_stale = True
-            case Publish() | Published() | Lookup() | Found():
+            case Publish() | Refresh() | Published() | Lookup() | Found():
                 self.reach.receive(key, message, now=now, wall=wall)
             case JoinRequest() | RenewRequest():
                 self._issue(key, message, now, wall)

@@ -1,18 +1,19 @@
 """Publish our endpoint record, so that others find us.
 
 It says our candidates (`set_candidates`) and hints (`set_hints`). It goes to the first
-three members with role rendezvous, in the order of a hash of both keys, that answer:
-on every change, and every 60 s ± 25 % because it is forgotten after 180. One that does
-not answer three times, 2 s apart, is passed over for two minutes and the next takes
-its place. If we are among the three ourselves, or nobody else is a rendezvous, our own
-`Rendezvous` keeps the record.
+three members with role rendezvous, in the order of a hash of both keys, that answer,
+on every change. Every 300 s ± 25 % they are told that it still holds, because it is
+forgotten after 960; who has lost it then gets it again. One that does not answer three
+times, 2 s apart, is passed over for ten minutes and the next takes its place. If we
+are among the three ourselves, or nobody else is a rendezvous, our own `Rendezvous`
+keeps the record.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from meshnode.codec.messages import Publish, Published
+from meshnode.codec.messages import Publish, Published, Refresh
 from meshnode.codec.records import Endpoints, NatHint, RelayHint
 from meshnode.deadlines import Deadline
 from meshnode.mesh.jitter import spread
@@ -25,11 +26,11 @@ from meshnode.types import Endpoint
 from meshnode.values import frozen
 
 SERVERS: Final = 3
-PUBLISH_EVERY: Final = 60.0
+PUBLISH_EVERY: Final = 300.0
 ANSWER_WITHIN: Final = 2.0
 MAX_TRIES: Final = 3
 CHANGE_PAUSE: Final = 0.4
-PASSED_OVER_FOR: Final = 120.0
+PASSED_OVER_FOR: Final = 600.0
 
 Sign = Callable[[Endpoints], bytes]
 """Return the envelope of our endpoint record, signed by our signing key."""
@@ -82,6 +83,8 @@ class Publishing:
         # Who was asked in this round, and how often without an answer yet.
         self._unanswered: dict[bytes, int] = {}
         self._asked: set[bytes] = set()
+        # Who has confirmed which version.
+        self._told: dict[bytes, int] = {}
         self._passed_over: dict[bytes, float] = {}
 
     def set_candidates(
@@ -108,14 +111,21 @@ class Publishing:
         if self._record:
             self._make_record(now, wall)
 
-    def receive_published(self, peer: bytes, message: Published) -> bool:
-        """Note that *peer* answered; that it keeps another version does not matter.
+    def receive_published(self, peer: bytes, message: Published, *, now: float) -> bool:
+        """Note that *peer* answered; that it keeps a later version does not matter.
 
-        Return whether it was asked in this round.
+        Return whether it was asked in this round. If so, and it has lost what it
+        confirmed before, it gets that again.
         """
         self._unanswered.pop(peer, None)
         self._passed_over.pop(peer, None)
-        return peer in self._asked
+        if peer not in self._asked:
+            return False
+        if message.version >= self._version:
+            self._told[peer] = self._version
+        elif self._told.pop(peer, 0) == self._version:
+            self._ask(peer, now)
+        return True
 
     def rendezvous_changed(self, *, now: float) -> None:
         """Publish soon: others serve our key now, and those before may be gone.
@@ -173,6 +183,7 @@ class Publishing:
         if self._key in chosen or not any(key != self._key for key in ranked):
             self._keep_own(now)
         self._asked = set(chosen)
+        self._told = {key: self._told[key] for key in chosen if key in self._told}
         self._unanswered = {}
         for key in chosen:
             if key != self._key:
@@ -186,7 +197,9 @@ class Publishing:
 
     def _ask(self, key: bytes, now: float) -> None:
         self._unanswered[key] = self._unanswered.get(key, 0) + 1
-        self._tunnels.send(key, Publish(self._record), now=now)
+        has_it = self._told.get(key) == self._version
+        message = Refresh(self._version) if has_it else Publish(self._record)
+        self._tunnels.send(key, message, now=now)
 
     def _ask_again(self, now: float) -> None:
         self._retry_at = now + ANSWER_WITHIN

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Message, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Message, Publish, Published, Refresh
 from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
 from meshnode.crypto.signing import SigningKey
 from meshnode.deadlines import Deadline, earliest
@@ -177,8 +177,10 @@ class Reach:
                 self._rendezvous.receive_publish(key, message, now=now)
             case Published():
                 # What nobody asked for could make us tell others anything.
-                if self._publishing.receive_published(key, message):
+                if self._publishing.receive_published(key, message, now=now):
                     self.note_seen(message.seen, now=now, wall=wall)
+            case Refresh():
+                self._rendezvous.receive_refresh(key, message, now=now)
             case Lookup():
                 self._rendezvous.receive_lookup(key, message, now=now)
             case Found():

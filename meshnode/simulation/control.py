@@ -63,7 +63,7 @@ class Control:
             now=host.now,
             timestamp_mark=host.supervisor.disk.timestamp_mark,
         )
-        self.inbox: deque[Flight] = deque()
+        self.inbox: deque[tuple[Flight, Datagram]] = deque()
         self.inbox_overflows = 0
         self.introductions: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
@@ -74,15 +74,15 @@ class Control:
         self._forward = forward
         self._serving = False
 
-    def receive(self, flight: Flight) -> None:
-        """Take a handshake message that ingress passed on; drop it if full.
+    def receive(self, flight: Flight, datagram: Datagram) -> None:
+        """Take a handshake message that ingress found in *flight*; drop it if full.
 
         With a `handshake_cost` each is served only that long after the one before.
         """
         if len(self.inbox) >= HANDSHAKE_QUEUE:
             self.inbox_overflows += 1
             return
-        self.inbox.append(flight)
+        self.inbox.append((flight, datagram))
         if not self._host.handshake_cost:
             self.serve()
         elif not self._serving:
@@ -92,16 +92,14 @@ class Control:
     def serve(self) -> None:
         """Handle the oldest message of the inbox."""
         host = self._host
-        flight = self.inbox.popleft()
+        flight, datagram = self.inbox.popleft()
         queued = len(self.inbox) + host.pretended_queue
         with host.judged(flight):
-            path = host.path_of(flight)
-            if self.introductions and message_type(flight.data) == INTRODUCTION_TYPE:
-                self.introductions(flight.data, path)
+            data, path = datagram.data, datagram.path
+            if self.introductions and message_type(data) == INTRODUCTION_TYPE:
+                self.introductions(data, path)
             else:
-                self.engine.receive_datagram(
-                    flight.data, path, now=host.now, queued=queued
-                )
+                self.engine.receive_datagram(data, path, now=host.now, queued=queued)
 
     def handle_report(self, message: bytes) -> None:
         """Take a report of a worker."""

@@ -208,9 +208,9 @@ class SimulatedHost:
             return
         path = self.path_of(flight)
         with self.judged(flight):
-            is_handshake = self.workers.receive(flight.data, path)
-        if is_handshake and self.control is not None:
-            self.control.receive(flight)
+            handshake = self.workers.receive(flight.data, path)
+        if handshake is not None and self.control is not None:
+            self.control.receive(flight, handshake)
         self.settle()
 
     def wake(self) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshnode.channels import channel_of, endpoint_of
+from meshnode.channels import channel_of, endpoint_of, is_channel_host
 from meshnode.types import Endpoint
 
 
@@ -14,6 +14,14 @@ def test_every_number_comes_back(channel: int) -> None:
     endpoint = endpoint_of(channel)
     assert channel_of(endpoint) == channel
     assert Endpoint.parse(str(endpoint)) == endpoint
+
+
+def test_channels_have_addresses_that_nobody_else_has() -> None:
+    """All of the discard prefix, as far as its text begins alike."""
+    assert is_channel_host(endpoint_of(2**32 - 1).host)
+    assert is_channel_host("100::1:0:0")
+    for host in ("192.0.2.1", "2001:db8::1", "1000::1", "::1", "::ffff:100.0.0.1"):
+        assert not is_channel_host(host)
 
 
 @pytest.mark.parametrize(

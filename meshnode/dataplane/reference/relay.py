@@ -47,8 +47,8 @@ class Relay:
         if channel is None:
             self._drops[DropReason.UNKNOWN_CHANNEL] += count
             return None
-        known, here = self._table.direct_path(channel.command.slot), path.remote
-        if known is None or _place(known) != (here.host, here.port):
+        known = self._table.direct_path(channel.command.slot)
+        if known is None or known.remote != path.remote:
             self._drops[DropReason.CHANNEL_SOURCE] += count
             return None
         return channel
@@ -79,7 +79,3 @@ class Relay:
         """Return and forget what is to be sent."""
         bursts, self._bursts = self._bursts, []
         return bursts
-
-
-def _place(path: Path) -> tuple[str, int]:
-    return path.remote.host, path.remote.port

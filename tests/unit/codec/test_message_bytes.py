@@ -48,6 +48,7 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.Accepts((8,), (1, 2**32 - 1)), "9313" + "9108" + "9201ceffffffff"),
     (m.LargestSize(1280), "9214cd0500"),
     (m.SizeProven(EIGHT, 65_455), f"9316{EIGHT_HEX}cdffaf"),
+    (m.Refresh(9), "922909"),
 ]
 PROBE = (m.SizeProbe(EIGHT, 8920), f"9315{EIGHT_HEX}cd22d8")
 """The one that is longer than it is."""

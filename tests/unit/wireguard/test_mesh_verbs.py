@@ -49,6 +49,18 @@ def test_channels_are_part_of_the_program_until_they_are_closed(node):
     assert to_us not in list(node.engine.program())
 
 
+def test_a_peer_that_goes_takes_its_ways_along(node):
+    """Whoever gets its slot one day has none of them."""
+    node.engine.open_channel(5, ONE, 6, now=node.now)
+    node.engine.open_channel(7, TWO, 8, onward=ONE, now=node.now)
+    for key in (ONE, TWO):
+        node.engine.set_standby(key, PATH, now=node.now)
+    node.configure(PeerChange(ONE, remove=True))
+    program = list(node.engine.program())
+    kept = [one for one in program if isinstance(one, OpenChannel | SetStandby)]
+    assert kept == [SetStandby(1, PATH)]
+
+
 def test_channels_of_strangers_are_not_opened(node):
     """Neither from them, nor to them."""
     node.engine.open_channel(5, STRANGER, 6, now=node.now)

@@ -78,11 +78,13 @@ class Ingress:
         for datagram in datagrams:
             self.half.receive(datagram, path, now=NOW)
 
-    def receive_burst(self, data: bytes | bytearray, segment_size: int) -> None:
-        """Take datagrams of the relay in one buffer, as the kernel coalesces them."""
+    def receive_burst(
+        self, data: bytes | bytearray, segment_size: int, path: Path = RELAY_PATH
+    ) -> None:
+        """Take datagrams in one buffer, as the kernel coalesces them."""
         arena = Arena(65535)
         arena.data[: len(data)] = data
-        self.half.receive_burst(arena, len(data), segment_size, RELAY_PATH, now=NOW)
+        self.half.receive_burst(arena, len(data), segment_size, path, now=NOW)
 
     def dropped(self) -> dict[DropReason, int]:
         """Return and forget the drop counters that are not 0."""
