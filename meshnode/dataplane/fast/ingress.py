@@ -114,8 +114,6 @@ class FastIngress(ReferenceIngress):
 
     def _receive_exception(self, now: float) -> None:
         """Let the reference take the batch that waits."""
-        # Before a peer moves: what came earlier is told with where it was.
-        self._tell_news()
         data, segment_size, path = self._receiver.batch
         half = self._half
         if is_channel_host(path.remote.host):
@@ -128,6 +126,8 @@ class FastIngress(ReferenceIngress):
             return
         self._arena.data[: len(data)] = data
         self._take_burst(len(data), segment_size, path, now)
+        for slot in half.heard():
+            self._mirror_peer(slot)
         self._finish_frame()
 
     def _write_refused(self, frame: bytes) -> None:
@@ -164,8 +164,8 @@ class FastIngress(ReferenceIngress):
         half, receiver = self._half, self._receiver
         for slot in receiver.resumed():
             half.note_resumed(slot)
-        for slot, frame, size in receiver.control_frames():
-            half.take_frame(slot, frame, size, now=receiver.now)
+        for slot, frame, size, path in receiver.control_frames():
+            half.take_frame(slot, frame, size, path, now=receiver.now)
         for reason, count in zip(_REASONS, receiver.drops(), strict=True):
             half.drops[reason] += count
         for reason, count in zip(_RELAY_REASONS, self._forwarder.drops(), strict=True):
@@ -205,7 +205,8 @@ class FastIngress(ReferenceIngress):
 
     def _mirror_peer(self, slot: int) -> None:
         peer = self._half.table.peers.get(slot)
-        self._receiver.set_origin(slot, None if peer is None else peer.path)
+        paths = () if peer is None else (peer.path, *peer.heard)
+        self._receiver.set_origin(slot, [path for path in paths if path is not None])
         path = self._half.table.direct_path(slot)
         sock = None if path is None else self._sockets.find(path)
         self._forwarder.set_place(slot, path, -1 if sock is None else sock.fileno())

@@ -31,7 +31,7 @@ from meshnode.dataplane.fast.libc cimport (
 )
 from meshnode.dataplane.fast.wire cimport big16, put_big16
 
-from meshnode.channels import channel_of
+from meshnode.channels import channel_of, endpoint_of
 from meshnode.types import Endpoint, Path, Source
 
 
@@ -150,6 +150,8 @@ cdef object decode(const RawPath *raw):
     cdef const in_pktinfo *info4 = <const in_pktinfo *>raw.info
     cdef const in6_pktinfo *info6 = <const in6_pktinfo *>raw.info
     source = None
+    if raw.channel:
+        return Path(endpoint_of(raw.channel))
     port = big16(raw.remote + 2)
     if raw.version == 4:
         host = _text(socket.AF_INET, (<const uint8_t *>&v4.sin_addr)[:4])

@@ -84,6 +84,7 @@ cdef enum:
     _MAX_ACCEPT = 16
     _CONTROL_FIRST = 1
     _SOCKETS = 8
+    _PATHS = 5
 
 cdef enum:
     _EMPTY = 0      # the socket has nothing more
@@ -116,7 +117,9 @@ DROPS = (
 
 
 cdef struct Origin:
-    RawPath path
+    # Where the peer is, and by what it came to the knowledge of control.
+    RawPath paths[_PATHS]
+    int path_count
     bint is_active
     bint has_resumed
     uint64_t packets
@@ -152,6 +155,7 @@ cdef class Receiver:
     cdef int _received
     cdef int _next
     cdef RawPath _path
+    cdef RawPath _behind      # the channel that a batch came by
     cdef int _segment
     cdef Run _run
     cdef double _now
@@ -221,11 +225,15 @@ cdef class Receiver:
         """Open under these sessions."""
         self._sessions = sessions
 
-    def set_origin(self, int slot, path):
-        """Expect *slot* at *path*; None for nowhere."""
+    def set_origin(self, int slot, list paths):
+        """Take data of *slot* by *paths*, the first few of them."""
+        cdef int number
+        cdef int count = min(<int>len(paths), _PATHS)
         if not 0 <= slot < self._slots:
             raise IndexError("no such slot")
-        encode(path, &self._origins[slot].path)
+        for number in range(count):
+            encode(paths[number], &self._origins[slot].paths[number])
+        self._origins[slot].path_count = count
 
     def set_sockets(self, ports):
         """Receive by sockets with these ports, by descriptor; 0 for the node's own."""
@@ -274,7 +282,7 @@ cdef class Receiver:
         return result
 
     def control_frames(self):
-        """Return and forget the control frames: of each slot, bytes and whole size.
+        """Return and forget the control frames: slot, bytes, whole size and path.
 
         Of one with more padding than any has, only the beginning.
         """
@@ -425,7 +433,6 @@ cdef class Receiver:
     cdef bint _take_channel(self, uint8_t *data, int size) noexcept nogil:
         """The same of one whose first datagram is of type 5."""
         cdef ChannelEntry *entry = self._forwarder.find(little32(data + 4))
-        cdef RawPath path
         if entry == NULL or entry.onward >= 0:
             if not self._forwarder.carries(
                 data, size, self._segment, self._has_caught_up
@@ -437,9 +444,9 @@ cdef class Receiver:
             return True
         if not self._forwarder.is_from(entry.slot, &self._path):
             return False
-        memset(&path, 0, sizeof(RawPath))
-        path.channel = little32(data + 4)
-        return self._take_data(data, size, &path, PREFIX_BYTES)
+        memset(&self._behind, 0, sizeof(RawPath))
+        self._behind.channel = little32(data + 4)
+        return self._take_data(data, size, &self._behind, PREFIX_BYTES)
 
     cdef bint _take_data(
         self, uint8_t *data, int size, const RawPath *path, int prefix
@@ -473,7 +480,7 @@ cdef class Receiver:
         if cipher.context == NULL:
             return False
         origin = &self._origins[keys.slot]
-        if not is_same(&origin.path, path):
+        if not self._is_known(origin, path):
             return False
         at = self._segment
         while at < size:
@@ -488,16 +495,25 @@ cdef class Receiver:
         at = prefix
         while at < size:
             length = min(self._segment, size - at + prefix) - prefix
-            self._open(keys, cipher, origin, data + at, length)
+            self._open(keys, cipher, origin, path, data + at, length)
             at += self._segment
         return True
+
+    cdef bint _is_known(self, const Origin *origin, const RawPath *path) noexcept nogil:
+        """Whether the peer may come by *path* without consequences."""
+        cdef int number
+        for number in range(origin.path_count):
+            if is_same(&origin.paths[number], path):
+                return True
+        return False
 
     cdef void _drop(self, int reason, uint64_t count) noexcept nogil:
         self._drops[reason] += count
         self._has_news = True
 
     cdef void _open(
-        self, OpenKeys *keys, Cipher *cipher, Origin *origin, uint8_t *data, int size
+        self, OpenKeys *keys, Cipher *cipher, Origin *origin, const RawPath *path,
+        uint8_t *data, int size,
     ) noexcept nogil:
         cdef uint64_t counter = little64(data + 8)
         cdef uint8_t *packet = data + HEADER_BYTES
@@ -517,9 +533,11 @@ cdef class Receiver:
         else:
             origin.packets += 1
             origin.octets += size
-            self._deliver(keys.slot, packet, length)
+            self._deliver(keys.slot, path, packet, length)
 
-    cdef void _deliver(self, int slot, uint8_t *packet, int length) noexcept nogil:
+    cdef void _deliver(
+        self, int slot, const RawPath *path, uint8_t *packet, int length
+    ) noexcept nogil:
         """Check the inner packet, and let it join the run or begin the next."""
         cdef int size = true_length(packet, length)
         cdef int owner
@@ -528,7 +546,7 @@ cdef class Receiver:
                 self._has_news = True
                 with gil:
                     kept = packet[: min(length, _MAX_FRAME)]
-                    self._frames.append((slot, kept, length))
+                    self._frames.append((slot, kept, length, decode(path)))
             else:
                 self._drop(_BAD_INNER, 1)
             return
