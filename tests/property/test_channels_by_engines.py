@@ -45,7 +45,7 @@ def steps(draw: st.DrawFn) -> tuple[str, int, bytes | None, int]:
     return draw(st.sampled_from(SENDERS)), channel, plain, draw(st.integers(0, 30))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(steps(), min_size=4, max_size=30), st.booleans())
 def test_both_receive_and_forward_alike(
     sent: list[tuple[str, int, bytes | None, int]], is_behind: bool
@@ -93,20 +93,24 @@ COMMANDS = st.sampled_from(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(COMMANDS, min_size=2, max_size=12))
+@settings(max_examples=30, deadline=None)
+@given(st.lists(COMMANDS, min_size=2, max_size=9))
 def test_both_send_alike(names: list[str]) -> None:
     """The same datagrams to the same places, and no counter for two messages."""
     outcomes = []
     for name in ENGINES:
         with ExitStack() as stack:
             rig = Relayed(name, "egress", stack)
+            direct: list[bytes] = []
+            relayed: list[bytes] = []
             for one in names:
                 rig.apply(_command(rig, one))
                 rig.kernel.send(LONG)
                 rig.kernel.send(virtio.PLAIN + ip_packet(4, 99, bytes(70)))
                 rig.pump()
-            direct, relayed = rig.datagrams(), got(rig.relay)
+                # At once: the buffers of sockets are small.
+                direct += rig.datagrams()
+                relayed += got(rig.relay)
             sealed = set(direct) | {one[8:] for one in relayed}
             counters = [open_data(one)[0] for one in sealed]
             assert len(set(counters)) == len(counters)

@@ -291,6 +291,11 @@ def test_what_was_forwarded_is_published(rig: Rig) -> None:
     """Datagrams and bytes, whenever there are more of them."""
     rig.start()
     rig.engine.relayed = 3, 4000
+    for number in range(2):
+        # The second turn begins when the first was published.
+        answer_with(rig, NeedSession(number + 2))
+        rig.send(AddPeer(number + 2))
+        rig.next_report()
     rig.device.send(b"!")
     rig.finish()
     words = list(memoryview(rig.counters).cast("Q"))
