@@ -110,8 +110,10 @@ def wrapped(channel: int, content: bytes) -> bytes:
     return struct.pack("<II", 5, channel) + content
 
 
-CHANNELS = st.sampled_from((ONWARD, ONWARD, LIMITED, BACK, NOWHERE, OURS, CLOSED, 0))
-HOSTS = st.sampled_from((0, 0, 0, 1, 2, 3))
+CHANNELS = st.sampled_from(
+    (ONWARD, ONWARD, ONWARD, LIMITED, LIMITED, BACK, NOWHERE, OURS, CLOSED, 0)
+)
+HOSTS = st.sampled_from((0, 0, 0, 0, 0, 1, 2, 3))
 
 
 @st.composite
@@ -124,8 +126,12 @@ def relayed(draw: st.DrawFn) -> list[bytes]:
         wrapped(channels[number * len(channels) // count], bytes((number,)) * size)
         for number in range(count)
     ]
-    batch[-1] = batch[-1][: draw(st.integers(1, len(batch[-1])))]
-    if draw(st.booleans()):
+    damage = draw(st.sampled_from((None, None, None, "tail", "cut", "other")))
+    if damage == "tail":
+        batch[-1] = batch[-1][: draw(st.integers(8, len(batch[-1])))]
+    elif damage == "cut":
+        batch[-1] = batch[-1][: draw(st.integers(1, 8))]
+    elif damage == "other":
         batch[draw(st.integers(0, count - 1))] = bytes(len(batch[0]))
     if len(batch[0]) < len(batch[-1]):
         batch.reverse()
@@ -135,13 +141,15 @@ def relayed(draw: st.DrawFn) -> list[bytes]:
 @st.composite
 def sealed(draw: st.DrawFn) -> list[bytes]:
     """A batch from the peer behind the relay, or from the one that is not."""
-    packet = draw(st.sampled_from((FROM_BEHIND, b"", ip_packet(4, 99, b"x" * 9))))
+    packet = draw(
+        st.sampled_from((FROM_BEHIND, FROM_BEHIND, b"", ip_packet(4, 99, b"x" * 9)))
+    )
     if draw(st.integers(0, 9)) == 0:
         packet = draw(inner())
     first, count = draw(st.integers(0, 40)), draw(st.integers(1, 8))
     index = draw(st.sampled_from((BEHIND_INDEX, BEHIND_INDEX, session().local_index)))
     batch = [seal_data(packet, first + n, index=index) for n in range(count)]
-    if draw(st.integers(0, 5)) == 0:
+    if draw(st.integers(0, 9)) == 0:
         batch[-1] = batch[-1][:-1] + b"\0"
     channel = draw(st.sampled_from((OURS, OURS, OURS, OTHER, ONWARD, None)))
     return batch if channel is None else [wrapped(channel, one) for one in batch]
@@ -171,6 +179,8 @@ STEPS = st.lists(
     st.one_of(
         COMMANDS,
         st.tuples(HOSTS, relayed(), st.booleans()),
+        st.tuples(HOSTS, relayed(), st.booleans()),
+        st.tuples(st.just(1), sealed(), st.booleans()),
         st.tuples(st.just(1), sealed(), st.booleans()),
         st.tuples(HOSTS, sealed(), st.booleans()),
     ),
