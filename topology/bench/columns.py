@@ -99,9 +99,10 @@ COLUMNS = (
     Column("relay.tcp", "TCP by a relay", "Mbit/s"),
     Column("relay.direct", "TCP without it", "Mbit/s"),
     Column("relay.share", "of what the processor time allows, by a relay", "%"),
-    Column("relay.ends", "processor time per Gbit of both ends", "s", False),
+    Column("relay.ends", "processor time per Gbit of both ends, relayed", "s", False),
+    Column("relay.ends.direct", "the same without the relay", "s", False),
     *(
-        Column(f"relay.{name}", f"the same of the relay's {name} process", "s", False)
+        Column(f"relay.{name}", f"the same of the relay's {name}", "s", False)
         for name in ROLES
     ),
 )

@@ -117,7 +117,8 @@ def measure_relay(engine: str, seconds: int) -> Round:
             "relay.tcp": relayed.rate / 1e6,
             "relay.direct": direct.rate / 1e6,
             "relay.share": 100 * relayed.rate / allowed,
-            "relay.ends": direct.each["ends"],
+            "relay.ends": relayed.each["ends"],
+            "relay.ends.direct": direct.each["ends"],
             **{f"relay.{name}": relayed.each[name] for name in ROLES},
         }
     )
