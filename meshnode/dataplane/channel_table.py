@@ -5,7 +5,8 @@ How much goes on is limited for each of them. A sender's five-tuple leads all th
 sends to one ingress worker, so several workers need not share what is left.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from meshnode.forwarding import OpenChannel
 from meshnode.ports import NEVER
@@ -17,6 +18,11 @@ MIN_BURST: Final = 2**16
 """Bytes that may pass at once at any rate: what one receive can bring."""
 
 
+def burst_of(rate: int) -> float:
+    """Return how many bytes may pass at once at *rate* bytes a second."""
+    return max(rate * BURST_SECONDS, float(MIN_BURST))
+
+
 class Channel:
     """One channel, and how much may still go on by it: see `forwarding.OpenChannel`."""
 
@@ -24,7 +30,7 @@ class Channel:
 
     def __init__(self, command: OpenChannel) -> None:
         self.command = command
-        self._burst = max(command.rate * BURST_SECONDS, float(MIN_BURST))
+        self._burst = burst_of(command.rate)
         self._tokens = self._burst
         self._left = command.quota
         self._since = NEVER
@@ -39,7 +45,7 @@ class Channel:
     def renew(self, command: OpenChannel) -> None:
         """Begin the quota anew, and keep what is known of the rate."""
         self.command = command
-        self._burst = max(command.rate * BURST_SECONDS, float(MIN_BURST))
+        self._burst = burst_of(command.rate)
         self._left = command.quota
 
     def _room(self, now: float) -> int:
@@ -55,14 +61,23 @@ class Channel:
 
 
 class ChannelTable:
-    """The channels of one program, by number."""
+    """The channels of one program, by number.
 
-    def __init__(self) -> None:
-        self._channels: dict[int, Channel] = {}
+    *make_channel* and *channels* are for an engine that keeps them elsewhere, too.
+    """
+
+    def __init__(
+        self,
+        make_channel: Callable[[OpenChannel], Any] = Channel,
+        channels: dict[int, Any] | None = None,
+    ) -> None:
+        self._make = make_channel
+        self._channels: dict[int, Any] = {} if channels is None else channels
 
     def find(self, number: int) -> Channel | None:
         """Return the channel that we gave this number."""
-        return self._channels.get(number)
+        channel: Channel | None = self._channels.get(number)
+        return channel
 
     def open(self, command: OpenChannel) -> None:
         """Open a channel, or renew it if it was opened for the same peers."""
@@ -70,11 +85,12 @@ class ChannelTable:
         if known is not None and _ends(known.command) == _ends(command):
             known.renew(command)
         else:
-            self._channels[command.channel] = Channel(command)
+            self._channels[command.channel] = self._make(command)
 
     def close(self, number: int) -> None:
         """Close a channel, if it is open."""
-        self._channels.pop(number, None)
+        if number in self._channels:
+            del self._channels[number]
 
     def remove_slot(self, slot: int) -> None:
         """Close all channels from or to the peer in *slot*."""

@@ -92,12 +92,12 @@ P = TypeVar("P", bound=TablePeer[Any])
 class _Program(Generic[P]):
     """A table under construction."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, channels: ChannelTable) -> None:
         self.peers: dict[int, P] = {}
         self.paths: dict[int, Path | None] = {}
         self.standbys: dict[int, Path | None] = {}
         self.routes = routes
-        self.channels = ChannelTable()
+        self.channels = channels
 
 
 class ForwardingTable(Generic[P, S]):
@@ -114,11 +114,12 @@ class ForwardingTable(Generic[P, S]):
         make_peer: Callable[[int], P],
         make_session: Callable[[int, Session], S],
         make_routes: Callable[[], Routes] = Routes,
+        make_channels: Callable[[], ChannelTable] = ChannelTable,
     ) -> None:
         self.peers: dict[int, P] = {}
         self.sessions: dict[int, S] = {}
         self.routes = make_routes()
-        self.channels = ChannelTable()
+        self.channels = make_channels()
         self.mtu = DEFAULT_MTU
         self.is_up = False
         self.public_key = b""
@@ -126,6 +127,7 @@ class ForwardingTable(Generic[P, S]):
         self._make_peer = make_peer
         self._make_session = make_session
         self._make_routes = make_routes
+        self._make_channels = make_channels
         self._program: _Program[P] | None = None
         self._has_begun = False
 
@@ -139,7 +141,7 @@ class ForwardingTable(Generic[P, S]):
             if command.generation != self._generation:
                 return None
             self._has_begun = True
-            self._program = _Program(self._make_routes())
+            self._program = _Program(self._make_routes(), self._make_channels())
             return self._held_sessions()
         if not self._has_begun:
             return None

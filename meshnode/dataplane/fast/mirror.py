@@ -1,20 +1,17 @@
 """What the compiled ways read beside the reference's tables, kept equal to them."""
 
-from meshnode.channels import channel_of
+from typing import Any
+
+from meshnode.dataplane.channel_table import ChannelTable
+from meshnode.dataplane.fast.channels import Channel, NumbersOfChannels
 from meshnode.dataplane.fast.lookup import IndexTable, PrefixTable
 from meshnode.dataplane.fast.sessions import OpenSession
 from meshnode.dataplane.routes import Owners, Routes
-from meshnode.types import Path, Prefix
+from meshnode.types import Prefix
 from meshnode.wireguard.allowed_ips import AllowedIps
 
 _NOBODY = -1
 _FIRST_SHARED = -2
-
-
-def is_plain(path: Path) -> bool:
-    """Whether *path* is an endpoint by the node's own socket, as the compiled ways."""
-    is_own = path.source is None or not path.source.port
-    return is_own and not channel_of(path.remote)
 
 
 class MirroredPrefixes(AllowedIps[int | Owners]):
@@ -96,3 +93,29 @@ class MirroredSessions(dict[int, OpenSession]):
         # First the table: it keeps no session alive.
         self.table.put(index, None)
         super().__delitem__(index)
+
+
+class _MirroredNumbers(dict[int, Any]):
+    """Compiled channels by number that stand in a compiled table, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = NumbersOfChannels()
+
+    def __setitem__(self, number: int, channel: Channel) -> None:
+        # First the table: it keeps no channel alive.
+        self.table.put(number, channel)
+        super().__setitem__(number, channel)
+
+    def __delitem__(self, number: int) -> None:
+        self.table.put(number, None)
+        super().__delitem__(number)
+
+
+class MirroredChannels(ChannelTable):
+    """Channels that stand in the compiled table `numbers`, too."""
+
+    def __init__(self) -> None:
+        mirrored = _MirroredNumbers()
+        super().__init__(Channel, mirrored)
+        self.numbers = mirrored.table

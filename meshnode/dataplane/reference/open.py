@@ -41,6 +41,7 @@ from meshnode.codec.wireguard import (
 )
 from meshnode.crypto.transport import Arena, Opener, can_use
 from meshnode.dataplane.buckets import TokenBucket
+from meshnode.dataplane.channel_table import ChannelTable
 from meshnode.dataplane.gate import HandshakeGate
 from meshnode.dataplane.interface import MAX_WAITING_FRAMES, Burst
 from meshnode.dataplane.reference.relay import Relay
@@ -182,11 +183,12 @@ class OpenHalf:
         workers: int = 1,
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
+        make_channels: Callable[[], ChannelTable] = ChannelTable,
     ) -> None:
         self.catch_up: Callable[[], object] = _no_commands
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
-            generation, _Peer, make_session, make_routes
+            generation, _Peer, make_session, make_routes, make_channels
         )
         self._relay = Relay(self._table, self.drops)
         self._recorder = recorder
@@ -197,6 +199,7 @@ class OpenHalf:
         self._now = NEVER
         self._moved: dict[int, Path] = {}
         self._moves: list[SetEndpoint | PreferSession] = []
+        self._heard: list[int] = []
         self._reports: list[Report] = []
         self._waiting_frames = 0
         self._packets: list[bytes] = []
@@ -246,17 +249,18 @@ class OpenHalf:
         """Tell control that traffic resumed, as who recorded it elsewhere found."""
         self._reports.append(TrafficResumed(slot))
 
-    def take_frame(self, slot: int, frame: bytes, size: int, *, now: float) -> None:
+    def take_frame(
+        self, slot: int, frame: bytes, size: int, path: Path, *, now: float
+    ) -> None:
         """Take a control frame that authenticated another way.
 
         It came in *size* bytes, of which at least the first 1,218 are in *frame*, and
-        by the path where the peer is.
+        by *path*.
         """
         self._now = now
         peer = self._table.peers.get(slot)
         if peer is not None:
-            # A path that is not the peer's own would have had consequences.
-            self._report_frame(frame, size, peer, peer.path)
+            self._report_frame(frame, size, peer, path)
 
     def admit(self, data: bytes, host: str, port: int, *, now: float) -> bool:
         """Tell whether control shall have what is no data; if so, `pass_up` it."""
@@ -299,6 +303,14 @@ class OpenHalf:
         """
         moves, self._moves = self._moves, []
         return moves
+
+    def heard(self) -> list[int]:
+        """Return and forget which peers came by paths that control now knows of.
+
+        What comes by those, as by the peer's own, has no consequences any more.
+        """
+        slots, self._heard = self._heard, []
+        return slots
 
     def reports(self) -> list[Report]:
         """Write the facts of the batch; return and forget what control must be told.
@@ -441,6 +453,7 @@ class OpenHalf:
             self._sources.set(peer.slot, path)
         elif path not in peer.heard:
             peer.heard = (*peer.heard, path)[-MAX_HEARD:]
+            self._heard.append(peer.slot)
             self._reports.append(PathHeard(peer.slot, path))
 
     def _deliver(self, packet: bytes, peer: _Peer, path: Path) -> None:

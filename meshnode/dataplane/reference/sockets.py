@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from meshnode.dataplane.interface import Burst
 from meshnode.dataplane.reference.udp import SEND_WAIT_MS, UdpSocket
 from meshnode.offloads import Offloads
+from meshnode.types import Path
 
 _OWN = 0
 
@@ -46,16 +47,20 @@ class Sockets:
         """Return the node's own socket of that IP version, if there is one."""
         return self._by_port.get((version, _OWN))
 
-    def send(self, burst: Burst) -> int:
-        """Send *burst*; return how many datagrams of it the host refused.
+    def find(self, path: Path) -> UdpSocket | None:
+        """Return by which socket datagrams leave for *path*, if there is one.
 
-        Without the socket that its path names it leaves by the node's own.
+        Without the socket that it names it is the node's own.
         """
-        path = burst.path
         version = path.remote.version
         sock = self.own(version)
         if path.source is not None and path.source.port:
             sock = self._by_port.get((version, path.source.port), sock)
+        return sock
+
+    def send(self, burst: Burst) -> int:
+        """Send *burst*; return how many datagrams of it the host refused."""
+        sock = self.find(burst.path)
         return burst.count if sock is None else sock.send(burst)
 
     def close(self) -> None:
