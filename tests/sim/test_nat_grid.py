@@ -92,8 +92,10 @@ def test_cones_are_direct_at_once(cells):
 
 
 def test_searches_keep_within_their_bounds(cells):
-    """256 sockets beside the node's own, and what earlier searches won; 1,024 probes
-    that search, as many openers as there are sockets, and answers."""
+    """256 sockets and 1,024 probes, beside what opens and what answers.
+
+    The node's own sockets come to that, and those that earlier searches won.
+    """
     for cell in cells:
         if cell.can_be_direct and (
             _is_symmetric(cell.initiator) or _is_symmetric(cell.responder)
