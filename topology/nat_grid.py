@@ -196,7 +196,10 @@ class Grid:
 
     def _way(self, run: _Run) -> Way:
         path = self._peer(*run.names).get("path", {})
-        return _WAYS.get(path.get("kind", ""), Way.NONE)
+        way = _WAYS.get(path.get("kind", ""), Way.NONE)
+        # Where UDP is blocked, it is TLS that leads to the relay.
+        is_by_tls = way is Way.RELAYED and NatKind.BLOCKED in run.kinds
+        return Way.TLS if is_by_tls else way
 
     # --- nodes ---
 

@@ -223,6 +223,10 @@ class Dialler:
         """Whether the member was heard there on a link of ours."""
         return endpoint in self._near.get(key, ())
 
+    def is_detour(self, endpoint: Endpoint) -> bool:
+        """Whether TLS is behind it, ours or the member's."""
+        return self._filter.is_detour(endpoint)
+
     def safe_of(self, key: bytes, *, now: float) -> tuple[Endpoint, ...]:
         """Return where the member is reached without opening a NAT for it first."""
         if self._is_public(key):

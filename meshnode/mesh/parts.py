@@ -268,7 +268,9 @@ class NodeParts:
         return tuple(found)
 
     def _kind_of(self, key: bytes, endpoint: Endpoint) -> PathKind:
-        """Return what kind a direct path is of."""
+        """Return what kind a path is of that no channel is."""
+        if self.reach.dialler.is_detour(endpoint):
+            return PathKind.TLS
         is_near = self.reach.dialler.is_near(key, endpoint)
         return PathKind.LAN if is_near else PathKind.DIRECT
 

@@ -46,7 +46,6 @@ def test_all_ordered_pairs_are_played(monkeypatch):
 def test_without_strangers_nothing_can_be_measured(monkeypatch):
     """Who knows each other already does not meet."""
     monkeypatch.setattr(grid.GridWorld, "are_strangers", lambda *names: False)
-    monkeypatch.setattr("meshnode.simulation.grid_world.MEMBERS", 1)
     monkeypatch.setattr("meshnode.simulation.grid_world.SETTLING", 0.0)
     with pytest.raises(LookupError, match="open and open"):
         play_grid(1, kinds=(NatKind.OPEN,))

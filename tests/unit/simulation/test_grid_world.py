@@ -13,9 +13,8 @@ KINDS = (NatKind.OPEN, NatKind.MASQUERADE)
 
 @pytest.fixture(scope="module")
 def world():
-    """A small one: strangers are few in it."""
+    """A small one, that settles soon."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(grid_world, "MEMBERS", 4)
     patch.setattr(grid_world, "SETTLING", 5.0)
     made = GridWorld(1, KINDS, loss=0.05)
     patch.undo()
@@ -47,10 +46,12 @@ def test_losses_begin_when_the_mesh_has_settled(world):
     assert (world.network.default.loss, home.loss) == (0.05, 0.0)
 
 
-def test_who_gossips_is_no_stranger(world):
-    """In a small mesh hardly anybody is."""
-    one = HUBS[0]
-    (other, *_) = world.homes[one].running.neighbours.chosen
-    names = {home.key: name for name, home in world.homes.items()}
-    assert not world.are_strangers(one, names[other])
-    assert not world.are_strangers(names[other], one)
+def test_members_gossip_by_hubs_alone(world):
+    """So they are strangers to each other, but not to hubs."""
+    hubs = {world.homes[name].key for name in HUBS}
+    members = list(itertools.chain(*world.behind.values()))
+    for name in members:
+        assert set(world.homes[name].running.neighbours.chosen) <= hubs
+    for one, other in itertools.combinations(members, 2):
+        assert world.are_strangers(one, other)
+    assert not world.are_strangers(members[0], HUBS[0])
