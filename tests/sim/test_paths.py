@@ -1,4 +1,4 @@
-"""Paths of simulated nodes: relayed at first, direct, and direct again elsewhere."""
+"""Paths of simulated nodes: relayed at first, direct, cut, and direct again."""
 
 import pytest
 
@@ -8,6 +8,7 @@ from meshnode.simulation.mesh_world import MeshWorld
 
 LATENCY = 0.02
 LINK = Link(latency=LATENCY)
+CUT = Link(latency=LATENCY, blackhole=True)
 EVERY = 0.02
 
 
@@ -41,6 +42,17 @@ def world(request):
     assert kind(world) is PathKind.DIRECT
     assert kind(world, "b", "a") is PathKind.DIRECT
     return world
+
+
+def test_a_direct_path_that_is_cut_is_left_and_taken_again(world):
+    """Without a noticeable pause, and within ten seconds."""
+    world.network.connect("a", "b", CUT)
+    assert talk(world, 5.0) < 1.5
+    assert kind(world) is PathKind.RELAYED
+    world.network.connect("a", "b", LINK)
+    assert talk(world, 10.0) < 1.5
+    assert kind(world) is PathKind.DIRECT
+    assert kind(world, "b", "a") is PathKind.DIRECT
 
 
 def test_a_node_that_moves_goes_on_by_the_relay(world):
