@@ -216,8 +216,10 @@ class Dialler:
 
     def ways_changed(self, key: bytes, *, now: float) -> None:
         """Channels to the member came or went, or were opened."""
-        if key in self._dials or self._relays.ways(key):
-            self._offer(key, now)
+        # All of them: a channel that is closed is no candidate any more.
+        self._tunnels.set_candidates(key, self._targets(key, now), now=now)
+        if key in self._dials:
+            self.introduce(key, now=now)
 
     def is_near(self, key: bytes, endpoint: Endpoint) -> bool:
         """Whether the member was heard there on a link of ours."""

@@ -80,8 +80,8 @@ class EngineTunnels:
         frame = encode_message(message)
         self._engine.send_control(PublicKey(key), frame, path=path, now=now)
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
-        """Speak to the peer by *path*, which has been proven, from now on."""
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
         self._engine.set_path(PublicKey(key), path, now=now)
 
     def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:

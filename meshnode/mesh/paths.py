@@ -193,13 +193,12 @@ class Paths:
     def ways_changed(self, key: bytes, *, now: float) -> None:
         """Channels to the member came, went or were opened."""
         member = self._members.get(key)
-        if member is None:
-            return
-        self._add_relayed(key, member)
-        self._consider(key, member, now)
-        if member.is_doubled and member.standby is None:
-            self._double(key, member, now)
-        self._wake(key, now)
+        if member is not None:
+            self._add_relayed(key, member)
+            self._consider(key, member, now)
+            self._renew_standby(key, member, now)
+            self._wake(key, now)
+        self._leave_closed(key, member, now)
 
     def addresses_changed(self, *, now: float) -> None:
         """We are somewhere else: doubt every path at once."""
@@ -381,6 +380,15 @@ class Paths:
             # The member sees by this that we are in doubt, and begins to ask, too.
             self._ask(key, member, standby, now)
 
+    def _renew_standby(self, key: bytes, member: Member, now: float) -> None:
+        """Double by another path if the standby is none any more."""
+        if not member.is_doubled:
+            return
+        if member.standby not in [way.path for way in member.ways.values()]:
+            member.standby = None
+            self._tunnels.set_standby(key, None, now=now)
+            self._double(key, member, now)
+
     def _leave_doubt(self, key: bytes, member: Member, now: float) -> None:
         if member.standby is not None:
             self._tunnels.set_standby(key, None, now=now)
@@ -433,6 +441,21 @@ class Paths:
             chosen.next_at = min(chosen.next_at, now + SAMPLE)
         if member.is_direct:
             self._seeker.stop(key)
+
+    def _leave_closed(self, key: bytes, member: Member | None, now: float) -> None:
+        """Be nowhere rather than at a channel that is closed: so packets wait.
+
+        They make the tunnels dial anew, which nothing that is dropped would do.
+        """
+        endpoint = self._tunnels.path_of(key)
+        if endpoint is None or not channel_of(endpoint):
+            return
+        if endpoint in self._relays.ways(key):
+            return
+        if member is not None:
+            self._leave_doubt(key, member, now)
+            member.chooser.use(None, now=now)
+        self._tunnels.set_path(key, None, now=now)
 
     def _seek(self, key: bytes, member: Member, now: float) -> None:
         """Say what we need: a direct path, and relays to stand by."""
@@ -495,7 +518,7 @@ class Paths:
         known = self._relays.describe(key)
         listed = {one.endpoint for one in known}
         for place, way in list(member.ways.items()):
-            if way.via and place[0] not in listed:
+            if way.is_relayed and place[0] not in listed:
                 del member.ways[place]
         for one in known:
             way = self._way(key, member, Path(one.endpoint))

@@ -105,8 +105,8 @@ class PathTunnels(Tunnels, Protocol):
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
-        """Speak to the peer by *path*, which has been proven, from now on."""
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
 
     def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Send data to the peer by *path*, too; None ends that."""

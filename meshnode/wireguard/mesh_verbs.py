@@ -101,8 +101,8 @@ class MeshVerbs:
         if peer is not None:
             self._shared.command(SendProbe(peer.slot, frame, size), now=now)
 
-    def set_path(self, public_key: PublicKey, path: Path, *, now: float) -> None:
-        """Speak to the peer by *path*, which has been proven, from now on."""
+    def set_path(self, public_key: PublicKey, path: Path | None, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
         peer = self._configuration.by_key.get(public_key)
         if peer is not None:
             peer.dialler.set_path(path, now=now)

@@ -107,9 +107,11 @@ class FakeTunnels:
         """Remember the message and its path."""
         self.sent_by.append((key, message, path))
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Remember the path."""
-        self.paths[key] = path.remote
+        self.paths.pop(key, None)
+        if path is not None:
+            self.paths[key] = path.remote
 
     def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Remember the path."""

@@ -142,9 +142,11 @@ class Wires:
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Lose it: there is one path only, and nobody sees which."""
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Remember the path."""
-        self.paths[key] = path.remote
+        self.paths.pop(key, None)
+        if path is not None:
+            self.paths[key] = path.remote
 
     def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Do nothing."""

@@ -53,6 +53,10 @@ class Relays:
         """Return all channels."""
         return tuple(map(endpoint_of, self.channels))
 
+    def close(self, relay: int) -> None:
+        """Forget the channel over the relay with this number."""
+        self.channels = {n: one for n, one in self.channels.items() if n % 10 != relay}
+
     def describe(self, key: bytes) -> tuple[RelayWay, ...]:
         """Return all channels, open."""
         return tuple(
@@ -123,7 +127,7 @@ class End(FakeTunnels):
         """Return when anything went."""
         return self.sent_data
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Send by *path*."""
         self._move(path)
 
@@ -143,10 +147,11 @@ class End(FakeTunnels):
         for path in filter(None, (self.path, self.standby)):
             self.world.carry(self, frame, path)
 
-    def _move(self, path: Path) -> None:
+    def _move(self, path: Path | None) -> None:
         if path != self.path:
             self.path = path
-            self.changes.append((self.world.now, path))
+            if path is not None:
+                self.changes.append((self.world.now, path))
             self.paths.path_changed(self.other.key, now=self.world.now)
 
     # --- what arrives ---
@@ -155,8 +160,9 @@ class End(FakeTunnels):
         """Take a frame that came by *path*."""
         now = self.world.now
         self.received = now
-        assert self.path is not None
-        if path != self.path:
+        if self.path is None:
+            self._move(path)
+        elif path != self.path:
             if not channel_of(path.remote) and not channel_of(self.path.remote):
                 self._move(path)
             elif path not in self.told:

@@ -49,9 +49,11 @@ class ChannelTunnels(Mailbox):
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Not used."""
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Take the path."""
-        self.paths[key] = path.remote
+        self.paths.pop(key, None)
+        if path is not None:
+            self.paths[key] = path.remote
 
     def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Not used."""

@@ -30,9 +30,9 @@ class FakeTunnels:
         """Where UDP reaches it."""
         return OUTSIDE[0]
 
-    def set_path(self, key: bytes, path: Path, *, now: float) -> None:
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Note it."""
-        self.calls.append(("path", path.remote))
+        self.calls.append(("path", None if path is None else path.remote))
 
     def send(self, key: bytes, message: object, *, now: float) -> None:
         """Note it."""

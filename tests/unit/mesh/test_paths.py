@@ -105,6 +105,68 @@ def test_a_relay_that_dies_is_replaced_by_the_second(seed: int) -> None:
         assert channel_of(end.path.remote) % 10 == 2
 
 
+def close_relay(world: PathWorld, relay: int) -> None:
+    """Let both ends hear that their channel over this relay is closed."""
+    for end in (world.a, world.b):
+        end.relays.close(relay)
+        end.paths.ways_changed(end.other.key, now=world.now)
+
+
+def test_a_channel_that_is_closed_is_left_at_once() -> None:
+    """For another one, in the same step."""
+    world = PathWorld(1)
+    world.is_up["direct"] = False
+    world.connect(relayed=True)
+    world.talk()
+    world.run(5.0)
+    closed = world.now
+    close_relay(world, 1)
+    assert world.a.path == Path(endpoint_of(2))
+    assert world.b.path == Path(endpoint_of(12))
+    world.run(1.0)
+    assert world.silence(closed) <= RELAY_ROUND_TRIP + 0.02
+
+
+def test_who_was_at_the_last_channel_is_nowhere_until_another_one_opens() -> None:
+    """So packets wait for somebody who dials, and nothing is watched for ever."""
+    world = PathWorld(1)
+    world.is_up["direct"] = False
+    world.connect(relayed=True)
+    world.talk()
+    world.run(5.0)
+    before = dict(world.a.relays.channels)
+    world.is_up["relay 1"] = world.is_up["relay 2"] = False
+    world.run(0.5)
+    assert world.a.standby is not None
+    close_relay(world, 2)
+    assert world.a.standby is None
+    close_relay(world, 1)
+    assert world.a.path is None
+    assert world.a.paths.describe(world.b.key) is None
+    world.is_talking = False
+    world.run(LINGER + 10.0)
+    assert world.run(120.0) == 0
+    world.is_up["relay 1"] = True
+    world.a.relays.channels = before
+    world.a.paths.ways_changed(world.b.key, now=world.now)
+    assert world.a.path is not None
+
+
+def test_who_is_not_watched_any_more_leaves_a_closed_channel_too() -> None:
+    """Its session is over, and the path stayed where it was."""
+    world = talking(1)
+    world.is_talking = False
+    for end in (world.a, world.b):
+        end.is_alive = False
+    world.run(2.0)
+    world.a.path = Path(endpoint_of(1))
+    world.a.paths.ways_changed(world.b.key, now=world.now)
+    assert world.a.path == Path(endpoint_of(1))
+    world.a.relays.close(1)
+    world.a.paths.ways_changed(world.b.key, now=world.now)
+    assert world.a.path is None
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_new_address_costs_a_relay_round_trip_and_a_little(seed: int) -> None:
     """The session goes on."""
