@@ -6,9 +6,10 @@ Keys are those of `meshnode.mesh.describe`: only ever added to.
 from typing import Any
 
 from meshnode.codec.records import Mapping, NatHint
-from meshnode.mesh.describe import describe_path, name_of
+from meshnode.mesh.describe import NO_PATH, describe_path, name_of
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.path_choice import PathKind
+from meshnode.mesh.relay_homes import KEEPALIVE
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.mesh.why import Pair, judge_pair
 
@@ -27,17 +28,17 @@ def describe_why(
     *port* is our UDP port, *now* boottime seconds, *wall* the same on the clock.
     """
     key = member.key
-    state = node.paths.describe(key)
+    path = describe_path(node, key, now=now, wall=wall)
+    kind = None if path["kind"] == NO_PATH else PathKind(path["kind"])
     said = node.reach.said_by(key, now=now)
     ours, theirs = node.nat_view.hint, NatHint() if said is None else said.nat
     attempts = node.puncher.describe(key)
-    kind = None if state is None else state.kind
     is_blocked = node.detours.is_blocked
     verdict = judge_pair(Pair(kind, ours, theirs, attempts, is_blocked, port))
     return {
         "name": member.certificate.name,
         "isDirect": kind in (PathKind.LAN, PathKind.DIRECT),
-        "path": describe_path(node, key, now=now, wall=wall),
+        "path": path,
         "reason": verdict.reason,
         "remedies": list(verdict.remedies),
         "ours": _nat(ours),
@@ -82,6 +83,7 @@ def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
             "preservesPort": facts.preserves_port,
             "answers": facts.answers,
         },
+        "keepalive": KEEPALIVE,
         "relays": [
             {"name": name_of(node, hint.key), "rttMs": hint.milliseconds}
             for hint in node.relays.best()
