@@ -58,6 +58,9 @@ FAR_QUESTIONS: Final = 6
 AVOID_FOR: Final = 30.0
 """Seconds in which a route that failed comes after all others."""
 
+REST: Final = 2.0
+"""Seconds until a route is asked again that was closed as soon after it was asked."""
+
 LOOK_AGAIN: Final = 5.0
 """Seconds until a relay is looked for again where there was none."""
 
@@ -92,6 +95,7 @@ class RelayClient:
         self._entropy = entropy
         self._wanted: set[bytes] = set()
         self._failed: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
+        self._resting: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
         self._questions: DeadlineHeap[int] = DeadlineHeap()
         self._looks: DeadlineHeap[bytes] = DeadlineHeap()
 
@@ -172,8 +176,9 @@ class RelayClient:
         for way in self._ways:
             if key == way.key or key in way.relays:
                 self._lose(way, now)
-        for failed in [one for one in self._failed if key in (one[0], *one[1])]:
-            del self._failed[failed]
+        for routes in (self._failed, self._resting):
+            for one in [one for one in routes if key in (one[0], *one[1])]:
+                del routes[one]
 
     # --- time ---
 
@@ -230,6 +235,9 @@ class RelayClient:
     def _note_failure(self, way: Way, now: float) -> None:
         if not way.is_offered:
             self._failed[way.key, way.relays] = now + AVOID_FOR
+            if now < way.began_at + REST:
+                # Who refuses would be asked again as fast as it answers.
+                self._resting[way.key, way.relays] = now + REST
         if way.key in self._wanted:
             self._fill(way.key, now)
 
@@ -262,7 +270,8 @@ class RelayClient:
             way = self._ways.add(key, route.relays, now=now)
             self._set(way, now + FIRST_QUESTION, "ask for a channel")
         if lacking > 0:
-            again = now + spread(LOOK_AGAIN, self._entropy)
+            pause = REST if any(one[0] == key for one in self._resting) else LOOK_AGAIN
+            again = now + spread(pause, self._entropy)
             self._looks.set(key, Deadline(again, "look for a relay"))
 
     def _routes(
@@ -270,7 +279,12 @@ class RelayClient:
     ) -> list[Route]:
         """Return the routes to a member, those that failed lately behind the others."""
         self._failed = {k: until for k, until in self._failed.items() if now < until}
-        routes = self._choose(key, used, now)
+        self._resting = {k: until for k, until in self._resting.items() if now < until}
+        routes = [
+            route
+            for route in self._choose(key, used, now)
+            if (key, route.relays) not in self._resting
+        ]
         return sorted(routes, key=lambda route: (key, route.relays) in self._failed)
 
     def _set(self, way: Way, at: float, reason: str) -> None:

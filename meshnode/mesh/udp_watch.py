@@ -161,7 +161,7 @@ class UdpWatch:
         if self._answered_at is not None:
             times.append(self._answered_at + self._linger)
         if self._is_suspected and len(self._wanted) < MAX_WANTED:
-            homes = set(self._homes())
+            homes = set(self._homes()).difference(self._wanted)
             times += [r.until for key, r in self._rests.items() if key in homes]
         due = [at for at in times if at is not None]
         return Deadline(min(due), "UDP may be blocked") if due else None

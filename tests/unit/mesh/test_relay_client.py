@@ -87,6 +87,35 @@ def test_who_refuses_is_left_for_another_at_once(user: RelayUser) -> None:
     assert sorted(user.order()) == [S, T]
 
 
+def test_who_refuses_again_and_again_is_asked_now_and_then(user: RelayUser) -> None:
+    """Not as fast as it answers."""
+    user.relays = [R]
+    user.client.want(OTHER, now=0.0)
+    asked = 0
+    for _ in range(1000):
+        asked += len(user.run(user.now + 0.01))
+        for way in user.ways.of(OTHER):
+            if way.tries:
+                user.client.receive_close(way, now=user.now)
+    assert 3 <= asked <= 11
+    user.client.forget(R, now=user.now)
+    asked = len(user.run(user.now + 0.5))
+    assert asked <= 2
+
+
+def test_a_channel_that_was_kept_for_long_is_asked_for_anew_at_once(
+    user: RelayUser,
+) -> None:
+    """Its relay began anew, perhaps."""
+    user.relays = [R]
+    user.client.want(OTHER, now=0.0)
+    user.run(0.1)
+    user.answer(R)
+    user.run(10.0)
+    user.client.receive_close(user.way_by(R), now=user.now)
+    assert [to for _, to, _ in user.run(user.now + 0.1)] == [R]
+
+
 def test_nothing_is_left_of_who_is_no_member(user: RelayUser) -> None:
     """Be it the member or a relay; with a relay gone another is asked."""
     user.client.want(OTHER, now=0.0)

@@ -45,6 +45,22 @@ def test_silence_after_a_question_is_suspicious(watch: UdpWatch) -> None:
     assert not watch.is_blocked
 
 
+def test_the_only_home_is_dialled_again_and_not_waited_for(rng: random.Random) -> None:
+    """Once its rest is over nothing is due but the next question by UDP."""
+    watch = UdpWatch(lambda: HOMES[:1], rng.randbytes)
+    at = suspected(watch)
+    assert watch.wanted == HOMES[:1]
+    watch.lost(b"a", now=at)
+    assert watch.wanted == ()
+    deadline = watch.next_deadline()
+    assert deadline is not None
+    watch.handle_deadline(now=deadline.at)
+    assert watch.wanted == HOMES[:1]
+    following = watch.next_deadline()
+    assert following is not None
+    assert following.at > deadline.at
+
+
 def test_an_answer_or_another_member_dispels_it(watch: UdpWatch) -> None:
     """Nobody is dialled by TLS where UDP works, though one home is down."""
     watch.asked(b"a", now=100.0)
