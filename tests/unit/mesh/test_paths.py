@@ -11,7 +11,7 @@ from tests.unit.mesh.path_world import DIRECT, RELAYED, End, PathWorld
 
 ROUND_TRIP = 2 * DIRECT
 RELAY_ROUND_TRIP = 2 * RELAYED
-SEEDS = range(12)
+SEEDS = range(8)
 
 
 def is_direct(end: End) -> bool:
