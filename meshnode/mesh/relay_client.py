@@ -58,6 +58,9 @@ FAR_QUESTIONS: Final = 6
 AVOID_FOR: Final = 30.0
 """Seconds in which a route that failed comes after all others."""
 
+REFUSED_FOR: Final = 2.0
+"""Seconds in which a route that was refused is not asked for at all."""
+
 LOOK_AGAIN: Final = 5.0
 """Seconds until a relay is looked for again where there was none."""
 
@@ -92,6 +95,7 @@ class RelayClient:
         self._entropy = entropy
         self._wanted: set[bytes] = set()
         self._failed: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
+        self._refused: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
         self._questions: DeadlineHeap[int] = DeadlineHeap()
         self._looks: DeadlineHeap[bytes] = DeadlineHeap()
 
@@ -157,6 +161,9 @@ class RelayClient:
 
     def receive_close(self, way: Way, *, now: float) -> None:
         """The relay keeps this channel no longer, or never did."""
+        if not way.is_open:
+            # Its reason lasts: asked at once, it would refuse at once, for ever.
+            self._refused[way.key, way.relays] = now + REFUSED_FOR
         self._lose(way, now)
 
     def close(self, way: Way, reason: RelayReason, *, now: float) -> None:
@@ -270,7 +277,12 @@ class RelayClient:
     ) -> list[Route]:
         """Return the routes to a member, those that failed lately behind the others."""
         self._failed = {k: until for k, until in self._failed.items() if now < until}
-        routes = self._choose(key, used, now)
+        self._refused = {k: until for k, until in self._refused.items() if now < until}
+        routes = [
+            route
+            for route in self._choose(key, used, now)
+            if (key, route.relays) not in self._refused
+        ]
         return sorted(routes, key=lambda route: (key, route.relays) in self._failed)
 
     def _set(self, way: Way, at: float, reason: str) -> None:
