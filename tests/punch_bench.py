@@ -96,6 +96,7 @@ class PunchBench:
                 sockets=self.sockets[name],
                 send=lambda datagram, now, side=side: self._send(side, datagram),
                 where=lambda side=side: side.where,
+                recount=lambda now: False,
                 usable=tuple,
                 opener_hops=lambda: FALLBACK,
                 record_of=lambda key, now: self._record(key) if has_records else None,

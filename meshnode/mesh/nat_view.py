@@ -6,6 +6,9 @@ where the ping came from: one endpoint for all, or another for each. In the seco
 What comes out is a hint for others (`docs/paths.md`), never more: all candidates are
 tried whatever it says.
 
+Where a NAT counts its ports up, one more socket asks where it has got to, right before
+others are told (`recount`): seconds later that is of no use.
+
 They are asked for their probe keys first, inside the session. We look when there is
 somebody to ask, when our addresses are others, when somebody
 sees us elsewhere than before, and else every 10 min, for a NAT may go out of ports.
@@ -17,8 +20,9 @@ from typing import Final
 
 from meshnode.codec.records import Mapping, NatHint
 from meshnode.deadlines import Deadline
-from meshnode.mesh.nat_judgement import SAMPLES, judge
+from meshnode.mesh.nat_judgement import SAMPLES, judge, next_ports
 from meshnode.mesh.probes import Opened, Probes
+from meshnode.mesh.punch_search import is_narrow
 from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.types import Datagram, Endpoint, Path, Source
 from meshnode.values import frozen
@@ -35,6 +39,7 @@ AGAIN_IN: Final = 15.0
 """Seconds until we look again where too few answered."""
 
 _USER: Final = b"nat"
+_COUNTER: Final = b"nat count"
 _ANY_HOST: Final = "0.0.0.0"
 
 
@@ -100,8 +105,10 @@ class NatView:
         self._to_ask: list[Helper] = []
         self._asked: dict[int, tuple[bytes, int]] = {}
         self._answers: dict[int, Endpoint] = {}
-        self._samples: list[Endpoint] = []
+        self._samples: dict[int, Endpoint] = {}
         self._has_sampled = False
+        self._counted: NatHint | None = None
+        self._counts_until: float | None = None
 
     def look(self, *, now: float) -> None:
         """Look anew, soon: we are elsewhere, or there is somebody to ask."""
@@ -114,6 +121,27 @@ class NatView:
         if seen.version == 4 and not is_known:
             self.look(now=now)
 
+    @property
+    def latest(self) -> NatHint:
+        """The hint as it is good for a second or two; records keep to `hint`."""
+        return self._counted or self.hint
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether `latest` is about to be known."""
+        return self._counts_until is not None
+
+    def recount(self, *, now: float) -> bool:
+        """Ask where a NAT that counts has got to; return whether an answer may come."""
+        if self.is_counting:
+            return True
+        if self._is_looking or self.seen is None or not is_narrow(self.hint):
+            return False
+        if not self._usable() or not self._sockets.ask(1, _COUNTER):
+            return False
+        self._counts_until = now + WAIT
+        return True
+
     def facts(self) -> NatFacts:
         """Return what was seen."""
         preserves = self.seen is not None and self.seen.port == self._port()
@@ -125,24 +153,29 @@ class NatView:
         asked = self._asked.pop(opened.probe.number, None)
         if asked is None or asked[0] != opened.key or opened.probe.seen is None:
             return asked is not None
-        if asked[1]:
-            self._samples.append(opened.probe.seen)
+        if asked[1] and self._sockets.user == _COUNTER:
+            self._end_count(opened.probe.seen)
+        elif asked[1]:
+            self._samples[opened.probe.number] = opened.probe.seen
         else:
             self._answers[opened.probe.number] = opened.probe.seen
         return True
 
     def sockets_opened(self, ports: tuple[int, ...], *, now: float) -> bool:
         """Take sockets; return whether they were asked for here."""
-        if self._sockets.user != _USER:
+        if self._sockets.user not in (_USER, _COUNTER):
             return False
         helpers = self._usable()
         for port in ports if helpers else ():
             self._ping(helpers[0], port, now)
-        self._at = now + WAIT
+        if self._sockets.user == _USER:
+            self._at = now + WAIT
         return True
 
     def handle_deadline(self, *, now: float) -> bool:
         """Go on with looking; return whether that ended, with another outcome."""
+        if self._counts_until is not None and now >= self._counts_until:
+            self._end_count(None)
         if self._at is None or now < self._at:
             return False
         before = self.hint, self.seen
@@ -161,7 +194,8 @@ class NatView:
 
     def next_deadline(self) -> Deadline | None:
         """Return when looking goes on."""
-        return None if self._at is None else Deadline(self._at, "look at the NAT")
+        moments = [at for at in (self._at, self._counts_until) if at is not None]
+        return Deadline(min(moments), "look at the NAT") if moments else None
 
     def _usable(self) -> list[Helper]:
         helpers = self._helpers()[:MAX_HELPERS]
@@ -175,7 +209,7 @@ class NatView:
         for helper in helpers:
             self._ask_key(helper.key, now)
         self._is_looking, self._has_begun, self._has_sampled = True, False, False
-        self._asked, self._answers, self._samples = {}, {}, []
+        self._asked, self._answers, self._samples = {}, {}, {}
         self._at = now + WAIT
 
     def _ping(self, helper: Helper, port: int, now: float) -> None:
@@ -197,7 +231,17 @@ class NatView:
         return True
 
     def _judge(self) -> NatHint:
-        return judge(self._outermost(), self._samples)
+        samples = [self._samples[number] for number in sorted(self._samples)]
+        return judge(self._outermost(), samples)
+
+    def _end_count(self, seen: Endpoint | None) -> None:
+        """Predict the ports after the one at which a new socket was *seen*, if so."""
+        self._counts_until = None
+        self._sockets.choose(_COUNTER, 0)
+        if seen is not None and self.seen is not None:
+            is_rising = self.hint.first_port > self.seen.port
+            first, last = next_ports(seen.port, is_rising=is_rising)
+            self._counted = NatHint(Mapping.ENDPOINT_DEPENDENT, first, last)
 
     def _outermost(self) -> list[Endpoint]:
         """Return how we are seen from beyond the NATs, in order of time.
@@ -214,6 +258,6 @@ class NatView:
         self._is_looking, self._asked = False, {}
         outermost = self._outermost()
         seen = outermost[-1] if outermost else None
-        self.hint, self.seen = self._judge(), seen
+        self.hint, self.seen, self._counted = self._judge(), seen, None
         is_enough = self.hint.mapping is not Mapping.UNKNOWN
         self._at = now + (LOOK_EVERY if is_enough else AGAIN_IN)

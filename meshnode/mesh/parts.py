@@ -204,6 +204,7 @@ class NodeParts:
             sockets=self.sockets,
             send=self._send_probe,
             where=self._where,
+            recount=lambda now: self.nat_view.recount(now=now),
             usable=lambda endpoints: self.reach.dialler.usable(endpoints),
             opener_hops=lambda: self.hops.hops,
             record_of=lambda key, now: self.reach.said_by(key, now=now),
@@ -248,7 +249,8 @@ class NodeParts:
     def _where(self) -> Where:
         """Return where others are told to probe us."""
         candidates = self.reach.own_candidates()
-        return Where(candidates, self.nat_view.seen, self.nat_view.hint)
+        seen = None if self.detours.watch.is_blocked else self.nat_view.seen
+        return Where(candidates, seen, self.nat_view.latest)
 
     def _serves(self, key: bytes) -> bool:
         member = self.membership.by_key(key)

@@ -118,6 +118,8 @@ class Puncher:
         sockets: those beside the node's own.
         send: takes what is to leave.
         where: says where we are.
+        recount: asks where our NAT has got to, if it counts; returns whether to wait
+            for `go_on` before others are told.
         usable: gives which endpoints that others tell of may be sent to.
         opener_hops: says how far openers go.
         record_of: gives the newest endpoint record of a member at a moment.
@@ -134,6 +136,7 @@ class Puncher:
         sockets: SearchSockets,
         send: Callable[[Datagram, float], None],
         where: Callable[[], Where],
+        recount: Callable[[float], bool],
         usable: Callable[[Iterable[Endpoint]], tuple[Endpoint, ...]],
         opener_hops: Callable[[], int],
         record_of: Callable[[bytes, float], Endpoints | None],
@@ -149,11 +152,14 @@ class Puncher:
         self._probes = probes
         self._send = send
         self._where = where
+        self._recount = recount
         self._record_of = record_of
         self._on_found = on_found
         self._entropy = entropy
         self._rate = rate
         self._members: dict[bytes, _Member] = {}
+        # Who is called once our NAT was looked at, or whose call is answered then.
+        self._held: dict[bytes, CallMe | None] = {}
         self._sent: dict[int, _Sent] = {}
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
 
@@ -167,7 +173,7 @@ class Puncher:
         member.is_wanted = True
         if member.running is None:
             if now >= member.not_before:
-                self._call(key, member, now)
+                self._call_soon(key, member, now)
             self._wake(key, member)
 
     def stop(self, key: bytes) -> None:
@@ -179,6 +185,7 @@ class Puncher:
 
     def forget(self, key: bytes) -> None:
         """Drop everything about who is no member any more."""
+        self._held.pop(key, None)
         if self._members.pop(key, None) is not None:
             self._deadlines.set(key, None)
         self._sockets.release(key)
@@ -221,13 +228,22 @@ class Puncher:
         if call.is_answer:
             if running is not None and running.call == call.number:
                 self._be_answered(key, running, call, now)
+        elif running is None and self._recount(now):
+            self._held[key] = call
         else:
-            if running is None:
-                running = self._begin(call.number, Told.by_call(call), now)
-                running.is_caller = False
-                member.running = running
-            self._be_called(key, running, call, now)
+            self._take_call(key, member, call, now)
         self._wake(key, member)
+
+    def go_on(self, *, now: float) -> None:
+        """What our NAT does is known as well as it can be: do what waited for that."""
+        held, self._held = self._held, {}
+        for key, call in held.items():
+            member = self._members[key]
+            if call is not None:
+                self._take_call(key, member, call, now)
+            elif member.is_wanted and member.running is None:
+                self._call(key, member, now)
+            self._wake(key, member)
 
     def receive_probe(self, opened: Opened, path: Path, *, now: float) -> None:
         """Take a probe that came by *path*; each ping is answered."""
@@ -264,7 +280,7 @@ class Puncher:
             running = member.running
             if running is None:
                 if member.is_wanted:
-                    self._call(key, member, now)
+                    self._call_soon(key, member, now)
             elif now >= running.ends_at:
                 self._end(key, member, running, now)
             else:
@@ -276,6 +292,22 @@ class Puncher:
         return self._deadlines.next()
 
     # --- how an attempt begins ---
+
+    def _call_soon(self, key: bytes, member: _Member, now: float) -> None:
+        if self._recount(now):
+            self._held.setdefault(key, None)
+        else:
+            self._call(key, member, now)
+
+    def _take_call(
+        self, key: bytes, member: _Member, call: CallMe, now: float
+    ) -> None:
+        running = member.running
+        if running is None:
+            running = self._begin(call.number, Told.by_call(call), now)
+            running.is_caller = False
+            member.running = running
+        self._be_called(key, running, call, now)
 
     def _call(self, key: bytes, member: _Member, now: float) -> None:
         """Open to where the member may be, and call it."""
@@ -347,8 +379,10 @@ class Puncher:
         """Prepare the search that is needed if nothing else answers soon."""
         where, told = self._where(), running.told
         ours, theirs = _is_dependent(where.nat), _is_dependent(told.nat)
-        if running.search is not None or ours == theirs or told.seen is None:
+        if running.search is not None or ours == theirs:
             return
+        if told.seen is None or where.seen is None:
+            return  # UDP does not get out there
         nat = where.nat if ours else told.nat
         if is_narrow(nat):
             return
@@ -487,7 +521,7 @@ class Puncher:
         at = None
         if member.running is not None:
             at = member.running.next_at()
-        elif member.is_wanted:
+        elif member.is_wanted and key not in self._held:
             at = member.not_before
         self._deadlines.set(key, None if at is None else Deadline(at, "hole punching"))
 

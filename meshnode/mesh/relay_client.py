@@ -58,8 +58,8 @@ FAR_QUESTIONS: Final = 6
 AVOID_FOR: Final = 30.0
 """Seconds in which a route that failed comes after all others."""
 
-REST: Final = 2.0
-"""Seconds until a route is asked again that was closed as soon after it was asked."""
+REFUSED_FOR: Final = 2.0
+"""Seconds in which a route that was refused is not asked for at all."""
 
 LOOK_AGAIN: Final = 5.0
 """Seconds until a relay is looked for again where there was none."""
@@ -95,7 +95,7 @@ class RelayClient:
         self._entropy = entropy
         self._wanted: set[bytes] = set()
         self._failed: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
-        self._resting: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
+        self._refused: dict[tuple[bytes, tuple[bytes, ...]], float] = {}
         self._questions: DeadlineHeap[int] = DeadlineHeap()
         self._looks: DeadlineHeap[bytes] = DeadlineHeap()
 
@@ -161,6 +161,9 @@ class RelayClient:
 
     def receive_close(self, way: Way, *, now: float) -> None:
         """The relay keeps this channel no longer, or never did."""
+        if not way.is_open:
+            # Its reason lasts: asked at once, it would refuse at once, for ever.
+            self._refused[way.key, way.relays] = now + REFUSED_FOR
         self._lose(way, now)
 
     def close(self, way: Way, reason: RelayReason, *, now: float) -> None:
@@ -176,9 +179,8 @@ class RelayClient:
         for way in self._ways:
             if key == way.key or key in way.relays:
                 self._lose(way, now)
-        for routes in (self._failed, self._resting):
-            for one in [one for one in routes if key in (one[0], *one[1])]:
-                del routes[one]
+        for failed in [one for one in self._failed if key in (one[0], *one[1])]:
+            del self._failed[failed]
 
     # --- time ---
 
@@ -235,9 +237,6 @@ class RelayClient:
     def _note_failure(self, way: Way, now: float) -> None:
         if not way.is_offered:
             self._failed[way.key, way.relays] = now + AVOID_FOR
-            if now < way.began_at + REST:
-                # Who refuses would be asked again as fast as it answers.
-                self._resting[way.key, way.relays] = now + REST
         if way.key in self._wanted:
             self._fill(way.key, now)
 
@@ -270,8 +269,7 @@ class RelayClient:
             way = self._ways.add(key, route.relays, now=now)
             self._set(way, now + FIRST_QUESTION, "ask for a channel")
         if lacking > 0:
-            pause = REST if any(one[0] == key for one in self._resting) else LOOK_AGAIN
-            again = now + spread(pause, self._entropy)
+            again = now + spread(LOOK_AGAIN, self._entropy)
             self._looks.set(key, Deadline(again, "look for a relay"))
 
     def _routes(
@@ -279,11 +277,11 @@ class RelayClient:
     ) -> list[Route]:
         """Return the routes to a member, those that failed lately behind the others."""
         self._failed = {k: until for k, until in self._failed.items() if now < until}
-        self._resting = {k: until for k, until in self._resting.items() if now < until}
+        self._refused = {k: until for k, until in self._refused.items() if now < until}
         routes = [
             route
             for route in self._choose(key, used, now)
-            if (key, route.relays) not in self._resting
+            if (key, route.relays) not in self._refused
         ]
         return sorted(routes, key=lambda route: (key, route.relays) in self._failed)
 

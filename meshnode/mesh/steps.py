@@ -252,6 +252,8 @@ class NodeSteps(NodeParts):
         self._is_plan_stale |= self.narrow.take_change()
         self._follow_homes(now)
         self._follow_ways(now)
+        if not self.nat_view.is_counting:
+            self.puncher.go_on(now=now)
         self._tell_hints(now)
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)

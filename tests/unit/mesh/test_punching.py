@@ -39,6 +39,7 @@ class Bench:
             sockets=SearchSockets(),
             send=lambda datagram, now: self.sent.append(datagram),
             where=lambda: Where((HERE,), HERE),
+            recount=lambda now: False,
             usable=CandidateFilter((OVERLAY,)).usable,
             opener_hops=lambda: HOPS,
             record_of=lambda key, now: self.record,
