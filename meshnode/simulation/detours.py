@@ -1,4 +1,4 @@
-"""TLS between simulated hosts: a link that keeps the order and loses nothing.
+"""TLS between simulated hosts: a link that keeps the order, lossless unless cut.
 
 It stands for `node.tls_detours` and the process that speaks TLS: whom the node wants to
 reach so is connected, if its NAT lets TCP out to port 443 and the server is in the
@@ -71,6 +71,8 @@ class TlsDetours:
             return None
         for address in addresses:
             name = network.owner(Endpoint(address, HTTPS))
+            if name is None or network.is_apart(self._host.name, name):
+                continue
             if name in self._world.homes and self._world.homes[name].key == key:
                 return self._world.hosts[name]
         return None
@@ -106,5 +108,8 @@ class TlsDetours:
 
     def _land(self, flight: Flight) -> None:
         receiver = self._world.hosts[flight.receiver]
-        self._world.trace.landed(flight, self._world.now, Mark.NONE)
-        receiver.receive(flight)
+        is_cut = self._world.network.is_apart(flight.sender, flight.receiver)
+        mark = Mark.UNREACHABLE if is_cut else Mark.NONE
+        self._world.trace.landed(flight, self._world.now, mark)
+        if not is_cut:
+            receiver.receive(flight)

@@ -31,6 +31,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         tun=SimpleNamespace(offload=offload),
         queues_of=lambda worker: (2,),
         udp=(SimpleNamespace(v4=descriptor(3), v6=None),),
+        beside={},
         uapi=descriptor(4),
         api=None,
         programs={

@@ -59,6 +59,24 @@ def test_the_wrong_member_is_not_taken(world):
     assert detours.dialled == set()
 
 
+def test_a_partition_cuts_tls_too(world):
+    """What is on its way goes nowhere, and nobody is connected anew."""
+    told, key = _Told(world), world.homes["r"].key
+    detours = TlsDetours(world.hosts["a"], told)
+    detours.follow({key: (world.hosts["r"].addresses[4],)})
+    world.run(1.0)
+    arrived = []
+    world.hosts["r"].receive = arrived.append
+    world.network.partition(["a"], ["r"])
+    world.hosts["a"].send(b"hello", Path(told.moments[0][2]))
+    world.run(1.0)
+    assert arrived == []
+    detours.follow({})
+    detours.follow({key: (world.hosts["r"].addresses[4],)})
+    world.run(2.0)
+    assert told.moments[-1][2] is None
+
+
 def test_who_is_not_wanted_any_more_is_hung_up_on(world):
     """What is sent there then goes nowhere."""
     told, key = _Told(world), world.homes["r"].key
