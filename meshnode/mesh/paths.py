@@ -64,6 +64,9 @@ WANT_EVERY: Final = 5.0
 LASTING: Final = 2.0
 """Seconds of traffic that a standby is kept for: not for a message now and then."""
 
+MAX_DIRECT: Final = 16
+"""Direct paths to one member that are known at once; the oldest makes room."""
+
 UNANSWERED: Final = 3
 """Pings without an answer that interrupt answers in a row."""
 
@@ -510,8 +513,18 @@ class Paths:
         if way is None:
             is_relayed = channel_of(path.remote) != 0
             kind = PathKind.RELAYED if is_relayed else self._kind_of(key, path.remote)
+            if not is_relayed:
+                self._make_room(member)
             way = member.ways[place] = Way(path, kind)
         return way
+
+    def _make_room(self, member: Member) -> None:
+        """Forget the oldest direct path: who sends from many places is one member."""
+        present = member.present
+        direct = [place for place, way in member.ways.items() if not way.is_relayed]
+        if len(direct) >= MAX_DIRECT:
+            others = [place for place in direct if member.ways[place] is not present]
+            del member.ways[others[0]]
 
     def _add_relayed(self, key: bytes, member: Member) -> None:
         """Let exactly the channels that there are be among the ways."""

@@ -5,7 +5,7 @@ import pytest
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import LINGER
-from meshnode.mesh.paths import FORGET_AFTER
+from meshnode.mesh.paths import FORGET_AFTER, MAX_DIRECT
 from meshnode.types import Endpoint, Path
 from tests.unit.mesh.path_world import DIRECT, RELAYED, End, PathWorld
 
@@ -304,6 +304,21 @@ def test_a_stall_of_the_process_kills_no_path() -> None:
     world.run(3.0)
     assert is_direct(world.a)
     assert not [path for _, path in world.a.changes if channel_of(path.remote)]
+
+
+def test_who_sends_from_everywhere_fills_no_table() -> None:
+    """Nor is it asked everywhere; the path in use stays among those known."""
+    world = talking(12)
+    world.is_talking = False
+    pings = world.a.pings
+    for number in range(2000):
+        world.now += 0.001
+        world.a.arrive(("news", number), Path(Endpoint("203.0.113.9", 1024 + number)))
+    (member,) = world.a.paths._members.values()
+    assert len(member.ways) <= MAX_DIRECT + len(world.a.relays.channels)
+    assert member.present is not None
+    world.run(0.5)
+    assert world.a.pings - pings < 200
 
 
 def test_how_a_member_is_reached_is_told() -> None:
