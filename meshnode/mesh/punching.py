@@ -96,6 +96,7 @@ class _Member:
     not_before: float = NEVER
     running: Running | None = None
     last: tuple[Attempt, ...] = ()
+    said: Told | None = None
 
 
 class _Sent(NamedTuple):
@@ -202,7 +203,9 @@ class Puncher:
         if record is not None and record.probe_key:
             self._probes.know(key, record.probe_key)
         member = self._members.get(key)
-        if member is not None:
+        said = None if record is None else Told.by_record(record)
+        if member is not None and member.said != said:
+            member.said = said
             self._encourage(key, member, now)
 
     def set_nat64_prefix(self, prefix: bytes | None) -> None:
@@ -314,6 +317,7 @@ class Puncher:
         if record is not None and record.probe_key:
             self._probes.know(key, record.probe_key)
             told = Told.by_record(record)
+            member.said = told
         number = int.from_bytes(self._entropy(4), "little")
         running = member.running = self._begin(number, told, now)
         running.calls = [now + after for after in CALL_AGAIN]

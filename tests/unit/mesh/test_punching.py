@@ -249,6 +249,21 @@ def test_without_a_record_only_the_call_is_sent(bench: Bench) -> None:
     assert bench.ours.can_reach(KEY)
 
 
+def test_who_repeats_its_record_is_not_sought_again_for_it(bench: Bench) -> None:
+    """Only what is new in it gives hope; else a search would never rest."""
+    bench.puncher.want(KEY, now=bench.now)
+    bench.run(5.0)
+    bench.calls()
+    for _ in range(3):
+        bench.puncher.record_changed(KEY, now=bench.now)
+        bench.run(1.0)
+    assert bench.calls() == []
+    bench.record = Endpoints(KEY, 2, (THERE, HERE), bench.theirs.key)
+    bench.puncher.record_changed(KEY, now=bench.now)
+    bench.run(0.1)
+    assert len(bench.calls()) == 1
+
+
 def test_nothing_is_sent_to_where_it_could_do_harm(bench: Bench) -> None:
     """Neither into the tunnel nor to everybody on the link."""
     evil = (Endpoint("10.77.0.5", 1), Endpoint("255.255.255.255", 1))
