@@ -58,12 +58,12 @@ class Relayed:
         """Send what control sends to a channel as its mesh would: to the relay."""
         original = host.send
 
-        def send(data, path):
+        def send(data, path, *, hops=0):
             number = channel_of(path.remote)
             if number:
                 data = encode_header(LABELS[number]) + data
                 path = Path(self.r.endpoint)
-            original(data, path)
+            original(data, path, hops=hops)
 
         host.send = send
 

@@ -14,8 +14,6 @@ from meshnode.codec.messages import (
 from meshnode.codec.records import Role
 from meshnode.simulation.links import Link
 from meshnode.simulation.mesh_world import MeshWorld
-from meshnode.types import Path
-from meshnode.wireguard.events import PeerHeard
 
 LATENCY = 0.02
 NOTHING = Link(blackhole=True)
@@ -23,78 +21,12 @@ ROUND_TRIP = 4 * LATENCY
 """Between two members, by one relay."""
 
 
-class Follower:
-    """Does for one member what decides about paths: uses the best way there is."""
-
-    def __init__(self, world, name):
-        self.home, self.world = world.homes[name], world
-        self.wanted = []
-        self.life = None
-        self.look()
-
-    def want(self, other):
-        """Want ways to a member, also in the lives of the control process to come."""
-        key = self.world.homes[other].key
-        self.wanted.append(key)
-        self.home.running.relays.want(key, now=self.home.host.now)
-        self.follow()
-
-    def begin(self):
-        """Give ways to the tunnels with whatever else is known, and hear of others."""
-        self.life = life = self.home.life
-        tell, relays = life.tunnels.set_candidates, life.node.relays
-        control = self.home.host.control
-        handle = control.on_event
-
-        def with_ways(key, candidates, *, now):
-            tell(key, (*relays.ways(key), *candidates)[:8], now=now)
-
-        def on_event(event):
-            if isinstance(event, PeerHeard) and channel_of(event.path.remote):
-                now = self.home.host.now
-                life.tunnels.set_path(event.public_key.raw, event.path, now=now)
-            handle(event)
-
-        life.tunnels.set_candidates = with_ways
-        control.on_event = on_event
-        for key in self.wanted:
-            relays.want(key, now=self.home.host.now)
-
-    def look(self):
-        """Look for changes, and new lives, all the time."""
-        self.world.after(0.05, self.look)
-        if self.home.node is None:
-            return
-        if self.home.life is not self.life:
-            self.begin()
-        self.follow()
-
-    def follow(self):
-        """Do what follows from changes of the ways."""
-        life, now = self.life, self.home.host.now
-        relays = life.node.relays
-        for key in relays.take_changes():
-            life.tunnels.set_candidates(key, (), now=now)
-            ways, path = relays.ways(key), life.tunnels.path_of(key)
-            if ways and path is not None and path != ways[0]:
-                life.tunnels.set_path(key, Path(ways[0]), now=now)
-        self.home.host.settle()
-
-
-class RelayWorld(MeshWorld):
-    """A mesh with what follows the ways of some members."""
-
-    def __init__(self, seed, *, link):
-        super().__init__(seed, link=link)
-        self.followers = {}
-
-
 def mesh(*relays, seed=3, apart=(("a", "b"),), wants="a"):
     """Return a mesh of relays, a and b; those *apart* never reach each other.
 
     The members in *wants* want ways to the other one.
     """
-    world = RelayWorld(seed, link=Link(latency=LATENCY))
+    world = MeshWorld(seed, link=Link(latency=LATENCY))
     for one, other in apart:
         world.network.connect(one, other, NOTHING)
     first, *others = relays
@@ -109,11 +41,10 @@ def mesh(*relays, seed=3, apart=(("a", "b"),), wants="a"):
 
 
 def let_want(world, name, other):
-    """Let a member want ways to another; both follow what comes of it."""
-    for one in (name, other):
-        if one not in world.followers:
-            world.followers[one] = Follower(world, one)
-    world.followers[name].want(other)
+    """Let a member want ways to another, as it does once it is dialled."""
+    home = world.homes[name]
+    home.running.relays.want(world.homes[other].key, now=home.host.now)
+    home.host.settle()
 
 
 def answers(world, name):
