@@ -182,8 +182,12 @@ class Paths:
         present = None if member is None else member.present
         if member is None or present is None or present.path.remote == path.remote:
             return
-        # It may not hear us where we speak, or may have moved.
+        # It may not hear us where we speak, or may have moved. It may also prefer that
+        # channel: two that prefer different ones would ask each other without end.
         self._add_relayed(key, member)
+        holds = ASK_AGAIN if member.is_busy(now) else CERTAIN
+        if now < present.ponged_at + holds:
+            return
         self._begin_asking(key, member, present, now)
         # If we were answered just now, it may be our own doubt that it doubles for.
         if now >= member.pong_at + CERTAIN:
