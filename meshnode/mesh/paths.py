@@ -123,6 +123,20 @@ class Paths:
         self._seek(key, member, now)
         self._wake(key, now + LOOK)
 
+    def adopt(self, key: bytes, *, now: float) -> None:
+        """Go on with a member that an earlier control process spoke to by a channel.
+
+        The channel went with that process, and the session does not know.
+        """
+        endpoint = self._tunnels.path_of(key)
+        if endpoint is None or not channel_of(endpoint) or key in self._members:
+            return
+        if self._tunnels.has_session(key):
+            member = self._member(key)
+            member.traffic_at = now
+            self._relays.want(key, now=now)
+            self._wake(key, now + LOOK)
+
     def path_changed(self, key: bytes, *, now: float) -> None:
         """The tunnels speak to the member elsewhere, perhaps: it moved."""
         member, endpoint = self._members.get(key), self._tunnels.path_of(key)

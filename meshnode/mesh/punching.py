@@ -299,9 +299,7 @@ class Puncher:
         else:
             self._call(key, member, now)
 
-    def _take_call(
-        self, key: bytes, member: _Member, call: CallMe, now: float
-    ) -> None:
+    def _take_call(self, key: bytes, member: _Member, call: CallMe, now: float) -> None:
         running = member.running
         if running is None:
             running = self._begin(call.number, Told.by_call(call), now)
