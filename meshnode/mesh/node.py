@@ -262,6 +262,8 @@ class MeshNode(NodeDispatch):
         self.neighbours.greet_again(now=now)
         self.contacts.greet_again(now=now)
         self.reach.publish_again(now=now)
+        for key in self.roads.peers:
+            self.paths.adopt(key, now=now)
         self._end_step(now)
 
     def endpoint_wanted(self, key: bytes, *, now: float, wall: float) -> None:

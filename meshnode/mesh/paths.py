@@ -126,6 +126,20 @@ class Paths:
         self._seek(key, member, now)
         self._wake(key, now + LOOK)
 
+    def adopt(self, key: bytes, *, now: float) -> None:
+        """Go on with a member that an earlier control process spoke to by a channel.
+
+        The channel went with that process, and the session does not know.
+        """
+        endpoint = self._tunnels.path_of(key)
+        if endpoint is None or not channel_of(endpoint) or key in self._members:
+            return
+        if self._tunnels.has_session(key):
+            member = self._member(key)
+            member.traffic_at = now
+            self._relays.want(key, now=now)
+            self._wake(key, now + LOOK)
+
     def path_changed(self, key: bytes, *, now: float) -> None:
         """The tunnels speak to the member elsewhere, perhaps: it moved."""
         member, endpoint = self._members.get(key), self._tunnels.path_of(key)
@@ -185,8 +199,12 @@ class Paths:
         present = None if member is None else member.present
         if member is None or present is None or present.path.remote == path.remote:
             return
-        # It may not hear us where we speak, or may have moved.
+        # It may not hear us where we speak, or may have moved. It may also prefer that
+        # channel: two that prefer different ones would ask each other without end.
         self._add_relayed(key, member)
+        holds = ASK_AGAIN if member.is_busy(now) else CERTAIN
+        if now < present.ponged_at + holds:
+            return
         self._begin_asking(key, member, present, now)
         # If we were answered just now, it may be our own doubt that it doubles for.
         if now >= member.pong_at + CERTAIN:

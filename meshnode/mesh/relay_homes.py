@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from meshnode.channels import channel_of
 from meshnode.codec.messages import Ping, Pong
 from meshnode.codec.records import MAX_RELAYS, RelayHint
 from meshnode.deadlines import Deadline
@@ -110,6 +111,12 @@ class HomeRelays:
         self._silent.discard(key)
         if not question.counts:
             self._ask(key, now)
+            return False
+        path = self._tunnels.path_of(key)
+        if path is not None and channel_of(path):
+            # It forwards nothing for who is behind a channel itself.
+            if self.measured.pop(key, None) is not None:
+                self._choose()
             return False
         trip = (now - question.at) * 1000
         before = self.measured.get(key, trip)

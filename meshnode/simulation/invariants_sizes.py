@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 class ProvenSizes(Invariant):
     """Who is sent larger packets than everybody got one of that size there.
 
-    All relays count as one place: a channel has no endpoint that others see.
+    All relays count as one place, and as one sender: a channel has no endpoint that
+    others see, and a relay does not say whose datagram it sends on.
     """
 
     rule = "no size is in use to a member that did not arrive at that endpoint of it"
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._arrived: dict[tuple[str, str], set[tuple[int, Endpoint | None]]] = {}
+        self._arrived: dict[
+            tuple[str | None, str], set[tuple[int, Endpoint | None]]
+        ] = {}
         self._names: dict[bytes, str] = {}
 
     def accepted(self, host: "SimulatedHost", flight: Flight) -> None:
@@ -33,8 +36,8 @@ class ProvenSizes(Invariant):
         home = self._mesh.homes.get(host.name)
         size = len(content_of(flight.data)) - DATA_OVERHEAD
         if flight.origin is not None and home is not None and size > home.settings.mtu:
-            pair = (flight.origin, host.name)
             place = None if is_relayed(flight.data) else flight.destination
+            pair = (flight.origin if place else None, host.name)
             self._arrived.setdefault(pair, set()).add((size, place))
 
     def settled(self, host: "SimulatedHost") -> None:
@@ -45,8 +48,9 @@ class ProvenSizes(Invariant):
         for key, size in home.node.sizes.proven().items():
             endpoint = home.node.tunnels.path_of(key)
             name = self._name_of(key)
-            arrived = self._arrived.get((host.name, name), set())
             place = None if endpoint is None or channel_of(endpoint) else endpoint
+            pair = (host.name if place else None, name)
+            arrived = self._arrived.get(pair, set())
             if endpoint is None or (size, place) not in arrived:
                 self.fail(host, f"{name} is sent {size} bytes at {endpoint}")
 

@@ -174,10 +174,13 @@ def test_what_nobody_wants_is_closed_and_what_is_wanted_stays():
     relays = world.homes["a"].running.relays
     others = world.homes["r"].running.relays, world.homes["b"].running.relays
     world.run(400.0)
-    assert others[0].forwarded == 1
+    # Either end may have asked, and both do if they meet.
+    assert 1 <= others[0].forwarded <= 2
     assert await_answer(world, within=5.0) < 1.0
-    relays.drop(world.homes["b"].key, now=world.hosts["a"].now)
-    world.hosts["a"].settle()
+    world.run(20.0)  # paths want their relays for as long as there is traffic
+    for name, user, other in (("a", relays, "b"), ("b", others[1], "a")):
+        user.drop(world.homes[other].key, now=world.hosts[name].now)
+        world.hosts[name].settle()
     world.run(1.0)
     assert others[0].forwarded == 0
     for name, other in (("a", "b"), ("b", "a")):
@@ -185,15 +188,15 @@ def test_what_nobody_wants_is_closed_and_what_is_wanted_stays():
         assert ways == ()
 
 
-def test_a_lease_ends_when_its_asker_is_gone():
-    """Five minutes after it was asked for last, also with the member it is for."""
+def test_a_lease_ends_when_who_asks_is_gone():
+    """Five minutes after it was asked for last; and both ends may have asked."""
     world = mesh("r")
     await_answer(world, within=5.0)
-    world.hosts["a"].supervisor.crash()
+    assert world.homes["r"].running.relays.forwarded > 0
+    for name in "ab":
+        world.hosts[name].supervisor.crash()
     world.run(320.0)
     assert world.homes["r"].running.relays.forwarded == 0
-    ways = world.homes["b"].running.relays.ways(world.homes["a"].key)
-    assert ways == ()
 
 
 def test_a_member_that_is_revoked_loses_its_channels():
