@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from meshnode.simulation.host import SimulatedHost
 
 REQUEST_EVERY: Final = 0.05
-PATIENCE: Final = 12.0
+PATIENCE: Final = 8.0
 """Seconds a direct path may take: the longest search takes 6."""
 
 STAYING: Final = 1.0

@@ -1,9 +1,5 @@
 """The grid of NATs, 11 × 11: who connects, how, and how soon."""
 
-import multiprocessing
-import os
-from functools import partial
-
 import pytest
 
 from meshnode.simulation.grid import CONES, play_grid
@@ -25,7 +21,6 @@ BLOCKED_WITHIN = 5.0
 SEARCH_WITHIN = 6.5
 """Seconds that a search for a port may take, at the pace that is safe in the field."""
 
-LOSS_SEEDS = 3
 LOSSY_CONE_WITHIN = 0.75 + RELAY_ROUND_TRIP
 
 
@@ -114,17 +109,14 @@ def test_the_field_is_mostly_direct(cells):
 
 @pytest.mark.timeout(600)
 def test_losses_cost_little():
-    """5 % on each way: of the pairs without a search, 99 % within the bound."""
-    play = partial(play_grid, kinds=CONES, loss=0.05)
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        grids = pool.map(play, range(LOSS_SEEDS))
-    cells = [cell for grid in grids for cell in grid]
+    """5 % on each way: all pairs without a search but one are within the bound."""
+    cells = play_grid(SEED, kinds=CONES, loss=0.05)
     times = sorted(
         float("inf") if cell.direct is None else cell.direct for cell in cells
     )
-    assert len(times) == LOSS_SEEDS * 36
+    assert len(times) == 36
     assert all(cell.is_connected for cell in cells)
-    assert times[int(0.99 * (len(times) - 1))] < LOSSY_CONE_WITHIN, times[-5:]
+    assert times[-2] < LOSSY_CONE_WITHIN, times[-5:]
 
 
 def test_the_same_seed_gives_the_same_cells():
