@@ -36,6 +36,8 @@ class OnlyByChannels(Invariant):
         # By host and number; those that ended hold while commands may be under way.
         self._open: dict[str, dict[int, OpenChannel]] = {}
         self._ended: dict[str, dict[int, OpenChannel]] = {}
+        # Where they lead: who is removed has no name any more.
+        self._ends: dict[tuple[str, OpenChannel], str | None] = {}
         self._arriving: bytes | None = None
 
     def started(self, host: "SimulatedHost") -> None:
@@ -51,6 +53,8 @@ class OnlyByChannels(Invariant):
                 if channel in channels:
                     self._ended[host.name][channel] = channels[channel]
                 channels[channel] = command
+                slot = command.slot if command.onward is None else command.onward
+                self._ends[host.name, command] = host.name_of_slot(slot)
             case CloseChannel(channel) if channel in channels:
                 self._ended[host.name][channel] = channels.pop(channel)
             case RemovePeer(slot):
@@ -98,6 +102,6 @@ class OnlyByChannels(Invariant):
         self, host: "SimulatedHost", channel: OpenChannel, flight: Flight
     ) -> bool:
         """Whether that is where the peer is; behind a NAT anybody may be."""
-        slot = channel.slot if channel.onward is None else channel.onward
         owner = self._world.network.owner(flight.destination)
-        return owner not in self._world.hosts or owner == host.name_of_slot(slot)
+        leads_to = self._ends[host.name, channel]
+        return owner not in self._world.hosts or owner == leads_to
