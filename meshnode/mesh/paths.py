@@ -120,7 +120,8 @@ class Paths:
         member.settle(way, now=now)
         member.traffic_at = max(member.traffic_at, now)
         for other in list(member.ways.values()):
-            if other is way or (other.is_alive and other.is_relayed):
+            is_due = now >= other.asked_at + SAMPLE_STANDBY
+            if other is way or (other.is_alive and other.is_relayed and is_due):
                 self._ask(key, member, other, now)
         self._consider(key, member, now)
         self._seek(key, member, now)
@@ -305,6 +306,9 @@ class Paths:
             self._seeker.stop(key)
             del self._members[key]
             return
+        # Members that only tell each other something are not to be kept busy by that.
+        control_at = self._tunnels.last_control_sent(key)
+        member.own_at = max(member.own_at, control_at)
         member.follow(
             sent=self._tunnels.last_data_sent(key),
             received=self._tunnels.last_received(key),

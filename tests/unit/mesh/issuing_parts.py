@@ -139,6 +139,10 @@ class FakeTunnels:
         """Say never."""
         return NEVER
 
+    def last_control_sent(self, key: bytes) -> float:
+        """Say never."""
+        return NEVER
+
     def last_data_sent(self, key: bytes) -> float:
         """Say never."""
         return NEVER

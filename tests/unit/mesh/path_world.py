@@ -123,6 +123,10 @@ class End(FakeTunnels):
         """Return when anything came."""
         return self.received
 
+    def last_control_sent(self, key: bytes) -> float:
+        """Nothing but pings goes."""
+        return NEVER
+
     def last_data_sent(self, key: bytes) -> float:
         """Return when anything went."""
         return self.sent_data
