@@ -307,8 +307,9 @@ class Paths:
             del self._members[key]
             return
         # Members that only tell each other something are not to be kept busy by that.
-        control_at = self._tunnels.last_control_sent(key)
-        member.own_at = max(member.own_at, control_at)
+        if not member.is_busy(now):
+            control_at = self._tunnels.last_control_sent(key)
+            member.own_at = max(member.own_at, control_at)
         member.follow(
             sent=self._tunnels.last_data_sent(key),
             received=self._tunnels.last_received(key),
