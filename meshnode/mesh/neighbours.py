@@ -51,12 +51,13 @@ MANY_SILENT: Final = 8
 class _Contact:
     """A neighbour: how many Hellos wait for an answer, whether one ever came.
 
-    `interval` is how many seconds after an answer the next one goes.
+    `interval` is how many seconds after an answer the next one goes, `next_at` when.
     """
 
     unanswered: int = 0
     has_answered: bool = False
     interval: float = HELLO_INTERVAL
+    next_at: float = NEVER
 
 
 @dataclass(slots=True)
@@ -127,17 +128,21 @@ class Neighbours:
         contact.has_answered = True
         if contact.unanswered:
             contact.unanswered = 0
-            self._hellos.set(key, self._after(contact.interval, now, "hello"))
+            self._greet_after(key, contact, contact.interval, now)
             contact.interval = min(2 * contact.interval, LAST_HELLO_INTERVAL)
 
     def differs(self, key: bytes, *, now: float) -> None:
         """Note that a member knows other things than we: look again soon."""
         contact = self._contacts.get(key)
         if contact is not None:
+            contact.interval = HELLO_INTERVAL
             self._look_soon(key, contact, now)
 
     def expect_changes(self, *, now: float) -> None:
-        """Look soon whether all neighbours have what is pushed to them now."""
+        """Look soon whether all neighbours have what is pushed to them now.
+
+        Once: who does not answer is not there, and would else be missed for long.
+        """
         for key, contact in self._contacts.items():
             self._look_soon(key, contact, now)
 
@@ -207,11 +212,16 @@ class Neighbours:
         self._contacts = {key: self._contacts.get(key, _Contact()) for key in chosen}
 
     def _look_soon(self, key: bytes, contact: _Contact, now: float) -> None:
-        if contact.interval == HELLO_INTERVAL:
-            return
-        contact.interval = HELLO_INTERVAL
-        if not contact.unanswered:
-            self._hellos.set(key, self._after(HELLO_INTERVAL, now, "hello"))
+        is_later = contact.next_at > now + (1.0 + JITTER) * HELLO_INTERVAL
+        if is_later and not contact.unanswered:
+            self._greet_after(key, contact, HELLO_INTERVAL, now)
+
+    def _greet_after(
+        self, key: bytes, contact: _Contact, interval: float, now: float
+    ) -> None:
+        deadline = self._after(interval, now, "hello")
+        contact.next_at = deadline.at
+        self._hellos.set(key, deadline)
 
     def _greet_soon(self, key: bytes, now: float) -> None:
         at = now + FIRST_HELLO_WITHIN * self._chance()

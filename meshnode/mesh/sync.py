@@ -260,6 +260,7 @@ class Sync:
             ]
             self._spread([kept for m in merges for kept in m.kept], others, now)
             self._repair.note_progress(key, now=now)
+            self._neighbours.expect_changes(now=now)
         return tuple(merges)
 
     def _spread(
