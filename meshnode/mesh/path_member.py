@@ -112,6 +112,12 @@ class Member:
         """Whether traffic goes on."""
         return now < self.traffic_at + BUSY
 
+    def note_traffic(self, *, now: float) -> None:
+        """Something is said; whether it lasts is to be seen."""
+        if not self.is_busy(now):
+            self.busy_from = now
+        self.traffic_at = max(self.traffic_at, now)
+
     def follow(self, *, sent: float, received: float, now: float) -> None:
         """Take note when data was last sent and anything received."""
         if sent > self.own_at + OWN_LAG and sent > self.traffic_at:

@@ -118,7 +118,7 @@ class Paths:
         way = self._way(key, member, Path(endpoint))
         way.prove(now=now)
         member.settle(way, now=now)
-        member.traffic_at = max(member.traffic_at, now)
+        member.note_traffic(now=now)
         for other in list(member.ways.values()):
             is_due = now >= other.asked_at + SAMPLE_STANDBY
             if other is way or (other.is_alive and other.is_relayed and is_due):
@@ -137,7 +137,7 @@ class Paths:
             return
         if self._tunnels.has_session(key):
             member = self._member(key)
-            member.traffic_at = now
+            member.note_traffic(now=now)
             self._relays.want(key, now=now)
             self._wake(key, now + LOOK)
 
