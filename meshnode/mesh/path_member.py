@@ -174,10 +174,18 @@ class Member:
             for way in self.ways.values()
             if way.is_alive and way is not self.present
         ]
-        # What has answered stands by better than what only somebody promised.
-        return min(
-            others, key=lambda way: (not way.is_proven, way.measured.rank), default=None
-        )
+        return min(others, key=self._place_as_standby, default=None)
+
+    def _place_as_standby(self, way: Way) -> tuple[bool, bool, tuple[int, float]]:
+        """Order what may stand by: the best is the least.
+
+        What goes by a relay of the path in use falls with it; and what has answered is
+        better than what only somebody promised.
+        """
+        present = self.present
+        in_use = () if present is None else present.via
+        is_shared = not set(way.via).isdisjoint(in_use)
+        return is_shared, not way.is_proven, way.measured.rank
 
     def describe(self) -> PathState | None:
         """Return how the member is reached, None if that is not known."""

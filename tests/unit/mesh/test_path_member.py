@@ -1,5 +1,6 @@
 """What is seen of one member's traffic, and when its path is to be asked."""
 
+from meshnode.channels import endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import ASK_PAUSE, SHORTEST, UNMEASURED, Member
 from meshnode.mesh.path_ways import Way, place_of
@@ -79,3 +80,20 @@ def test_what_has_answered_stands_by_before_what_was_promised() -> None:
     state = one.describe()
     assert state is not None
     assert (state.kind, state.standby) == (PathKind.DIRECT, PathKind.RELAYED)
+
+
+def test_what_stands_by_does_not_fall_with_the_path_in_use() -> None:
+    """Another relay is better than a second channel of the same, even a nearer one."""
+    one = Member()
+    ways = []
+    for number, (relay, seconds) in enumerate(((1, 0.04), (1, 0.05), (2, 0.2)), 1):
+        path = Path(endpoint_of(number))
+        way = Way(path, PathKind.RELAYED, via=(bytes([relay]) * 32,), is_open=True)
+        way.prove(now=0.0)
+        way.quality.seconds = seconds
+        one.ways[place_of(path)] = way
+        ways.append(way)
+    one.settle(ways[0], now=0.0)
+    assert one.next_best() is ways[2]
+    del one.ways[place_of(ways[2].path)]
+    assert one.next_best() is ways[1]
