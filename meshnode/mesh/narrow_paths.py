@@ -130,6 +130,17 @@ def sizes_for(endpoint: Endpoint, base: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys((base, *narrow)))
 
 
+def _next_turn(now: float, pause: float) -> float:
+    """Return when all members with that *pause* are looked at in one moment.
+
+    It is later than *now*, though a quotient may be rounded down to the one before.
+    """
+    turn = now // pause
+    while turn * pause <= now:
+        turn += 1
+    return turn * pause
+
+
 class NarrowPaths:
     """The sizes below the base that are in use, by WireGuard key.
 
@@ -253,8 +264,7 @@ class NarrowPaths:
             self._begin(key, peer, peer.endpoint, now)
         elif self._tunnels.last_data_sent(key) > now - AWAKE:
             pause = min(max(LAZINESS * (now - peer.busy_at), LOOK), LAZY_LOOK)
-            # All members whose turn it is are looked at in the same moment.
-            self._wake(key, (now // pause + 1) * pause)
+            self._wake(key, _next_turn(now, pause))
         else:
             self._deadlines.set(key, None)
 
