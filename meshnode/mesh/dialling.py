@@ -200,6 +200,10 @@ class Dialler:
             self._knows_us.add(key)
         self._end(key)
         self._lookups.stop(key)
+        self.keep_path(key, now=now)
+
+    def keep_path(self, key: bytes, *, now: float) -> None:
+        """Know later where the member is spoken to now, which a session proves."""
         path = self._tunnels.path_of(key)
         # What only this host knows, behind TLS or a relay, is nothing for later.
         if path is not None and self._filter.usable((path,)):

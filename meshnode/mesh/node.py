@@ -322,6 +322,8 @@ class MeshNode(NodeDispatch):
         self.sizes.path_changed(key, now=now)
         self.narrow.path_changed(key, now=now)
         self.paths.path_changed(key, now=now)
+        if self._is_ours(key) and self.has_session(key):
+            self.reach.dialler.keep_path(key, now=now)
         self._end_step(now)
 
     def peer_heard(self, key: bytes, path: Path, *, now: float, wall: float) -> None:

@@ -4,15 +4,13 @@ from statistics import median
 
 import pytest
 
-from meshnode.codec.messages import CallMe, Message
 from meshnode.codec.probes import PROBE_SIZE
-from meshnode.codec.records import Mapping, NatHint
 from meshnode.mesh.hop_calibration import FALLBACK
+from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.punch_search import MAX_PROBES, SOCKETS
 from meshnode.simulation.nat_kinds import NatKind
 from meshnode.simulation.nat_oracle import Technique, can_be_direct, technique
 from meshnode.simulation.trace import Flight
-from meshnode.types import Path
 from tests.punch_bench import PORT, PunchBench
 from topology.nat_pairs import pair
 from topology.simulate import SimulatedLab
@@ -166,55 +164,21 @@ def test_nothing_answers_who_is_not_known() -> None:
     [
         (NatKind.PORT_RESTRICTED, NatKind.MASQUERADE),
         (NatKind.SYMMETRIC_SEQUENTIAL, NatKind.ADDRESS_RESTRICTED),
-        (NatKind.SYMMETRIC, NatKind.PORT_RESTRICTED),
     ],
 )
 def test_real_nodes_find_a_path(one: NatKind, other: NatKind) -> None:
-    """Through the gate, the workers and control; only calls go a way of their own."""
+    """Through the gate, the workers and control, as soon as they gossip.
+
+    There is one member only to ask; `test_nat_grid` has those that it takes two to see.
+    """
     lab = SimulatedLab(pair(one, other), seed=1)
     lab.start()
     world = lab.world
-    world.run(3.0)
-    found: dict[str, Path] = {}
-    keys = {name: world.homes[name].key for name in ("a", "b")}
-    for name, far in (("a", "b"), ("b", "a")):
-        node = world.homes[name].running
-        send = node.tunnels.send
+    nodes = {name: world.homes[name].running for name in ("a", "b")}
+    far = {"a": world.homes["b"].key, "b": world.homes["a"].key}
 
-        def carry(
-            key: bytes,
-            message: Message,
-            *,
-            now: float,
-            name: str = name,
-            far: str = far,
-            send: object = send,
-        ) -> None:
-            if isinstance(message, CallMe) and key == keys[far]:
-                world.after(0.04, lambda: deliver(far, keys[name], message))
-            else:
-                send(key, message, now=now)  # type: ignore[operator]
+    def are_direct() -> bool:
+        states = [nodes[name].paths.describe(far[name]) for name in nodes]
+        return all(state and state.kind is PathKind.DIRECT for state in states)
 
-        def note(key: bytes, path: Path, now: float, name: str = name) -> None:
-            found[name] = path
-
-        if "symmetric" in (one if name == "a" else other).value:
-            # There is one member only to ask, and it takes two to see this.
-            node.nat_view.hint = NatHint(Mapping.ENDPOINT_DEPENDENT)
-        node.tunnels.send = carry  # type: ignore[method-assign]
-        node.puncher._on_found = note
-
-    def deliver(far: str, key: bytes, message: CallMe) -> None:
-        home = world.homes[far]
-        home.running.puncher.receive_call(key, message, now=home.host.now)
-        home.host.settle()
-
-    home = world.homes["a"]
-    home.running.puncher.want(keys["b"], now=home.host.now)
-    home.host.settle()
-    world.run_until(lambda: len(found) == 2, within=7.0, what="no path was found")
-    assert home.running.nat_view.seen is not None
-    if one is NatKind.SYMMETRIC:
-        source = found["a"].source
-        assert source is not None
-        assert source.port in home.host.kept_ports
+    world.run_until(are_direct, within=20.0, what="no path was found")
