@@ -87,6 +87,9 @@ class DropReason(enum.Enum):
     STAGED_FULL = "staged queue full"
     SEND_ERROR = "send refused by the host"
     CONTROL_FULL = "too many control frames"
+    UNKNOWN_CHANNEL = "unknown relay channel"
+    CHANNEL_SOURCE = "not from who has the relay channel"
+    CHANNEL_LIMIT = "over the limit of the relay channel"
 
 
 class BadPacket(Exception):

@@ -21,6 +21,10 @@ MAX_CONTROL_FRAME: Final = 1203
 MAX_INNER: Final = 65_455
 """Bytes of the largest packet that a session carries: IPv6 has no larger ones."""
 
+MIN_PROBE: Final = 256
+"""Bytes of the smallest probe of a path, and of the longest frame that one begins with:
+no link is that narrow."""
+
 MAX_OWNERS: Final = 16
 """The most owners, to forward to or to accept from, of a shared prefix."""
 
@@ -206,23 +210,70 @@ class SendKeepalive:
 
 @frozen
 class SendControl:
-    """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer."""
+    """Send this control frame (first byte 0x01, at most 1,203 bytes) to the peer.
+
+    With a *path* it goes by that one, whatever the peer's is, and at once: without a
+    session it is dropped.
+    """
 
     slot: int
     frame: bytes
+    path: Path | None = None
 
 
 @frozen
 class SendProbe:
     """Send this control frame at once, whole or not at all, to prove the path's size.
 
-    Zeros fill it up to *size*, 1,204 to 65,455 bytes. Without a session or a path it is
+    Zeros fill it up to *size*, 256 to 65,455 bytes. Without a session or a path it is
     dropped. Its answer is the only proof that it arrived: to the timers it is no data.
     """
 
     slot: int
     frame: bytes
     size: int
+
+
+@frozen
+class SetStandby:
+    """Send by this path too what is sent to the peer as data; None to end that.
+
+    It is the same ciphertext, so the peer takes what arrives first. At least one of
+    the two should be a channel: between two endpoints the other end would move us to
+    and fro.
+    """
+
+    slot: int
+    path: Path | None
+
+
+@frozen
+class OpenChannel:
+    """Take type 5 datagrams with the number *channel* from the peer in *slot*.
+
+    They are for us if *onward* is None: their content is received as if it came from
+    the endpoint of the channel, and what we send there goes to that peer with the
+    number *label*. Otherwise they go on to the peer in *onward*, with *label* in place
+    of our number, at most *rate* bytes a second (0 for no limit) and *quota* bytes in
+    all (0 for no limit) until the command is repeated.
+
+    They must come from where the peer is, by its authenticated path, and go only to
+    where the other is by its own; a peer that is behind a channel itself has none.
+    """
+
+    channel: int
+    slot: int
+    label: int
+    onward: int | None = None
+    rate: int = 0
+    quota: int = 0
+
+
+@frozen
+class CloseChannel:
+    """Take no more datagrams with this number, and send none to its endpoint."""
+
+    channel: int
 
 
 @frozen
@@ -252,6 +303,9 @@ Command = (
     | SendKeepalive
     | SendControl
     | SendProbe
+    | SetStandby
+    | OpenChannel
+    | CloseChannel
     | DropStaged
 )
 
@@ -272,7 +326,23 @@ class TrafficResumed:
 
 @frozen
 class EndpointMoved:
-    """Authenticated data came from another path than the one in use."""
+    """Authenticated data came from another endpoint than the one in use.
+
+    Or from any path, if there was none. By relay channels no peer moves by itself,
+    neither from one to another nor to an endpoint or from there: that is `PathHeard`.
+    """
+
+    slot: int
+    path: Path
+
+
+@frozen
+class PathHeard:
+    """Authenticated data came by a path that only control may let the peer move to.
+
+    Told once, until control sets the peer's path, to the same or another, or it came
+    by four others.
+    """
 
     slot: int
     path: Path
@@ -311,12 +381,14 @@ class HandshakeLoad:
 class ControlReceived:
     """An authenticated control frame came from the peer; padding is still on it.
 
-    If that was more than any frame has, the last *cut* bytes are not here.
+    If that was more than any frame has, the last *cut* bytes are not here. *path* is
+    the one it came by.
     """
 
     slot: int
     frame: bytes
     cut: int = 0
+    path: Path | None = None
 
 
 @frozen
@@ -344,6 +416,7 @@ Report = (
     NeedSession
     | TrafficResumed
     | EndpointMoved
+    | PathHeard
     | SessionConfirmed
     | RekeyDue
     | HandshakeLoad

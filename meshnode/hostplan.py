@@ -80,7 +80,8 @@ class HostPlan:
     `addresses` are ours, as `ADDRESS/LENGTH` with the length of the network's own
     prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says
     that packets pass from the overlay to somewhere else (LAN or stock members). `mtu`
-    is what the tunnel carries to everybody; `larger` is None if to nobody more.
+    is what the tunnel carries to everybody; `larger` is None if to nobody more, and
+    `narrower` are prefixes to which it is only so many bytes.
     """
 
     network: str
@@ -94,3 +95,4 @@ class HostPlan:
     forwards: bool = False
     filter: Filter | None = None
     larger: Larger | None = None
+    narrower: tuple[tuple[Prefix, int], ...] = ()

@@ -79,11 +79,14 @@ class Endpoint:
 class Source:
     """A local address a datagram arrived on, kept to answer from it.
 
-    `interface` is the kernel's interface index, 0 for any.
+    `interface` is the kernel's interface index, 0 for any. `port` is that of a socket
+    beside the node's own, which a search for a way through a NAT has opened; 0 for the
+    node's.
     """
 
     host: str
     interface: int = 0
+    port: int = 0
 
 
 @frozen
@@ -100,10 +103,14 @@ class Path:
 
 @frozen
 class Datagram:
-    """One UDP payload and the path it takes or took."""
+    """One UDP payload and the path it takes or took.
+
+    `hops` is how many routers it may come to, 1 to 255; 0 for as many as usual.
+    """
 
     data: bytes
     path: Path
+    hops: int = 0
 
 
 @frozen

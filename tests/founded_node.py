@@ -20,12 +20,14 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.node.founding import FoundingRequest, found
 from meshnode.node.mesh_admin import MeshAdmin
+from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_trace import MeshTrace
 from meshnode.wireguard.config import DeviceStatus
 from tests.mesh_wire import Mailbox
 
 NOW = 1000.0
+PORT_MAPPING = {"router": "192.0.2.254:5351"}
 
 
 def directories_in(path: Path) -> Directories:
@@ -86,7 +88,8 @@ class RunningNode:
                 shell, entropy=os.urandom, places=lambda: ("gate.example.org:51820",)
             ).verbs(),
             **MeshPapers(shell).verbs(),
-            **MeshTrace(shell, lambda: DeviceStatus(None, 51820, 0, [])).verbs(),
+            **MeshTrace(shell, _device).verbs(),
+            **MeshDiagnosis(shell, _device, lambda: [PORT_MAPPING]).verbs(),
         }
 
     def drain(self) -> None:
@@ -116,3 +119,7 @@ class RunningNode:
         except MeshnodeError as error:
             raise RemoteError(str(error), error.exit_code) from None
         raise AssertionError(f"{verb} waits for something")
+
+
+def _device() -> DeviceStatus:
+    return DeviceStatus(None, 51820, 0, [])

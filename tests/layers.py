@@ -35,6 +35,7 @@ LEAVES = frozenset(
     (
         *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
         "offloads",
+        "channels",
     )
 )
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
@@ -106,6 +107,7 @@ UNTESTED = {
     "__main__": "one line, run by the end-to-end tests",
     "ports": "Protocols without code",
     "mesh.ports": "a Protocol and values without code",
+    "mesh.path_ports": "Protocols without code",
 }
 """Modules without a unit test of their own, and why."""
 

@@ -2,10 +2,11 @@
 
 The nodes are simulated (meshnode/simulation/gossip.py): real sets, views, neighbours
 and repair, one-way delays of 10 to 100 ms, no loss. Signatures are verified once for
-all nodes, and sessions are there at once; handshakes between neighbours are added by
-formula. Bytes are those of whole IP packets. Beyond 1,000 members only 1,000 run a
-node, as thousands of complete sets do not fit into memory; the others are stock
-members, which are in every set and gossip with nobody.
+all nodes; sessions are there at once, and their handshakes and passive keepalives are
+counted. Five members serve as rendezvous for all. Bytes are those of whole IP packets.
+Beyond 1,000 members only 1,000 run a node, as thousands of complete sets do not fit
+into memory; the others are stock members, which are in every set and gossip with
+nobody.
 
     tools/scale                        the whole table, some minutes
     tools/scale --members 100,1000     smaller networks only
@@ -21,19 +22,27 @@ from pathlib import Path
 
 from meshnode.mesh.record_set import RecordSet
 from meshnode.mesh.trust import VerifiedMember
-from meshnode.simulation.gossip import GossipWorld, Node, copied
+from meshnode.simulation.gossip import (
+    INITIATOR_BYTES,
+    KEEPALIVE_BYTES,
+    GossipWorld,
+    Node,
+    copied,
+)
 from meshnode.simulation.population import EPOCH
 
 MAX_RUNNING = 1000
 SETTLE = 60.0
-IDLE = 600.0
+REST = 1800.0
+IDLE = 3600.0
 JOINERS = 100
 APART = 600.0
 
-# A handshake and its confirmation every 120 s, and what each side says of ciphers then:
-# 148, 92, 32 and twice 48 bytes over UDP and IPv4.
-_HANDSHAKE_BYTES = 148 + 92 + 32 + 2 * 48 + 5 * 28
-_HANDSHAKE_INTERVAL = 120.0
+HOMES = 2
+"""Relays to which a member behind a NAT keeps a session alive, each 25 s."""
+
+_DAY = 86400.0
+_HOME_BYTES = KEEPALIVE_BYTES / 25.0 + (INITIATOR_BYTES + KEEPALIVE_BYTES) / 120.0
 
 Figures = dict[str, float]
 
@@ -44,7 +53,8 @@ TITLES = {
     "set_mb": "bytes of all records, MB",
     "idle_messages": "idle hour: messages a node",
     "idle_bytes": "idle hour: kB a node",
-    "idle_bytes_handshakes": "idle hour: kB a node, with handshakes",
+    "idle_day": "idle day behind a NAT, with two homes kept: MB a node",
+    "rendezvous": "idle: messages a second to a rendezvous, of 10,000 that publish",
     "change_p50": "one change: half of all know it after, s",
     "change_p999": "one change: 99.9 % know it after, s",
     "change_messages": "one change: messages a node",
@@ -144,17 +154,21 @@ def build(members: int, seed: int) -> tuple[GossipWorld, Figures]:
 
 
 def measure_idle(world: GossipWorld, nodes: list[Node]) -> Figures:
-    """Measure ten minutes in which nothing happens, a sixth of the hour shown."""
-    messages, kilobytes = sent(nodes)
+    """Measure an hour in which nothing happens, after half an hour of that."""
+    world.run(REST)
+    servers = [world.nodes[key].meter for key in world.rendezvous]
+    members = [node for node in nodes if node.key not in world.rendezvous]
+    messages, kilobytes = sent(members)
+    received = sum(meter.received for meter in servers)
     world.run(IDLE)
-    more_messages, more_kilobytes = sent(nodes)
-    pairs = {frozenset((n.key, other)) for n in nodes for other in n.neighbours.chosen}
-    handshakes = 3600.0 / _HANDSHAKE_INTERVAL * len(pairs) * _HANDSHAKE_BYTES / 1e3
-    kilobytes = 3600.0 / IDLE * (more_kilobytes - kilobytes)
+    more_messages, more_kilobytes = sent(members)
+    load = (sum(meter.received for meter in servers) - received) / IDLE / len(servers)
+    idle_kilobytes = 3600.0 / IDLE * (more_kilobytes - kilobytes)
     return {
         "idle_messages": 3600.0 / IDLE * (more_messages - messages),
-        "idle_bytes": kilobytes,
-        "idle_bytes_handshakes": kilobytes + handshakes / len(nodes),
+        "idle_bytes": idle_kilobytes,
+        "idle_day": (24 * idle_kilobytes + HOMES * _HOME_BYTES * _DAY / 1e3) / 1e3,
+        "rendezvous": load * 10_000 / len(nodes),
     }
 
 

@@ -12,12 +12,14 @@ from typing import Any
 class Throughput:
     """One run of TCP: received bits a second, and processor use.
 
-    `processor_seconds` counts the busy time of all processors during the run.
+    `processor_seconds` counts the busy time of all processors during the run,
+    `program_seconds` what iperf3 itself used at both ends.
     """
 
     bits_per_second: float
     processor_seconds: float
     seconds: float
+    program_seconds: float = 0.0
 
     @property
     def processor_seconds_per_gigabit(self) -> float:
@@ -51,8 +53,13 @@ class Datagrams:
 def throughput(report: Mapping[str, Any], processor_seconds: float) -> Throughput:
     """Return the result of a TCP run from the client's report (`iperf3 -J`)."""
     received = report["end"]["sum_received"]
+    use = report["end"]["cpu_utilization_percent"]
+    seconds = received["seconds"]
     return Throughput(
-        received["bits_per_second"], processor_seconds, received["seconds"]
+        received["bits_per_second"],
+        processor_seconds,
+        seconds,
+        (use["host_total"] + use["remote_total"]) / 100 * seconds,
     )
 
 

@@ -198,14 +198,16 @@ class WireGuardDevice:
 class UserspaceWireGuard:
     """A program that makes a WireGuard interface: `command... IFACE`, foreground.
 
-    `release` is its version, for reports. `directories` names environment variables
-    that tell it where to keep files: the laboratory gives it directories of its own.
+    `release` is its version, for reports, and `engine` that of its data plane, if it
+    has several. `directories` names environment variables that tell it where to keep
+    files: the laboratory gives it directories of its own.
     """
 
     name: str
     command: tuple[str, ...]
     release: str
     directories: tuple[str, ...] = ()
+    engine: str = ""
 
     def version(self) -> str:
         """The version of the program."""
@@ -276,6 +278,7 @@ def meshnode(engine: str | None = None, *more: str) -> UserspaceWireGuard:
         (str(command), "--foreground", *options),
         package_version("meshnode"),
         directories=("MESHNODE_STATE_DIR", "MESHNODE_RUN_DIR"),
+        engine=engine or "",
     )
 
 

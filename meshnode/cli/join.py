@@ -21,6 +21,7 @@ MAX_TOKEN_BYTES = 8192
         "meshnode join mn1…",
         "meshnode join --bootstrap vpn.example.org:51820 --invite file:/root/token",
         "ssh founder meshnode invite | meshnode join -",
+        "meshnode join mn1… --proxy http://proxy.example.org:3128",
     )
     + f"\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,6 +47,25 @@ MAX_TOKEN_BYTES = 8192
     help="Where a member of the network listens; repeatable.",
 )
 @node_options
+@click.option(
+    "--proxy",
+    metavar="URL",
+    default="",
+    help="Proxy of the way out by TLS: http://[USER@]HOST:PORT or socks5://…, or "
+    "environment for HTTPS_PROXY.",
+)
+@click.option(
+    "--proxy-password-file",
+    type=click.Path(path_type=Path, resolve_path=True),
+    help="Holds the password of the proxy's user.",
+)
+@click.option(
+    "--tls-port",
+    type=click.IntRange(1, 65535),
+    default=443,
+    show_default=True,
+    help="TCP port on which members serve TLS where UDP is blocked.",
+)
 @click.option("--no-up", is_flag=True, help="Do not start the node.")
 @click.option(
     "--timeout",
@@ -66,6 +86,9 @@ def join(
     interface: str | None,
     advertise: tuple[str, ...],
     accept_routes: bool,
+    proxy: str,
+    proxy_password_file: Path | None,
+    tls_port: int,
     no_up: bool,
     timeout: float,
     directories: paths.Directories,
@@ -76,12 +99,14 @@ def join(
     The keys of this host are made here and never leave it. Joining again with the
     same token, also after a crash, goes on where it stopped. Other users of the host
     may see a token on the command line for a moment: give it on standard input (-),
-    as file:PATH or in MESHNODE_INVITE where that matters.
+    as file:PATH or in MESHNODE_INVITE where that matters. Where UDP gets no answer
+    within two seconds, the issuer is reached by TLS on port 443.
     """
     given = [source for source in (token, invite) if source is not None]
     if len(given) + (certificate is not None) > 1:
         raise UsageError("give one of TOKEN, --invite and --certificate")
     # Handshakes and the rest take long to import; --help does without.
+    from meshnode.manage.tls_text import check_tls
     from meshnode.node.joiner import JoinOptions, join_by_certificate, join_by_token
     from meshnode.node.network import start_network
     from meshnode.node.running import await_mesh, is_up
@@ -94,6 +119,9 @@ def join(
         advertise=advertise,
         accept_routes=accept_routes,
         timeout=timeout,
+        tls=check_tls(
+            port=tls_port, proxy=proxy, proxy_password_file=proxy_password_file
+        ),
     )
     if given:
         _hide_arguments()

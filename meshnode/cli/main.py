@@ -34,6 +34,12 @@ _COMMANDS = {
     "trace": LazyCommand(
         "meshnode.cli.trace", "trace", "Tell what becomes of a packet."
     ),
+    "why": LazyCommand(
+        "meshnode.cli.why", "why", "Tell how a member is reached, and why."
+    ),
+    "netcheck": LazyCommand(
+        "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
+    ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."

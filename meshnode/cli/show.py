@@ -55,6 +55,7 @@ def status(
         "groups": ", ".join(result["groups"]) or "none",
         "roles": ", ".join(result["roles"]) or "none",
         "members": f"{result['members']} known, {result['sessions']} with a session",
+        "paths": _paths(result["paths"]),
         "reached at": ", ".join(
             f"{one['endpoint']} ({one['kind']})" for one in result["candidates"]
         )
@@ -76,6 +77,11 @@ def status(
         for complaint in result["health"]:
             click.echo(f"- {complaint}")
     return 0
+
+
+def _paths(counts: dict[str, int]) -> str:
+    """Return how many members are reached in which way."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
 
 
 def _offloads(states: dict[str, dict[str, Any]]) -> str:
@@ -123,6 +129,7 @@ def peers(
             one["ipv4"],
             _state(one),
             _place(one),
+            _path(one["path"]),
             f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
             ",".join(one["groups"]) or "-",
             ",".join(one["routes"]) or "-",
@@ -132,7 +139,7 @@ def peers(
         for one in found
     ]
     head = (
-        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
+        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "PATH", "RX/TX"),
         *("GROUPS", "ROUTES", "CIPHER"),
         *(["MTU"] if has_sizes else []),
     )
@@ -142,8 +149,19 @@ def peers(
 
 def _place(peer: dict[str, Any]) -> str:
     """Return where a peer is, and how we know if that is worth a word."""
+    path = peer["path"]
+    if path["kind"] == "relayed":
+        return f"via {', '.join(path['via']) or 'a relay'}"
     place = peer["endpoint"] or "-"
     return f"{place} (lan)" if peer["endpointKind"] == "lan" else place
+
+
+def _path(path: dict[str, Any]) -> str:
+    """Return the kind of a path, and its round trip if that is known."""
+    if path["kind"] == "none":
+        return "-"
+    measured = f" {path['rttMs']:g}ms" if path["rttMs"] else ""
+    return f"{path['kind']}{measured}"
 
 
 def _state(peer: dict[str, Any]) -> str:

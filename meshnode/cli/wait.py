@@ -30,6 +30,7 @@ _OF_THIS_NODE = {"ip": "isReady", "mesh": "isInTouch"}
         "meshnode wait --for ip",
         "meshnode wait --for mesh --timeout 10",
         "meshnode wait --for peer paris --timeout 30",
+        "meshnode wait --for direct paris",
     )
     + f"\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -113,7 +114,9 @@ def _is_so(
         if error.exit_code != _UNKNOWN:
             raise
         return False  # who has just joined is not known everywhere yet
-    return answer["seconds"] is not None
+    if answer["seconds"] is None:
+        return False
+    return what != "direct" or answer["path"]["kind"] in ("direct", "lan")
 
 
 @click.command(

@@ -1,7 +1,8 @@
 """A handshake datagram and its path, as ingress passes it to control.
 
-The parts: both address lengths (0 for no local address), port, zone, local interface,
-the addresses in network order, and then the datagram itself.
+The parts: both address lengths (0 for no local address), port, zone, local interface
+and port (0 for the node's own), the addresses in network order, and then the datagram
+itself.
 """
 
 import ipaddress
@@ -9,7 +10,7 @@ import struct
 
 from meshnode.types import Datagram, Endpoint, Path, Source
 
-_HEADER = struct.Struct(">BBHII")
+_HEADER = struct.Struct(">BBHIIH")
 _REMOTE_SIZES = (4, 16)
 _SOURCE_SIZES = (0, 4, 16)
 
@@ -19,9 +20,9 @@ def encode_datagram(datagram: Datagram) -> bytes:
     remote, source = datagram.path.remote, datagram.path.source
     host = _pack(remote.host)
     local = _pack(source.host) if source else b""
-    interface = source.interface if source else 0
+    interface, local_port = (source.interface, source.port) if source else (0, 0)
     header = _HEADER.pack(
-        len(host), len(local), remote.port, remote.scope_id, interface
+        *(len(host), len(local), remote.port, remote.scope_id, interface, local_port)
     )
     return b"".join((header, host, local, datagram.data))
 
@@ -34,7 +35,8 @@ def decode_datagram(message: bytes) -> Datagram:
     """
     if len(message) < _HEADER.size:
         raise ValueError("the message is cut off")
-    remote_size, source_size, port, scope_id, interface = _HEADER.unpack_from(message)
+    fields = _HEADER.unpack_from(message)
+    remote_size, source_size, port, scope_id, interface, local_port = fields
     local_at = _HEADER.size + remote_size
     data_at = local_at + source_size
     if (
@@ -47,7 +49,7 @@ def decode_datagram(message: bytes) -> Datagram:
     source = None
     if source_size:
         local = _text(message[local_at:data_at])
-        source = Source(local, interface)
+        source = Source(local, interface, local_port)
     path = Path(Endpoint(host, port, scope_id), source)
     return Datagram(message[data_at:], path)
 

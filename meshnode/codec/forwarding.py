@@ -26,6 +26,7 @@ from meshnode.forwarding import (
     MAX_INNER,
     MAX_OWNERS,
     MAX_WEIGHT,
+    MIN_PROBE,
     AddAllowedIps,
     Command,
     RemoveAllowedIps,
@@ -145,6 +146,7 @@ _SLOT = _unsigned(MAX_SLOT)
 _U16 = _unsigned(2**16 - 1)
 _U32 = _unsigned(2**32 - 1)
 _U64 = _unsigned(2**64 - 1)
+_CHANNEL = _unsigned(2**32 - 1, 1)
 _KEY = _octets(32)
 _INSTANT = _checked(_check_instant)
 _HOST = Kind(_pack_host, _unpack_host)
@@ -160,7 +162,7 @@ _ACCEPT = _many(_SLOT, most=MAX_OWNERS)
 _PATH = record(
     Path,
     record(Endpoint, _HOST, _U16, _U32),
-    optional(record(Source, _HOST, _U32)),
+    optional(record(Source, _HOST, _U32, _U16)),
 )
 _SESSION = record(forwarding.Session, _U32, _U32, _KEY, _KEY, _INSTANT, BOOLEAN, _U32)
 _HELD_SESSIONS = _many(
@@ -237,7 +239,11 @@ _COMMANDS = _Catalogue(
     (14, forwarding.DropStaged, (_SLOT,)),
     (15, forwarding.SharePrefix, (_PREFIX, _FORWARD, _ACCEPT)),
     (16, forwarding.UnsharePrefix, (_PREFIX,)),
-    (17, forwarding.SendControl, (_SLOT, _control_frame(MAX_CONTROL_FRAME))),
+    (
+        17,
+        forwarding.SendControl,
+        (_SLOT, _control_frame(MAX_CONTROL_FRAME), optional(_PATH)),
+    ),
     (18, forwarding.PreferSession, (_SLOT, _U32)),
     (19, forwarding.SetCipher, (_SLOT, _U32, _CIPHER)),
     (
@@ -245,10 +251,17 @@ _COMMANDS = _Catalogue(
         forwarding.SendProbe,
         (
             _SLOT,
-            _control_frame(MAX_CONTROL_FRAME),
-            _unsigned(MAX_INNER, MAX_CONTROL_FRAME + 1),
+            _control_frame(MIN_PROBE),
+            _unsigned(MAX_INNER, MIN_PROBE),
         ),
     ),
+    (21, forwarding.SetStandby, (_SLOT, optional(_PATH))),
+    (
+        22,
+        forwarding.OpenChannel,
+        (_CHANNEL, _SLOT, _CHANNEL, optional(_SLOT), _U64, _U64),
+    ),
+    (23, forwarding.CloseChannel, (_CHANNEL,)),
 )
 
 _REPORTS = _Catalogue(
@@ -259,7 +272,12 @@ _REPORTS = _Catalogue(
     (5, forwarding.RekeyDue, (_SLOT, _U32, BOOLEAN)),
     (6, forwarding.SessionsHeld, (_HELD_SESSIONS, BOOLEAN)),
     (7, forwarding.HandshakeLoad, ()),
-    (8, forwarding.ControlReceived, (_SLOT, _control_frame(MAX_PADDED_FRAME), _U16)),
+    (
+        8,
+        forwarding.ControlReceived,
+        (_SLOT, _control_frame(MAX_PADDED_FRAME), _U16, optional(_PATH)),
+    ),
+    (9, forwarding.PathHeard, (_SLOT, _PATH)),
 )
 
 

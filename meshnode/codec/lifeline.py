@@ -123,8 +123,27 @@ class Failed:
     reason: str
 
 
+@frozen
+class KeepSocket:
+    """A peer is spoken to by the UDP socket beside, on *port*: keep it for us."""
+
+    port: int
+
+
+@frozen
+class DropSocket:
+    """Nobody is spoken to any more by the socket on *port*: close it."""
+
+    port: int
+
+
+@frozen
+class WantTls:
+    """Control has something to say to the process that speaks TLS: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed
+ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls
 
 _Check = Callable[[Any], Any]
 
@@ -185,6 +204,9 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     1: (Rebind, (_U16, _U32)),
     2: (Ready, ()),
     3: (Failed, (_exit_code, _reason)),
+    4: (KeepSocket, (_U16,)),
+    5: (DropSocket, (_U16,)),
+    6: (WantTls, ()),
 }
 
 

@@ -16,9 +16,12 @@ from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
 from meshnode.codec.messages import (
     CONTROL_FIRST_BYTE,
     HEADER_BYTES,
+    MAX_FURTHER_RELAYS,
     MAX_LEAF,
     MAX_MESSAGE_BYTES,
+    MAX_RELAYED_BYTES,
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -32,10 +35,20 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
+    Refresh,
     Refused,
+    RelayAccept,
+    RelayClose,
+    RelayOffer,
+    RelayOpen,
+    RelayOpened,
+    RelayReason,
     Renewed,
     RenewRequest,
     SizeProbe,
@@ -44,7 +57,7 @@ from meshnode.codec.messages import (
     frame_end,
 )
 from meshnode.codec.names import MAX_LABEL_BYTES
-from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION
+from meshnode.codec.record_bytes import MAX_DOCUMENT_VERSION, MAX_VERSION, NAT_HINT
 from meshnode.codec.records import MAX_ENVELOPE_BYTES, MAX_POLICY_BYTES
 from meshnode.codec.records import Kind as RecordKind
 from meshnode.codec.strict import (
@@ -61,7 +74,7 @@ from meshnode.codec.strict import (
     whole,
 )
 from meshnode.errors import CodecError
-from meshnode.forwarding import MAX_INNER
+from meshnode.forwarding import MAX_INNER, MIN_PROBE
 
 MAX_PUSH: Final = 16
 """The most records in one `Push`."""
@@ -78,6 +91,11 @@ MAX_SESSIONS: Final = 3
 
 MIN_SIZE: Final = 1280
 """Bytes of a packet that fits everywhere: nobody need ask for it."""
+
+MAX_LEASE: Final = 3600
+"""Seconds for which a relay keeps a channel at most."""
+MAX_CALLED: Final = 12
+"""The most endpoints in a `CallMe`, and the most that it says are open."""
 
 MAX_CODE_BYTES: Final = 32
 MAX_TEXT_BYTES: Final = 200
@@ -96,6 +114,10 @@ _ENVELOPE_OR_NONE = octets(0, MAX_ENVELOPE_BYTES)
 _SEEN = optional(ENDPOINT)
 _OFFSET = whole(0, MAX_POLICY_BYTES)
 _SIZE = whole(MIN_SIZE, MAX_INNER)
+_PROBED = whole(MIN_PROBE, MAX_INNER)
+_CHANNEL = whole(1, 2**32 - 1)
+_RELAYS = many(_KEY, 0, MAX_FURTHER_RELAYS)
+_MAX_RELAYED = 2
 
 
 def _joined(size: int, least: int, most: int) -> Kind:
@@ -157,6 +179,29 @@ def _document_kind() -> Kind:
         return value
 
     return Kind(lambda value: check(int(value)), check)
+
+
+def _relayed() -> Kind:
+    # The first datagrams of a channel.
+    several = many(octets(1, MAX_RELAYED_BYTES), 0, _MAX_RELAYED)
+
+    def check(datagrams: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        if sum(map(len, datagrams)) > MAX_RELAYED_BYTES:
+            raise ValueError("too much to relay along with a question")
+        return datagrams
+
+    return Kind(
+        lambda datagrams: several.pack(check(datagrams)),
+        lambda plain: check(several.unpack(plain)),
+    )
+
+
+def _reason() -> Kind:
+    number = whole(0, max(RelayReason))
+    return Kind(
+        lambda reason: number.pack(int(reason)),
+        lambda plain: RelayReason(number.unpack(plain)),
+    )
 
 
 def _chunk() -> Kind:
@@ -221,8 +266,31 @@ _NUMBERED: tuple[tuple[int, type, Kind], ...] = (
         ),
     ),
     (20, LargestSize, record(LargestSize, _SIZE)),
-    (21, SizeProbe, record(SizeProbe, _NONCE, _SIZE)),
-    (22, SizeProven, record(SizeProven, _NONCE, _SIZE)),
+    (21, SizeProbe, record(SizeProbe, _NONCE, _PROBED)),
+    (22, SizeProven, record(SizeProven, _NONCE, _PROBED)),
+    (23, RelayOpen, record(RelayOpen, _KEY, _RELAYS, _RELAYS, _CHANNEL, _relayed())),
+    (24, RelayOffer, record(RelayOffer, _KEY, _CHANNEL, _relayed())),
+    (25, RelayAccept, record(RelayAccept, _CHANNEL, _CHANNEL)),
+    (26, RelayOpened, record(RelayOpened, _CHANNEL, _CHANNEL, whole(0, MAX_LEASE))),
+    (27, RelayClose, record(RelayClose, _CHANNEL, _reason())),
+    (
+        30,
+        CallMe,
+        record(
+            CallMe,
+            whole(0, 2**32 - 1),
+            BOOLEAN,
+            _KEY,
+            many(ENDPOINT, 0, MAX_CALLED),
+            _SEEN,
+            NAT_HINT,
+            many(ENDPOINT, 0, MAX_CALLED),
+        ),
+    ),
+    (31, ProbeMe, record(ProbeMe, _KEY, ENDPOINT, optional(_KEY))),
+    (32, ProbeThem, record(ProbeThem, _KEY, _KEY, ENDPOINT)),
+    (33, ProbeKey, record(ProbeKey, _KEY, BOOLEAN)),
+    (41, Refresh, record(Refresh, whole(1, MAX_VERSION))),
 )
 _BY_TYPE = {of: (number, kind) for number, of, kind in _NUMBERED}
 _BY_NUMBER = {number: kind for number, _, kind in _NUMBERED}

@@ -7,8 +7,10 @@ fingerprints (8), `id` the first 8 bytes of BLAKE2s over kind and subject. Signe
 records travel as their bytes and are verified by `meshnode.mesh`.
 """
 
+import enum
 from typing import Final
 
+from meshnode.codec.records import NatHint
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 
@@ -16,6 +18,11 @@ CONTROL_FIRST_BYTE: Final = 0x01
 HEADER_BYTES: Final = 3
 MAX_MESSAGE_BYTES: Final = 1200
 MAX_LEAF: Final = 64
+MAX_FURTHER_RELAYS: Final = 2
+"""Relays beside the one that is asked: three between two members, no more."""
+
+MAX_RELAYED_BYTES: Final = 1080
+"""Of the datagrams that go along with a question for a channel, together."""
 
 
 def frame_end(frame: bytes) -> int:
@@ -91,8 +98,15 @@ class Publish:
 
 
 @frozen
+class Refresh:
+    """The endpoint record of this version, which you have, still holds."""
+
+    version: int
+
+
+@frozen
 class Published:
-    """It is kept: version and the address it came from."""
+    """It is kept: version, 0 for none, and the address it came from."""
 
     version: int
     seen: Endpoint | None
@@ -216,6 +230,122 @@ class SizeProven:
     size: int
 
 
+class RelayReason(enum.IntEnum):
+    """Why a channel is closed, or was never opened."""
+
+    CLOSED = 0
+    NO_CAPACITY = 1
+    UNWILLING = 2
+    UNKNOWN_TARGET = 3
+    TARGET_GONE = 4
+    LOOP = 5
+    NO_PATH = 6
+
+
+@frozen
+class RelayOpen:
+    """Carry me to the member `key`, by way of the relays `via` behind you.
+
+    The sender receives under `channel`. `trail` is by whom the question came to it, who
+    wants the channel first; () if it is the sender itself. The `datagrams` are the
+    first to carry. Repeated, it renews.
+    """
+
+    key: bytes
+    via: tuple[bytes, ...]
+    trail: tuple[bytes, ...]
+    channel: int
+    datagrams: tuple[bytes, ...]
+
+
+@frozen
+class RelayOffer:
+    """`origin` asks for you: I receive under `channel` what you send it.
+
+    The `datagrams` are its first.
+    """
+
+    origin: bytes
+    channel: int
+    datagrams: tuple[bytes, ...]
+
+
+@frozen
+class RelayAccept:
+    """I receive under `label` what comes by your `channel`."""
+
+    channel: int
+    label: int
+
+
+@frozen
+class RelayOpened:
+    """For your `channel` I receive under `label`, for `lease` seconds.
+
+    With a lease of 0 the other end has not answered yet.
+    """
+
+    channel: int
+    label: int
+    lease: int
+
+
+@frozen
+class RelayClose:
+    """Your `channel` is closed, or will not be opened."""
+
+    channel: int
+    reason: RelayReason
+
+
+@frozen
+class CallMe:
+    """Probe me at these endpoints, for I begin to probe you; and the answer to that.
+
+    `number` (32 bits) names the call, and the answer repeats it. `probe_key` is what
+    probes to the sender are sealed to. `seen` is its outer IPv4 endpoint, as others see
+    it; `nat` tells of the ports of others. `opened` are the receiver's endpoints that
+    the sender's NATs let in already.
+    """
+
+    number: int
+    is_answer: bool
+    probe_key: bytes
+    candidates: tuple[Endpoint, ...]
+    seen: Endpoint | None
+    nat: NatHint
+    opened: tuple[Endpoint, ...]
+
+
+@frozen
+class ProbeMe:
+    """Send a probe to me at `to`, sealed to `probe_key`; or let the member `by` do it.
+
+    `by` is a WireGuard key.
+    """
+
+    probe_key: bytes
+    to: Endpoint
+    by: bytes | None = None
+
+
+@frozen
+class ProbeThem:
+    """Send a probe to the member `origin` at `to`: it asked for one from you."""
+
+    origin: bytes
+    probe_key: bytes
+    to: Endpoint
+
+
+@frozen
+class ProbeKey:
+    """Probes to the sender are sealed to this key; `wants_answer` asks for one back."""
+
+    probe_key: bytes
+    wants_answer: bool
+
+
 Message = (
     Hello
     | Push
@@ -226,6 +356,7 @@ Message = (
     | Pong
     | Publish
     | Published
+    | Refresh
     | Lookup
     | Found
     | JoinRequest
@@ -239,4 +370,13 @@ Message = (
     | LargestSize
     | SizeProbe
     | SizeProven
+    | RelayOpen
+    | RelayOffer
+    | RelayAccept
+    | RelayOpened
+    | RelayClose
+    | CallMe
+    | ProbeMe
+    | ProbeThem
+    | ProbeKey
 )

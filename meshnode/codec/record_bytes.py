@@ -8,7 +8,7 @@ Nothing here is verified. Whoever reads an envelope checks its signature over
 `signed_bytes` before it lets the body be decoded.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from meshnode.codec.arrays import pack_array, require_canonical, unpack_array
 from meshnode.codec.names import MAX_LABEL_BYTES
@@ -22,6 +22,7 @@ from meshnode.codec.records import (
     MAX_POLICY_BYTES,
     MAX_POOLS,
     MAX_REASON_BYTES,
+    MAX_RELAYS,
     MAX_ROUTES,
     MAX_SUBNETS,
     Certificate,
@@ -30,9 +31,12 @@ from meshnode.codec.records import (
     Envelope,
     Issuer,
     Kind,
+    Mapping,
     Member,
     MemberRecord,
+    NatHint,
     Policy,
+    RelayHint,
     Revocation,
     Role,
     Route,
@@ -42,6 +46,7 @@ from meshnode.codec.strict import (
     ENDPOINT,
     PREFIX,
     Layout,
+    checked,
     flags,
     label,
     many,
@@ -66,7 +71,21 @@ MAX_VERSION: Final = 2**63 - 1
 MAX_DOCUMENT_VERSION: Final = 2**32 - 1
 """Of charters and policies, which people make."""
 
+
+def _check_key_or_none(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) not in (0, 32):
+        raise ValueError("not a key, nor none")
+    return value
+
+
+def _key_of(hint: RelayHint) -> bytes:
+    return hint.key
+
+
 _KEY = octets(32)
+_KEY_OR_NONE = checked(_check_key_or_none)
+_PORT = whole(0, 65535)
+_MILLISECONDS = whole(0, 65535)
 _TIME = whole(0, MAX_TIME)
 _NAME = label(MAX_LABEL_BYTES)
 _VERSION = whole(1, MAX_VERSION)
@@ -148,11 +167,17 @@ _POLICY = Layout(
     text(MAX_POLICY_BYTES),
     max_bytes=MAX_POLICY_BYTES,
 )
+NAT_HINT: Final = record(NatHint, numbered(Mapping), _PORT, _PORT)
+"""What a member says of the NAT before it."""
+
 _ENDPOINTS = Layout(
     Endpoints,
     _KEY,
     _VERSION,
     many(ENDPOINT, 0, MAX_CANDIDATES),
+    _KEY_OR_NONE,
+    NAT_HINT,
+    many(record(RelayHint, _KEY, _MILLISECONDS), 0, MAX_RELAYS, by=_key_of),
     max_bytes=MAX_ENVELOPE_BYTES,
 )
 _PART = octets(0, MAX_ENVELOPE_BYTES)

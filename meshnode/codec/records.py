@@ -22,6 +22,8 @@ MAX_POOLS: Final = 4
 MAX_NAME_BYTES: Final = 63
 MAX_GROUP_BYTES: Final = 32
 MAX_REASON_BYTES: Final = 64
+MAX_RELAYS: Final = 3
+"""Relays that an endpoint record names."""
 
 ANY_GROUP: Final = "any"
 """Among an issuer's groups: it may grant every one. No member is in a group of this
@@ -181,10 +183,45 @@ class Policy:
     text: str
 
 
+class Mapping(enum.IntEnum):
+    """Which outer port a member's NAT uses: one, or another for each remote."""
+
+    UNKNOWN = 0
+    ENDPOINT_INDEPENDENT = 1
+    ENDPOINT_DEPENDENT = 2
+
+
+@frozen
+class NatHint:
+    """What a member has seen of the NAT before it: a hint for others, never proof.
+
+    Outer ports have come from `first_port` to `last_port`, both 0 if that says nothing.
+    """
+
+    mapping: Mapping = Mapping.UNKNOWN
+    first_port: int = 0
+    last_port: int = 0
+
+
+@frozen
+class RelayHint:
+    """A relay that a member can be reached by: its key, and the round trip to it."""
+
+    key: bytes
+    milliseconds: int
+
+
 @frozen
 class Endpoints:
-    """Where a member can be reached: at most 8 candidates, best first."""
+    """Where a member can be reached: at most 8 candidates, best first.
+
+    `probe_key` (X25519, 32 bytes, b"" for none) is what probes to it are sealed to;
+    `relays` are its best, at most 3, the nearest first.
+    """
 
     wireguard_key: bytes
     version: int
     candidates: tuple[Endpoint, ...]
+    probe_key: bytes = b""
+    nat: NatHint = NatHint()
+    relays: tuple[RelayHint, ...] = ()

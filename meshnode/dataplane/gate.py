@@ -15,6 +15,10 @@ Introductions (type 7) are of the mesh: a mac1 is the last thing in them, and th
 no other. They come from strangers and share the strangers' tokens, half of them at
 most, so handshakes have the other half.
 
+Probes (type 6) are of the mesh, too, and come in numbers while two hosts look for a way
+through their NATs. Nothing in them can be checked here but their length. They have a
+bucket of their own, so a flood of them costs neither handshakes nor introductions.
+
 Not decided here: whether a mac2 is right, for only control knows the cookie secret.
 Anybody can write a wrong one or forge a peer's address; then that class suffers, the
 others do not.
@@ -23,6 +27,7 @@ others do not.
 from collections.abc import Set
 from typing import Final
 
+from meshnode.codec.probes import PROBE_SIZE, PROBE_TYPE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_SIZE,
     COOKIE_REPLY_TYPE,
@@ -84,6 +89,7 @@ class HandshakeGate:
         self._with_mac2 = TokenBucket(rate, burst)
         self._others = TokenBucket(COOKIES_PER_MESSAGE * rate, burst)
         self._introductions = TokenBucket(COOKIES_PER_MESSAGE * rate / 2, burst // 2)
+        self._probes = TokenBucket(rate, burst // 4)
         self._answerable = TokenBucket(rate, burst // 2)
         self._is_loaded = False
         self._load_told_at = NEVER
@@ -121,6 +127,8 @@ class HandshakeGate:
         kind = message_type(message)
         if kind == INTRODUCTION_TYPE:
             return self._admit_introduction(message, now)
+        if kind == PROBE_TYPE:
+            return self._admit_probe(message, now)
         reason = self._refuse(message, kind)
         if reason is not None:
             return reason
@@ -166,3 +174,11 @@ class HandshakeGate:
         if self._introductions.take(now) and self._others.take(now):
             return None
         return DropReason.RATE_LIMITED
+
+    def _admit_probe(self, message: bytes, now: float) -> DropReason | None:
+        """Check a probe; whether it opens, control finds out."""
+        if len(message) != PROBE_SIZE:
+            return DropReason.BAD_LENGTH
+        if not self._mac1_key:
+            return DropReason.NO_IDENTITY
+        return None if self._probes.take(now) else DropReason.RATE_LIMITED

@@ -84,6 +84,10 @@ class Engine(Protocol):
     def switches(self) -> Sequence[Switch]:
         """How far this direction uses the offloads of its sockets and its device."""
 
+    @property
+    def relayed(self) -> tuple[int, int]:
+        """How many datagrams were forwarded for others since the start, and bytes."""
+
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command of control; *now* is boottime seconds everywhere.
 
@@ -112,7 +116,11 @@ class Engine(Protocol):
         """
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
-        """Speak by these UDP sockets from now on and close the earlier ones."""
+        """Speak by these UDP sockets from now on and close the earlier ones.
+
+        Of an IP version the first is the node's own, by which all leaves whose path
+        does not name another by `Source.port`.
+        """
 
     def reports(self) -> list[Report]:
         """Return and forget what control must be told, in order."""

@@ -13,13 +13,17 @@ installed twice keeps its counter.
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from meshnode.channels import channel_of
+from meshnode.dataplane.channel_table import ChannelTable
 from meshnode.dataplane.routes import Routes
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
+    CloseChannel,
     Command,
     HeldSession,
     InstallSession,
+    OpenChannel,
     PreferSession,
     ProgramComplete,
     RemoveAllowedIps,
@@ -33,6 +37,7 @@ from meshnode.forwarding import (
     SetEndpoint,
     SetIdentity,
     SetLink,
+    SetStandby,
     SharePrefix,
     UnsharePrefix,
     UseSession,
@@ -67,14 +72,16 @@ S = TypeVar("S", bound=TableSession)
 class TablePeer(Generic[S]):
     """One peer: where it is, and the session to send with; None if there is none.
 
-    If it `is_sought`, somebody looks for it as long as it has no path.
+    Data goes by the `standby` path, too. If it `is_sought`, somebody looks for it as
+    long as it has no path.
     """
 
-    __slots__ = ("in_use", "is_sought", "path", "slot")
+    __slots__ = ("in_use", "is_sought", "path", "slot", "standby")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.path: Path | None = None
+        self.standby: Path | None = None
         self.is_sought = False
         self.in_use: S | None = None
 
@@ -85,17 +92,20 @@ P = TypeVar("P", bound=TablePeer[Any])
 class _Program(Generic[P]):
     """A table under construction."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, channels: ChannelTable) -> None:
         self.peers: dict[int, P] = {}
         self.paths: dict[int, Path | None] = {}
+        self.standbys: dict[int, Path | None] = {}
         self.routes = routes
+        self.channels = channels
 
 
 class ForwardingTable(Generic[P, S]):
     """Applies commands; the halves read its attributes for each packet.
 
-    `peers` is by slot, `sessions` by local index, `routes` gives slots or, for a shared
-    prefix, its `Owners`. Until told otherwise the link is down.
+    `peers` is by slot, `sessions` by local index, `channels` by our number, `routes`
+    gives slots or, for a shared prefix, its `Owners`. Until told otherwise the link is
+    down.
     """
 
     def __init__(
@@ -104,10 +114,12 @@ class ForwardingTable(Generic[P, S]):
         make_peer: Callable[[int], P],
         make_session: Callable[[int, Session], S],
         make_routes: Callable[[], Routes] = Routes,
+        make_channels: Callable[[], ChannelTable] = ChannelTable,
     ) -> None:
         self.peers: dict[int, P] = {}
         self.sessions: dict[int, S] = {}
         self.routes = make_routes()
+        self.channels = make_channels()
         self.mtu = DEFAULT_MTU
         self.is_up = False
         self.public_key = b""
@@ -115,6 +127,7 @@ class ForwardingTable(Generic[P, S]):
         self._make_peer = make_peer
         self._make_session = make_session
         self._make_routes = make_routes
+        self._make_channels = make_channels
         self._program: _Program[P] | None = None
         self._has_begun = False
 
@@ -128,7 +141,7 @@ class ForwardingTable(Generic[P, S]):
             if command.generation != self._generation:
                 return None
             self._has_begun = True
-            self._program = _Program(self._make_routes())
+            self._program = _Program(self._make_routes(), self._make_channels())
             return self._held_sessions()
         if not self._has_begun:
             return None
@@ -145,6 +158,12 @@ class ForwardingTable(Generic[P, S]):
                 self._remove_peer(slot)
             case SetEndpoint(slot, path):
                 self._set_path(slot, path)
+            case SetStandby(slot, path):
+                self._set_standby(slot, path)
+            case OpenChannel():
+                self._open_channel(command)
+            case CloseChannel(channel):
+                self._target().channels.close(channel)
             case AddAllowedIps() | RemoveAllowedIps():
                 self._change_routes(command)
             case SharePrefix():
@@ -168,6 +187,27 @@ class ForwardingTable(Generic[P, S]):
         if self._program is not None and slot in self._program.peers:
             return self._program.peers[slot]
         return self.peers.get(slot)
+
+    def direct_path(self, slot: int) -> Path | None:
+        """Return where the peer in *slot* is without a relay, None if nowhere."""
+        peer = self.peers.get(slot)
+        if peer is None or peer.path is None or channel_of(peer.path.remote):
+            return None
+        return peer.path
+
+    def way_of(self, path: Path) -> tuple[Path | None, int]:
+        """Return the path that datagrams for *path* take really, and under which label.
+
+        The label is what a relay knows the channel by, 0 without one. There is no path
+        if the channel is closed, or the relay not reached directly.
+        """
+        number = channel_of(path.remote)
+        if not number:
+            return path, 0
+        channel = self.channels.find(number)
+        if channel is None or channel.command.onward is not None:
+            return None, 0
+        return self.direct_path(channel.command.slot), channel.command.label
 
     def _held_sessions(self) -> list[Report]:
         held = [
@@ -201,7 +241,9 @@ class ForwardingTable(Generic[P, S]):
             return
         for slot, peer in program.peers.items():
             peer.path = program.paths[slot]
+            peer.standby = program.standbys.get(slot)
         self.peers, self.routes = program.peers, program.routes
+        self.channels = program.channels
         for session in list(self.sessions.values()):
             if session.slot not in self.peers:
                 del self.sessions[session.local_index]
@@ -224,10 +266,13 @@ class ForwardingTable(Generic[P, S]):
                 del self.sessions[session.local_index]
         self.peers.pop(slot, None)
         self.routes.remove_slot(slot)
+        self.channels.remove_slot(slot)
         if self._program is not None:
             self._program.peers.pop(slot, None)
             self._program.paths.pop(slot, None)
+            self._program.standbys.pop(slot, None)
             self._program.routes.remove_slot(slot)
+            self._program.channels.remove_slot(slot)
 
     def _set_path(self, slot: int, path: Path | None) -> None:
         if self._program is not None:
@@ -235,6 +280,21 @@ class ForwardingTable(Generic[P, S]):
                 self._program.paths[slot] = path
         elif slot in self.peers:
             self.peers[slot].path = path
+
+    def _set_standby(self, slot: int, path: Path | None) -> None:
+        if self._program is not None:
+            self._program.standbys[slot] = path
+        elif slot in self.peers:
+            self.peers[slot].standby = path
+
+    def _open_channel(self, command: OpenChannel) -> None:
+        table = self._target()
+        ends = {
+            command.slot,
+            command.slot if command.onward is None else command.onward,
+        }
+        if ends <= table.peers.keys():
+            table.channels.open(command)
 
     def _change_routes(self, command: AddAllowedIps | RemoveAllowedIps) -> None:
         table = self._target()

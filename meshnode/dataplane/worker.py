@@ -49,16 +49,21 @@ from meshnode.offloads import STATES
 from meshnode.types import Datagram
 
 SOCKETS = b"sockets"
-"""The message that brings descriptors of UDP sockets, at most one an IP version."""
+"""The message that brings descriptors of UDP sockets, the node's own first."""
 
-MAX_SOCKETS = 2
+MAX_SOCKETS = 8
+"""The node's own pair, and those beside it."""
+
 COMMANDS_PER_TURN = 256
 """Commands obeyed before packets are looked at again."""
 
 _REASONS = tuple(DropReason)
-COUNTERS_BYTES = 8 * (len(_REASONS) + 2 * len(STATES))
+RELAYED_AT = len(_REASONS) + 2 * len(STATES)
+"""The word where the datagrams are counted that were forwarded, before their bytes."""
+
+COUNTERS_BYTES = 8 * (RELAYED_AT + 2)
 """Size of one worker's counters: a 64-bit word a drop reason, in declaration order,
-then two an offload: `switches.summarise`."""
+then two an offload: `switches.summarise`; then two of what was forwarded."""
 
 
 _REFUSALS = (DropReason.QUEUE_FULL, DropReason.CONTROL_FULL)
@@ -226,8 +231,9 @@ class _Worker:
             return
         drops: Mapping[DropReason, int] = self._engine.drops
         refused = self.refused_handshakes, self._outbox.refused_frames
-        switches = self._engine.switches
+        switches, relayed = self._engine.switches, self._engine.relayed
         total = sum(drops.values()) + sum(refused) + sum(s.lowered for s in switches)
+        total += relayed[0]
         if total == self._published:
             return
         self._published = total
@@ -235,7 +241,7 @@ class _Worker:
             self._counters[number] = drops[reason]
         for reason, count in zip(_REFUSALS, refused, strict=True):
             self._counters[_REASONS.index(reason)] += count
-        for number, word in enumerate(summarise(switches), len(_REASONS)):
+        for number, word in enumerate((*summarise(switches), *relayed), len(_REASONS)):
             self._counters[number] = word
 
 

@@ -15,8 +15,10 @@ from meshnode.types import Endpoint, Path, Source
 IPPROTO_IP = 0
 IPPROTO_UDP = 17
 IPPROTO_IPV6 = 41
+IP_TTL = 2
 IP_PKTINFO = 8
 IPV6_PKTINFO = 50
+IPV6_HOPLIMIT = 52
 UDP_SEGMENT = 103
 UDP_GRO = 104
 
@@ -27,6 +29,7 @@ _PKTINFO4 = struct.Struct("=i4s4s")
 _PKTINFO6 = struct.Struct("=16si")
 _SEGMENT = struct.Struct("=H")
 _GRO_SIZE = struct.Struct("=i")
+_HOPS = struct.Struct("=i")
 
 ControlMessage = tuple[int, int, bytes]
 """Level, type and data, as `socket.sendmsg` takes them and `recvmsg` gives them."""
@@ -39,17 +42,24 @@ def sockaddr_of(remote: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]
     return remote.host, remote.port
 
 
-def ancillary_for(path: Path, segment_size: int | None = None) -> list[ControlMessage]:
+def ancillary_for(
+    path: Path, segment_size: int | None = None, *, hops: int = 0
+) -> list[ControlMessage]:
     """Return the control messages that send along *path* from its source.
 
     With *segment_size* (1 to 65535) the payload is cut into datagrams of that size,
-    the last one perhaps shorter.
+    the last one perhaps shorter. *hops* (1 to 255) is how many routers it may come to,
+    0 for as many as usual.
     """
     messages: list[ControlMessage] = []
     if path.source is not None:
         messages.append(_source_message(path.source))
     if segment_size is not None:
         messages.append((IPPROTO_UDP, UDP_SEGMENT, _SEGMENT.pack(segment_size)))
+    if hops:
+        is_ipv4 = path.remote.version == 4
+        level, kind = (IPPROTO_IP, IP_TTL) if is_ipv4 else (IPPROTO_IPV6, IPV6_HOPLIMIT)
+        messages.append((level, kind, _HOPS.pack(hops)))
     return messages
 
 

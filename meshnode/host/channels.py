@@ -91,6 +91,20 @@ def recv_with_fds(
     return data, fds
 
 
+def discard_messages(end: socket.socket, *, max_bytes: int, max_fds: int = 0) -> None:
+    """Throw away all that waits on a link: it was meant for who is gone.
+
+    Raises:
+        HostError: as `recv_with_fds`.
+    """
+    while received := recv_with_fds(end, max_bytes=max_bytes, max_fds=max_fds):
+        data, fds = received
+        for fd in fds:
+            os.close(fd)
+        if not data:
+            return
+
+
 def _descriptors(ancdata: list[tuple[int, int, bytes]]) -> list[int]:
     fds = array.array("i")
     for level, kind, data in ancdata:

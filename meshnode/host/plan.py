@@ -22,7 +22,12 @@ from meshnode.host.changes import (
 from meshnode.host.firewall import firewall_text, needs_rules, table_name
 from meshnode.host.ipforward import forwarding_changes, host_forwards
 from meshnode.host.journal import Journal
-from meshnode.host.routing import Conflict, apply_routes, sized_prefixes
+from meshnode.host.routing import (
+    Conflict,
+    apply_routes,
+    narrow_prefixes,
+    sized_prefixes,
+)
 from meshnode.hostplan import HostPlan
 
 _OURS = (DeleteTable, DeleteRule, FlushRouteTable, RestoreSysctl)
@@ -63,7 +68,7 @@ class HostPlanner:
             self._undo(RestoreSysctl)
         self._may_forward = plan.forwards
         conflicts = self._apply_firewall(plan)
-        prefixes = [*plan.routes, *sized_prefixes(plan)]
+        prefixes = [*plan.routes, *sized_prefixes(plan), *narrow_prefixes(plan)]
         if prefixes:
             self._record(FlushRouteTable(plan.table))
             for version in sorted({prefix.version for prefix in prefixes}):

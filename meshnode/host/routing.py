@@ -14,6 +14,9 @@ to it by itself: TCP's segments fit, and for what is forwarded it says "fragment
 needed". Members are told by TCP to send as much as the interface takes, because what
 they really may is for their routes to say, and a connection is told but once.
 
+What is reached only by smaller packets has a route of its own that says so. There a
+new connection tells the other end the same: such a path is a poor one both ways.
+
 What is there is read and compared, so an equal plan changes nothing and no route that
 stays is ever gone for a moment. Apply a plan again when the host's own routes change.
 """
@@ -90,8 +93,16 @@ def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Con
         host,
         endpoints,
     )
+    # Where such a route cannot be, none leads into the tunnel that it could narrow.
+    narrow, _ = choose_routes(
+        [prefix for prefix in narrow_prefixes(plan) if prefix.version in versions],
+        link.index,
+        host,
+        endpoints,
+    )
     sized = [route for route in sized if route.prefix.version in versions]
-    _apply_table(plan, with_sizes(plan, [*sized, *routes]))
+    found = [*sized, *routes, *narrow]
+    _apply_table(plan, with_sizes(plan, list(dict.fromkeys(found))))
     return [*conflicts, *address_conflicts(plan, host), *refused]
 
 
@@ -142,12 +153,27 @@ def sized_prefixes(plan: HostPlan) -> list[Prefix]:
     return [Prefix.parse(str(ip_interface(one).network)) for one in plan.addresses]
 
 
+def narrow_prefixes(plan: HostPlan) -> list[Prefix]:
+    """Return what needs a route of its own to say that it is narrow: pure."""
+    return [prefix for prefix, _ in plan.narrower if prefix not in plan.routes]
+
+
 def with_sizes(plan: HostPlan, routes: Sequence[HostRoute]) -> list[HostRoute]:
     """Return the table with the size that each route carries: pure.
 
-    Addresses with another than the base get a route of their own, if *routes* has that
-    of the network.
+    Addresses that take more than the base get a route of their own, if *routes* has
+    that of the network; what takes less must have one.
     """
+    sizes = dict(plan.narrower)
+    return [
+        replace(route, mtu=sizes[route.prefix], segment=0)
+        if route.prefix in sizes and not route.is_throw
+        else route
+        for route in _with_larger(plan, routes)
+    ]
+
+
+def _with_larger(plan: HostPlan, routes: Sequence[HostRoute]) -> list[HostRoute]:
     if plan.larger is None:
         return list(routes)
     found = {

@@ -162,7 +162,7 @@ def set_fwmark(pair: UdpPair, mark: int) -> None:
 
 
 def send_datagram(pair: UdpPair, datagram: Datagram) -> Path:
-    """Send one datagram; return the path it took.
+    """Send one datagram, over no more routers than its `hops`; return the path it took.
 
     That is the path given, or the same without its source if the host has lost that
     address: the caller should then forget the source too.
@@ -173,13 +173,29 @@ def send_datagram(pair: UdpPair, datagram: Datagram) -> Path:
     """
     path = datagram.path
     try:
-        _send(pair, datagram.data, path)
+        _send(pair, datagram, path)
     except OSError as error:
         if path.source is None or error.errno not in _SOURCE_GONE:
             raise
         path = Path(path.remote)
-        _send(pair, datagram.data, path)
+        _send(pair, datagram, path)
     return path
+
+
+def send_by(one: socket.socket, datagram: Datagram) -> None:
+    """Send one datagram by a socket beside the node's own; raises `OSError`."""
+    path = datagram.path
+    ancillary = ancillary_for(path, hops=datagram.hops)
+    one.sendmsg([datagram.data], ancillary, 0, sockaddr_of(path.remote))
+
+
+def open_beside(*, fwmark: int = 0) -> socket.socket:
+    """Return a UDP socket over IPv4 on a random port, beside the node's own.
+
+    Raises:
+        OSError: if it cannot be had, as when there are no descriptors left.
+    """
+    return _open_socket(socket.AF_INET, 0, fwmark, _prepare_v4)
 
 
 def receive_datagrams(one: socket.socket) -> list[Datagram]:
@@ -196,9 +212,8 @@ def receive_datagrams(one: socket.socket) -> list[Datagram]:
     return [Datagram(part, path) for part in split_segments(data, segment_size)]
 
 
-def _send(pair: UdpPair, data: bytes, path: Path) -> None:
-    one = pair.socket_for(path.remote)
-    one.sendmsg([data], ancillary_for(path), 0, sockaddr_of(path.remote))
+def _send(pair: UdpPair, datagram: Datagram, path: Path) -> None:
+    send_by(pair.socket_for(path.remote), Datagram(datagram.data, path, datagram.hops))
 
 
 def _open_with_retries(count: int, port: int, fwmark: int) -> tuple[UdpPair, ...]:

@@ -21,9 +21,11 @@ from meshnode.manage.config_values import (
     AnnouncedRoute,
     HostPort,
     NetworkConfig,
+    TlsSettings,
     WireguardPeer,
 )
 from meshnode.manage.paths import check_interface_name
+from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
     Table,
     boolean,
@@ -69,6 +71,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         wireguard=tuple(map(_wireguard_peer, document.tables("wireguard"))),
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
+        tls=read_tls(document.table("tls")),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -97,6 +100,8 @@ def serialise_config(config: NetworkConfig) -> str:
         )
     if config.offload != UNFORCED:
         sections.append(_offload_section(config.offload))
+    if config.tls != TlsSettings():
+        sections.append(tls_section(config.tls))
     return "\n".join(sections)
 
 

@@ -14,6 +14,7 @@ from meshnode.values import frozen
 
 DEFAULT_PORT: Final = 51820
 DEFAULT_MTU: Final = 1420
+TLS_PORT: Final = 443
 CIPHER_CHOICES: Final = ("auto", "chacha20-poly1305")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "silent")
 
@@ -104,6 +105,22 @@ class WireguardPeer:
 
 
 @frozen
+class TlsSettings:
+    """The way out where UDP is blocked: the table `[tls]`.
+
+    `listen` is where clients are served: "auto" (on all addresses, if we are relay or
+    rendezvous), "off", or one address. `port` is that of others' servers, and ours
+    with "auto". `proxy` is `http://…` or `socks5://…`, "environment" for what
+    HTTPS_PROXY says, or "" for none; `proxy_password_file` an absolute path.
+    """
+
+    listen: str = "auto"
+    port: int = TLS_PORT
+    proxy: str = ""
+    proxy_password_file: Path | None = None
+
+
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 
@@ -115,7 +132,7 @@ class NetworkConfig:
     `lan_discovery` whether members on our links are looked for. `metrics` is where they
     are served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
-    packets in each direction.
+    packets in each direction. `tls` is the way out where UDP is blocked.
     """
 
     interface: str
@@ -137,6 +154,7 @@ class NetworkConfig:
     wireguard: tuple[WireguardPeer, ...] = ()
     metrics: HostPort | None = None
     offload: Offloads = UNFORCED
+    tls: TlsSettings = TlsSettings()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
+from meshnode.channels import channel_of
 from meshnode.codec.records import MAX_CANDIDATES
 from meshnode.mesh.prefixes import contains, host_prefix
 from meshnode.types import Endpoint, Prefix
@@ -36,6 +37,7 @@ class CandidateKind(enum.Enum):
     MAPPED = "mapped"
     LOCAL = "local"
     SEEN = "seen"
+    TLS = "tls"
     LAN = "lan"
     LAST = "last"
     PUBLISHED = "published"
@@ -75,6 +77,11 @@ class CandidateFilter:
             ]
         )
 
+    def is_detour(self, endpoint: Endpoint) -> bool:
+        """Whether it stands for a host behind TLS: it is local, and others are not."""
+        address = ipaddress.ip_address(endpoint.host)
+        return address.is_loopback and not self._has_only_loopback()
+
     def _may_dial(self, candidate: Endpoint) -> bool:
         if not 1 <= candidate.port <= 65535 or candidate.scope_id:
             return False
@@ -99,6 +106,13 @@ class CandidateFilter:
     def _has_only_loopback(self) -> bool:
         hosts = [ipaddress.ip_address(host) for host in self.local_hosts]
         return bool(hosts) and all(host.is_loopback for host in hosts)
+
+
+def tellable(path: Endpoint | None) -> Endpoint | None:
+    """Return *path* if others can do anything with it: no zone, no channel of ours."""
+    if path is None or path.scope_id or channel_of(path):
+        return None
+    return path
 
 
 def _contains(prefix: Prefix, address: _Address) -> bool:

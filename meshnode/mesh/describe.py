@@ -8,15 +8,19 @@ import ipaddress
 from dataclasses import asdict
 from typing import Any
 
+from meshnode.channels import channel_of
 from meshnode.codec.records import Role
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.node import MeshNode
+from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.trust import VerifiedMember, overlay_ipv6, ula_prefix
-from meshnode.types import Prefix
+from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerStatus
 
+NO_PATH = "none"
+DIRECT = PathKind.DIRECT.value
 _DAY = 86_400
 _WARN_BEFORE = 28 * _DAY
 """Seconds before its end that a certificate is complained of."""
@@ -70,11 +74,11 @@ def complaints(node: MeshNode, *, wall: float) -> list[str]:
 
 
 def describe_peers(
-    node: MeshNode, wireguard: dict[bytes, PeerStatus], *, now: float
+    node: MeshNode, wireguard: dict[bytes, PeerStatus], *, now: float, wall: float
 ) -> list[dict[str, Any]]:
     """Return the members but ourselves; *wireguard* has the tunnels' side by key.
 
-    *now* is boottime seconds.
+    *now* is boottime seconds, *wall* the same moment on the clock.
     """
     silent = frozenset(node.neighbours.silent)
     neighbours = frozenset(node.neighbours.chosen)
@@ -83,10 +87,53 @@ def describe_peers(
         if member.key == node.key:
             continue
         facts = _peer(node, member, wireguard.get(member.key), now)
+        facts["path"] = describe_path(node, member.key, now=now, wall=wall)
         facts["isNeighbour"] = member.key in neighbours
         facts["isSilent"] = member.key in silent
         found.append(facts)
     return found
+
+
+def describe_path(
+    node: MeshNode, key: bytes, *, now: float, wall: float
+) -> dict[str, Any]:
+    """Return how the member with *key* is reached at present.
+
+    `kind` is lan, direct, tls, relayed or, without a session, none; `via` names the
+    relays; `rttMs` is null as long as nothing was measured; `standby` is the kind of
+    the path that waits, or null. *now* is boottime seconds, *wall* the same on the
+    clock.
+    """
+    state = node.paths.describe(key)
+    endpoint = node.tunnels.path_of(key)
+    if endpoint is None or not node.has_session(key):
+        kind, endpoint, state = NO_PATH, None, None
+    elif state is not None:
+        kind = state.kind.value
+    else:
+        kind = PathKind.RELAYED.value if channel_of(endpoint) else DIRECT
+    is_relayed = endpoint is not None and channel_of(endpoint) != 0
+    seconds = None if state is None else state.seconds
+    standby = None if state is None else state.standby
+    return {
+        "kind": kind,
+        "endpoint": None if endpoint is None or is_relayed else str(endpoint),
+        "via": [name_of(node, one) for one in state.via] if state else [],
+        "rttMs": None if seconds is None else round(seconds * 1000, 1),
+        "loss": round(state.loss, 3) if state else 0.0,
+        "standby": None if standby is None else standby.value,
+        "since": round(wall - (now - state.since)) if state else None,
+    }
+
+
+def count_paths(node: MeshNode) -> dict[str, int]:
+    """Return how many members with a session are reached by each kind of path."""
+    counts: dict[str, int] = {}
+    for member in node.membership:
+        kind = describe_path(node, member.key, now=0.0, wall=0.0)["kind"]
+        if kind != NO_PATH:
+            counts[kind] = counts.get(kind, 0) + 1
+    return counts
 
 
 def describe_routes(node: MeshNode) -> list[dict[str, Any]]:
@@ -193,7 +240,7 @@ def _peer(
     endpoint = None if status is None else status.endpoint
     kind = None
     if endpoint is not None:
-        kind = node.reach.dialler.kinds_of(member.key, now=now).get(endpoint)
+        kind = node.reach.dialler.kind_of(member.key, endpoint, now=now)
     routes = () if member.member is None else member.member.routes
     has_session = node.has_session(member.key)
     return {
@@ -207,15 +254,20 @@ def _peer(
         "notAfter": certificate.not_after,
         "memberSince": certificate.member_since,
         "hasSession": has_session,
-        "endpoint": None if endpoint is None else str(endpoint),
+        "endpoint": shown_endpoint(endpoint),
         "cipher": _cipher_of(status) if has_session else "",
-        "mtu": node.sizes.size_for(member.key),
+        "mtu": node.packet_size(member.key),
         "endpointKind": None if kind is None else kind.value,
         "lastHandshake": 0 if status is None else status.last_handshake[0],
         "receivedBytes": 0 if status is None else status.received_bytes,
         "sentBytes": 0 if status is None else status.sent_bytes,
         "gateways": [name_of(node, key) for key in certificate.gateways],
     }
+
+
+def shown_endpoint(endpoint: Endpoint | None) -> str | None:
+    """Return an endpoint as text; a channel is no address that means anything."""
+    return None if endpoint is None or channel_of(endpoint) else str(endpoint)
 
 
 def _cipher_of(status: PeerStatus | None) -> str:

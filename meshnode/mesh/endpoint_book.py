@@ -7,8 +7,8 @@ from meshnode.codec.records import Endpoints
 from meshnode.deadlines import Deadline
 from meshnode.values import frozen
 
-RECORD_TTL: Final = 180.0
-"""Seconds a record counts after it was last heard; publishers repeat it each 60."""
+RECORD_TTL: Final = 960.0
+"""Seconds a record counts after it was last heard; publishers say so each 300."""
 
 MAX_RECORDS: Final = 16384
 
@@ -26,7 +26,7 @@ class Heard:
 
 
 class EndpointBook:
-    """Endpoint records by WireGuard key; the newest version wins, each for 180 s.
+    """Endpoint records by WireGuard key; the newest version wins, each for 960 s.
 
     *verify* checks a record against the certificate of the member it is about. The
     book holds at most *capacity* records; when full, the one heard of least recently
@@ -50,7 +50,7 @@ class EndpointBook:
     def receive(self, key: bytes, data: bytes, *, now: float) -> bool:
         """Keep the record if none newer is known; whether it was news.
 
-        The same record again counts for another 180 s.
+        The same record again counts for another 960 s.
 
         Raises:
             RecordRefused: if it is not a sound record of that member.
@@ -68,12 +68,22 @@ class EndpointBook:
             del self._heard[next(iter(self._heard))]
         return known is None or known.data != data
 
+    def refresh(self, key: bytes, version: int, *, now: float) -> bool:
+        """Let the record of that version count for another 960 s, if it is the one.
+
+        Return whether it is.
+        """
+        known = self.get(key, now=now)
+        if known is None or known.endpoints.version != version:
+            return False
+        return not self.receive(key, known.data, now=now)
+
     def forget(self, key: bytes) -> None:
         """Drop the record of who is no member any more."""
         self._heard.pop(key, None)
 
     def handle_deadline(self, *, now: float) -> None:
-        """Drop what was not heard of for 180 s."""
+        """Drop what was not heard of for 960 s."""
         while self._heard:
             key, heard = next(iter(self._heard.items()))
             if now < heard.until:

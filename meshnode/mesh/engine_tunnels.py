@@ -5,7 +5,7 @@ from meshnode.codec.messages import Message
 from meshnode.crypto.keys import PublicKey
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint
+from meshnode.types import Cipher, Endpoint, Path
 from meshnode.wireguard import config
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
@@ -24,6 +24,7 @@ class EngineTunnels:
         self._shared: tuple[SharedPrefix, ...] = ()
         self._waiting: list[PeerChange] = []
         self._now = NEVER
+        self._control_sent: dict[bytes, float] = {}
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Add the peer or change it; sessions stay if it was there."""
@@ -42,6 +43,7 @@ class EngineTunnels:
 
     def remove_peer(self, key: bytes, *, now: float) -> None:
         """Forget the peer and cut its sessions; unknown ones are ignored."""
+        self._control_sent.pop(key, None)
         if self._peers.pop(key, None) is not None:
             self._waiting.append(PeerChange(PublicKey(key), remove=True))
 
@@ -73,7 +75,52 @@ class EngineTunnels:
     def send(self, key: bytes, message: Message, *, now: float) -> None:
         """Send a control frame; without a session a handshake begins first."""
         self.flush(now=now)
+        self._control_sent[key] = now
         self._engine.send_control(PublicKey(key), encode_message(message), now=now)
+
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Send a control frame by this very path; without a session it is dropped."""
+        frame = encode_message(message)
+        self._engine.send_control(PublicKey(key), frame, path=path, now=now)
+
+    def last_control_sent(self, key: bytes) -> float:
+        """Return when a control frame was last sent to the peer, or `NEVER`."""
+        return self._control_sent.get(key, NEVER)
+
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
+        self._engine.set_path(PublicKey(key), path, now=now)
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Send data to the peer by *path*, too; None ends that."""
+        self._engine.set_standby(PublicKey(key), path, now=now)
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Take relayed datagrams with our number *channel* from the peer *key*."""
+        self.flush(now=now)
+        self._engine.open_channel(
+            channel,
+            PublicKey(key),
+            label,
+            onward=None if onward is None else PublicKey(onward),
+            rate=rate,
+            quota=quota,
+            now=now,
+        )
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Take no more datagrams with this number."""
+        self._engine.close_channel(channel, now=now)
 
     def send_probe(
         self, key: bytes, message: Message, size: int, *, now: float
@@ -113,6 +160,11 @@ class EngineTunnels:
     def last_data_sent(self, key: bytes) -> float:
         """Return when data was last sent to the peer, or `NEVER`."""
         return self._engine.traffic_of(PublicKey(key)).last_data_sent_at
+
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return how many datagrams were sent to the peer, and their bytes."""
+        traffic = self._engine.traffic_of(PublicKey(key))
+        return traffic.sent_packets, traffic.sent_bytes
 
     # --- for the shell ---
 

@@ -8,6 +8,9 @@ again now and then: when it answers, it is a neighbour again, and so the two hal
 a partition find together.
 
 `due` says whom to greet with a `Hello`; `heard` is told of whatever a member sends.
+What is new is pushed at once, so a `Hello` only finds what was lost: as long as two
+neighbours agree they greet each other less and less, down to once in ten minutes, and
+so a mesh at rest costs next to nothing.
 """
 
 import heapq
@@ -26,6 +29,9 @@ PREDECESSORS: Final = 1
 DRAWN: Final = 2
 
 HELLO_INTERVAL: Final = 20.0
+LAST_HELLO_INTERVAL: Final = 640.0
+"""Seconds between two Hellos to one neighbour at first, and after it was doubled."""
+
 HELLO_TIMEOUT: Final = 2.0
 MAX_UNANSWERED: Final = 3
 FIRST_RETRY: Final = 5.0
@@ -43,10 +49,15 @@ MANY_SILENT: Final = 8
 
 @dataclass(slots=True)
 class _Contact:
-    """A neighbour: how many Hellos wait for an answer, whether one ever came."""
+    """A neighbour: how many Hellos wait for an answer, whether one ever came.
+
+    `interval` is how many seconds after an answer the next one goes, `next_at` when.
+    """
 
     unanswered: int = 0
     has_answered: bool = False
+    interval: float = HELLO_INTERVAL
+    next_at: float = NEVER
 
 
 @dataclass(slots=True)
@@ -117,12 +128,29 @@ class Neighbours:
         contact.has_answered = True
         if contact.unanswered:
             contact.unanswered = 0
-            self._hellos.set(key, self._after(HELLO_INTERVAL, now, "hello"))
+            self._greet_after(key, contact, contact.interval, now)
+            contact.interval = min(2 * contact.interval, LAST_HELLO_INTERVAL)
+
+    def differs(self, key: bytes, *, now: float) -> None:
+        """Note that a member knows other things than we: look again soon."""
+        contact = self._contacts.get(key)
+        if contact is not None:
+            contact.interval = HELLO_INTERVAL
+            self._look_soon(key, contact, now)
+
+    def expect_changes(self, *, now: float) -> None:
+        """Look soon whether all neighbours have what is pushed to them now.
+
+        Once: who does not answer is not there, and would else be missed for long.
+        """
+        for key, contact in self._contacts.items():
+            self._look_soon(key, contact, now)
 
     def greet_again(self, *, now: float) -> None:
         """Greet all neighbours anew: what was said to them may not have left."""
         for key, contact in self._contacts.items():
             contact.unanswered = 0
+            contact.interval = HELLO_INTERVAL
             self._greet_soon(key, now)
 
     def due(self, *, now: float) -> tuple[bytes, ...]:
@@ -182,6 +210,18 @@ class Neighbours:
             if key not in self._contacts:
                 self._greet_soon(key, now)
         self._contacts = {key: self._contacts.get(key, _Contact()) for key in chosen}
+
+    def _look_soon(self, key: bytes, contact: _Contact, now: float) -> None:
+        is_later = contact.next_at > now + (1.0 + JITTER) * HELLO_INTERVAL
+        if is_later and not contact.unanswered:
+            self._greet_after(key, contact, HELLO_INTERVAL, now)
+
+    def _greet_after(
+        self, key: bytes, contact: _Contact, interval: float, now: float
+    ) -> None:
+        deadline = self._after(interval, now, "hello")
+        contact.next_at = deadline.at
+        self._hellos.set(key, deadline)
 
     def _greet_soon(self, key: bytes, now: float) -> None:
         at = now + FIRST_HELLO_WITHIN * self._chance()

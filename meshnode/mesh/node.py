@@ -17,48 +17,32 @@ Times: `now` is boottime seconds, `wall` wall seconds as the clock shows them.
 from typing import Final
 
 from meshnode.codec.messages import (
-    Accepts,
     Chunk,
     Digests,
     Fetch,
-    Found,
     Hello,
     JoinReply,
     JoinRequest,
-    LargestSize,
     Leaf,
-    Lookup,
     Message,
-    Ping,
-    Pong,
-    Publish,
-    Published,
     Push,
-    Refused,
     Renewed,
-    RenewRequest,
-    SizeProbe,
-    SizeProven,
     Want,
 )
-from meshnode.codec.records import Role
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.hostplan import HostPlan
+from meshnode.mesh.dispatch import NodeDispatch
 from meshnode.mesh.events import PeerDown, PeerUp
 from meshnode.mesh.introduction import (
     JoinerIntroduction,
     MemberIntroduction,
     open_introduction,
 )
-from meshnode.mesh.ports import StoredState, Tunnels
-from meshnode.mesh.record_set import Merge
+from meshnode.mesh.ports import PathTunnels, StoredState
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
-from meshnode.mesh.steps import NodeSteps
-from meshnode.mesh.sync import News
-from meshnode.mesh.trust import VerifiedMember
 from meshnode.ports import Entropy
-from meshnode.types import Endpoint
+from meshnode.types import Endpoint, Path
 
 _ENOUGH_TO_GO_ON: Final = 2
 """Neighbours that must have answered: any one of them may fail then."""
@@ -67,7 +51,7 @@ _GOSSIP: Final = (Hello, Push, Digests, Leaf, Want, Fetch, Chunk)
 """What a contact may say whose record we do not know: it will be among these."""
 
 
-class MeshNode(NodeSteps):
+class MeshNode(NodeDispatch):
     """The inputs and outputs of a node; see the module for its use.
 
     Args:
@@ -90,7 +74,7 @@ class MeshNode(NodeSteps):
         settings: NodeSettings,
         stored: StoredState,
         *,
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         entropy: Entropy,
         now: float,
         wall: float,
@@ -123,6 +107,7 @@ class MeshNode(NodeSteps):
         self._settings = settings
         self.roads.settings = settings
         self.ciphers.preferred = settings.ciphers
+        self.relays.settings = settings
         self._announce(now)
         self._refresh(now)
         self._end_step(now)
@@ -132,7 +117,11 @@ class MeshNode(NodeSteps):
     ) -> None:
         """Follow the host's own addresses, each with our UDP port."""
         believed = self._begin_step(wall, now)
-        self.reach.set_own(self._settings.advertised, local, now=now, wall=believed)
+        self.relays.relays_changed(now=now)
+        if self.reach.set_own(self._settings.advertised, local, now=now, wall=believed):
+            self.paths.addresses_changed(now=now)
+            self.nat_view.look(now=now)
+            self.puncher.try_again(now=now)
         self._end_step(now)
 
     def set_mapped(
@@ -150,6 +139,14 @@ class MeshNode(NodeSteps):
         self._begin_step(wall, now)
         if self.membership.by_key(key) is not None:
             self.reach.dialler.set_near(key, endpoints, now=now)
+        self._end_step(now)
+
+    def set_detour(
+        self, key: bytes, endpoint: Endpoint | None, *, now: float, wall: float
+    ) -> None:
+        """TLS reaches a member behind this local endpoint; None: it does not."""
+        self._begin_step(wall, now)
+        self.detours.set_detour(key, endpoint, now=now)
         self._end_step(now)
 
     def set_contacts(
@@ -204,18 +201,52 @@ class MeshNode(NodeSteps):
                 self.office.admit(introduction, now=now, wall=believed)
         self._end_step(now)
 
-    def receive_message(
-        self, key: bytes, message: Message, *, now: float, wall: float
+    def receive_probe(
+        self, data: bytes, path: Path, *, now: float, wall: float
     ) -> None:
-        """Take a control frame of the peer with WireGuard key *key*.
+        """Take a type 6 datagram that came by *path*.
+
+        Raises:
+            BadPacket: if it is no probe of a member to us, or was here before.
+        """
+        opened = self.probes.open(data)
+        self._begin_step(wall, now)
+        if not self._is_of_surroundings(opened, path, now):
+            self.puncher.receive_probe(opened, path, now=now)
+        self._end_step(now)
+
+    def sockets_opened(
+        self, ports: tuple[int, ...], *, now: float, wall: float
+    ) -> None:
+        """The UDP sockets that `sockets` asked for are open on these ports, or none."""
+        self._begin_step(wall, now)
+        if not (
+            self.nat_view.sockets_opened(ports, now=now)
+            or self.hops.sockets_opened(ports, now=now)
+        ):
+            self.puncher.sockets_opened(ports, now=now)
+        self._end_step(now)
+
+    def receive_message(
+        self,
+        key: bytes,
+        message: Message,
+        *,
+        path: Path | None = None,
+        now: float,
+        wall: float,
+    ) -> None:
+        """Take a control frame of the peer *key*, a WireGuard key, that came by *path*.
 
         What it may not say is dropped: a member everything, a contact whose record is
         not known what makes it known, an admitted joiner what it needs to become one.
         """
         believed = self._begin_step(wall, now)
+        if path is not None:
+            self.detours.heard(path.remote, now=now)
         if self.membership.by_key(key) is not None:
             self.neighbours.heard(key, now=now)
-            self._dispatch(key, message, now, believed)
+            self._dispatch(key, message, path, now, believed)
         elif isinstance(message, _GOSSIP) and self.contacts.is_unknown(key):
             self._gossip(key, message, now)
         elif self.office is not None and self.office.is_admitted(key):
@@ -231,6 +262,8 @@ class MeshNode(NodeSteps):
         self.neighbours.greet_again(now=now)
         self.contacts.greet_again(now=now)
         self.reach.publish_again(now=now)
+        for key in self.roads.peers:
+            self.paths.adopt(key, now=now)
         self._end_step(now)
 
     def endpoint_wanted(self, key: bytes, *, now: float, wall: float) -> None:
@@ -247,18 +280,25 @@ class MeshNode(NodeSteps):
         configured by hand, are not told who we are.
         """
         self.owners.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
         if self._is_ours(key):
             self.reach.dialler.handshake_begun(key, now=now)
+            self.detours.handshake_begun(key, now=now)
 
     def session_started(self, key: bytes, *, now: float, wall: float) -> None:
         """A session with the peer is confirmed."""
         self._begin_step(wall, now)
         if self._is_ours(key):
             self.reach.dialler.session_started(key, now=now)
+            self.detours.session_started(key, now=now)
         member = self.membership.by_key(key)
         if member is not None and self._is_ours(key):
             self.ciphers.session_started(key, now=now)
             self.sizes.session_started(key, now=now)
+            self.narrow.session_started(key, now=now)
+            self.paths.session_started(key, now=now)
+            if self.nat_view.seen is None and self._helpers():
+                self.nat_view.look(now=now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -272,17 +312,33 @@ class MeshNode(NodeSteps):
             self.outbox.report(PeerDown(member.certificate.name, key), now=now)
         self._sessions.discard(key)
         self.sizes.forget(key)
+        self.narrow.forget(key)
+        self.paths.forget(key, now=now)
         self._end_step(now)
 
     def path_changed(self, key: bytes, *, now: float, wall: float) -> None:
         """The peer is spoken to elsewhere."""
         self._begin_step(wall, now)
         self.sizes.path_changed(key, now=now)
+        self.narrow.path_changed(key, now=now)
+        self.paths.path_changed(key, now=now)
+        if self._is_ours(key) and self.has_session(key):
+            self.reach.dialler.keep_path(key, now=now)
+        self._end_step(now)
+
+    def peer_heard(self, key: bytes, path: Path, *, now: float, wall: float) -> None:
+        """Data of the peer came by a path to which it moves only by our will."""
+        self._begin_step(wall, now)
+        if self._is_ours(key):
+            self.paths.heard(key, path, now=now)
         self._end_step(now)
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
         self.owners.traffic_resumed(key, now=now)
+        self.narrow.traffic_resumed(key, now=now)
+        self.relays.traffic_resumed(key, now=now)
+        self.paths.traffic_resumed(key, now=now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""
@@ -291,8 +347,16 @@ class MeshNode(NodeSteps):
         self._apply(self.membership.handle_deadline(wall=self._wall), now)
         self.contacts.handle_deadline(now=now)
         self.reach.handle_deadline(now=now, wall=believed)
+        self.detours.handle_deadline(now=now)
         self.pings.handle_deadline(now=now)
         self.sizes.handle_deadline(now=now)
+        self.narrow.handle_deadline(now=now)
+        self.relays.handle_deadline(now=now)
+        self.paths.handle_deadline(now=now)
+        if self.nat_view.handle_deadline(now=now):
+            self.hops.begin(now=now)
+        self.hops.handle_deadline(now=now)
+        self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
         self._renew(self.renewal.handle_deadline(now=now, wall=believed), now)
@@ -308,10 +372,17 @@ class MeshNode(NodeSteps):
             self.sync.next_deadline(),
             self.contacts.next_deadline(),
             self.reach.next_deadline(),
+            self.detours.next_deadline(),
             self.pings.next_deadline(),
             self.renewal.next_deadline(),
             self.owners.next_deadline(),
             self.sizes.next_deadline(),
+            self.narrow.next_deadline(),
+            self.relays.next_deadline(),
+            self.paths.next_deadline(),
+            self.nat_view.next_deadline(),
+            self.hops.next_deadline(),
+            self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),
         )
@@ -387,80 +458,9 @@ class MeshNode(NodeSteps):
         self._wall = self.clock.believe(wall, now=now)
         return int(self._wall)
 
-    def _is_ours(self, key: bytes) -> bool:
-        """Whether the peer is one of the mesh, or may be."""
-        member = self.membership.by_key(key)
-        if member is None:
-            return self.contacts.is_unknown(key)
-        return Role.STOCK not in member.certificate.roles
-
-    def _meet_introduced(self, news: tuple[News, ...], now: float) -> None:
-        """Let who was introduced shake hands, which may be its next datagram."""
-        for merge in news:
-            for record in merge.kept if isinstance(merge, Merge) else ():
-                if isinstance(record, VerifiedMember):
-                    member = self.membership.by_key(record.key)
-                    if member is not None:
-                        self.roads.meet(member, now=now)
-
-    def _gossip(self, key: bytes, message: Message, now: float) -> None:
-        news = self.sync.receive(key, message, now=now, wall=self._wall)
-        self._follow(news, now)
-
-    def _dispatch(self, key: bytes, message: Message, now: float, wall: int) -> None:
-        match message:
-            case Hello() | Push() | Digests() | Leaf() | Want() | Fetch() | Chunk():
-                self._gossip(key, message, now)
-            case Ping(nonce):
-                pong = Pong(nonce, _tellable(self.tunnels.path_of(key)))
-                self.tunnels.send(key, pong, now=now)
-            case Pong(nonce, seen):
-                # What nobody asked for could make us tell others anything.
-                if self.pings.receive(key, message, now=now):
-                    self.reach.note_seen(seen, now=now, wall=wall)
-                if self.owners.pong(key, nonce, now=now):
-                    self._are_routes_stale = True
-            case Publish() | Published() | Lookup() | Found():
-                self.reach.receive(key, message, now=now, wall=wall)
-            case JoinRequest() | RenewRequest():
-                self._issue(key, message, now, wall)
-            case Renewed():
-                adopted = self.renewal.receive_renewed(key, message, now=now, wall=wall)
-                self._renew(adopted, now)
-            case Accepts():
-                self.ciphers.receive(key, message, now=now)
-            case LargestSize():
-                self.sizes.receive_largest(key, message, now=now)
-            case SizeProbe():
-                self.sizes.receive_probe(key, message, now=now)
-            case SizeProven():
-                self.sizes.receive_proven(key, message, now=now)
-            case Refused():
-                self.renewal.receive_refused(key, message)
-
-    def _issue(self, key: bytes, request: Message, now: float, wall: int) -> None:
-        if self.office is None:
-            return
-        answer = self.office.answer(key, request, now=now, wall=wall)
-        self.tunnels.send(key, answer, now=now)
-        if isinstance(answer, JoinReply):
-            # Whom to talk to first, once it is a member.
-            self.tunnels.send(key, Push((self.own.data,)), now=now)
-
-    def _renew(self, renewed: Renewed | None, now: float) -> None:
-        if renewed is None:
-            return
-        if self.own.use_certificate(renewed.certificate, renewed.issuer):
-            self._announce(now)
-
     def _time_alone(self, wall: float, now: float) -> Deadline | None:
         at = self.membership.next_deadline()
         if at is None:
             return None
         believed = wall + self.clock.behind(wall, now=now)
         return Deadline(now + max(at - believed, 0.0), "a certificate's time")
-
-
-def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    return None if endpoint is None or endpoint.scope_id else endpoint

@@ -17,7 +17,7 @@ Answers are, and so are left out of what counts as traffic: else two members wou
 each other awake with nothing else to say.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +71,7 @@ class PathSizes:
         base: what every path carries.
         largest: what our own underlay carries; nothing is done unless it is more.
         period: seconds between two looks at a size in use.
+        note_probe: is told to whom a probe goes, of how many bytes: it is no traffic.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class PathSizes:
         base: int,
         largest: int,
         period: float = PERIOD,
+        note_probe: Callable[[bytes, int], None] = lambda _key, _size: None,
     ) -> None:
         self.base = base
         self._tunnels = tunnels
         self._entropy = entropy
         self._largest = largest
         self._period = period
+        self._note_probe = note_probe
         self._peers: dict[bytes, _Peer] = {}
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
         self._has_changed = False
@@ -226,6 +229,7 @@ class PathSizes:
         peer.tries += 1
         size = peer.tried[0]
         self._tunnels.send_probe(key, SizeProbe(peer.nonce, size), size, now=now)
+        self._note_probe(key, size)
         self._wake(key, now + PAUSE)
 
     def _rest(self, key: bytes, peer: _Peer, *, now: float) -> None:

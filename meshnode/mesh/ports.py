@@ -9,7 +9,7 @@ reach the disk or the host are values, drained by the shell in the order of
 from typing import Protocol
 
 from meshnode.codec.messages import Message
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 from meshnode.values import frozen
 
 
@@ -94,6 +94,49 @@ class Tunnels(Protocol):
 
     def last_data_sent(self, key: bytes) -> float:
         """Return when data was last sent to the peer, or `NEVER`."""
+
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return how many datagrams were sent to the peer, and their bytes."""
+
+
+class PathTunnels(Tunnels, Protocol):
+    """Tunnels whose paths and relay channels the mesh decides about."""
+
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Send a control frame by this very path; without a session it is dropped."""
+
+    def last_control_sent(self, key: bytes) -> float:
+        """Return when a control frame was last sent to the peer, or `NEVER`.
+
+        It is data to the tunnels; what was sent later is traffic of users.
+        """
+
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Send data to the peer by *path*, too; None ends that."""
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Take relayed datagrams with our number *channel* from the peer *key*.
+
+        They are for us, and ours go to it under *label*; or they go on to the peer
+        *onward* under *label*, within *rate* (bytes/s) and *quota* (bytes until this
+        is said again), 0 for no limit.
+        """
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Take no more datagrams with this number."""
 
 
 @frozen

@@ -1,18 +1,20 @@
 """Publish our endpoint record, so that others find us.
 
-It goes to the first three members with role rendezvous, in the order of a hash of
-both keys, that answer: on every change, and every 60 s ± 25 % because it is forgotten
-after 180. One that does not answer three times, 2 s apart, is passed over for two
-minutes and the next takes its place. If we are among the three ourselves, or nobody
-else is a rendezvous, our own `Rendezvous` keeps the record.
+It says our candidates (`set_candidates`) and hints (`set_hints`). It goes to the first
+three members with role rendezvous, in the order of a hash of both keys, that answer,
+on every change. Every 300 s ± 25 % they are told that it still holds, because it is
+forgotten after 960; who has lost it then gets it again. One that does not answer three
+times, 2 s apart, is passed over for ten minutes and the next takes its place. If we
+are among the three ourselves, or nobody else is a rendezvous, our own `Rendezvous`
+keeps the record.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from meshnode.codec.messages import Publish, Published
-from meshnode.codec.records import Endpoints
+from meshnode.codec.messages import Publish, Published, Refresh
+from meshnode.codec.records import Endpoints, NatHint, RelayHint
 from meshnode.deadlines import Deadline
 from meshnode.mesh.jitter import spread
 from meshnode.mesh.ports import Tunnels
@@ -21,16 +23,26 @@ from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
+from meshnode.values import frozen
 
 SERVERS: Final = 3
-PUBLISH_EVERY: Final = 60.0
+PUBLISH_EVERY: Final = 300.0
 ANSWER_WITHIN: Final = 2.0
 MAX_TRIES: Final = 3
 CHANGE_PAUSE: Final = 0.4
-PASSED_OVER_FOR: Final = 120.0
+PASSED_OVER_FOR: Final = 600.0
 
 Sign = Callable[[Endpoints], bytes]
 """Return the envelope of our endpoint record, signed by our signing key."""
+
+
+@frozen
+class Hints:
+    """What our endpoint record says beside the candidates; see `Endpoints`."""
+
+    probe_key: bytes = b""
+    nat: NatHint = NatHint()
+    relays: tuple[RelayHint, ...] = ()
 
 
 class Publishing:
@@ -63,6 +75,7 @@ class Publishing:
         self._rendezvous_keys = rendezvous_keys
         self._entropy = entropy
         self._candidates: tuple[Endpoint, ...] = ()
+        self._hints = Hints()
         self._version = 0
         self._record = b""
         self._round_at: float | None = None
@@ -70,6 +83,8 @@ class Publishing:
         # Who was asked in this round, and how often without an answer yet.
         self._unanswered: dict[bytes, int] = {}
         self._asked: set[bytes] = set()
+        # Who has confirmed which version.
+        self._told: dict[bytes, int] = {}
         self._passed_over: dict[bytes, float] = {}
 
     def set_candidates(
@@ -83,18 +98,34 @@ class Publishing:
         if self._record and candidates == self._candidates:
             return
         self._candidates = candidates
-        self._version = max(self._version + 1, wall)
-        self._record = self._sign(Endpoints(self._key, self._version, candidates))
-        self._round_at = now
+        self._make_record(now, wall)
 
-    def receive_published(self, peer: bytes, message: Published) -> bool:
-        """Note that *peer* answered; that it keeps another version does not matter.
+    def set_hints(self, hints: Hints, *, now: float, wall: int) -> None:
+        """Publish these hints with the candidates, unless they are published.
 
-        Return whether it was asked in this round.
+        Before there are candidates they are only noted.
+        """
+        if hints == self._hints:
+            return
+        self._hints = hints
+        if self._record:
+            self._make_record(now, wall)
+
+    def receive_published(self, peer: bytes, message: Published, *, now: float) -> bool:
+        """Note that *peer* answered; that it keeps a later version does not matter.
+
+        Return whether it was asked in this round. If so, and it has lost what it
+        confirmed before, it gets that again.
         """
         self._unanswered.pop(peer, None)
         self._passed_over.pop(peer, None)
-        return peer in self._asked
+        if peer not in self._asked:
+            return False
+        if message.version >= self._version:
+            self._told[peer] = self._version
+        elif self._told.pop(peer, 0) == self._version:
+            self._ask(peer, now)
+        return True
 
     def rendezvous_changed(self, *, now: float) -> None:
         """Publish soon: others serve our key now, and those before may be gone.
@@ -127,6 +158,21 @@ class Publishing:
             return Deadline(self._retry_at, "publish again")
         return Deadline(self._round_at, "publish endpoints")
 
+    def _make_record(self, now: float, wall: int) -> None:
+        self._version = max(self._version + 1, wall)
+        hints = self._hints
+        self._record = self._sign(
+            Endpoints(
+                self._key,
+                self._version,
+                self._candidates,
+                hints.probe_key,
+                hints.nat,
+                hints.relays,
+            )
+        )
+        self._round_at = now
+
     def _begin_round(self, now: float) -> None:
         self._round_at = now + spread(PUBLISH_EVERY, self._entropy)
         self._passed_over = {
@@ -137,6 +183,7 @@ class Publishing:
         if self._key in chosen or not any(key != self._key for key in ranked):
             self._keep_own(now)
         self._asked = set(chosen)
+        self._told = {key: self._told[key] for key in chosen if key in self._told}
         self._unanswered = {}
         for key in chosen:
             if key != self._key:
@@ -150,7 +197,9 @@ class Publishing:
 
     def _ask(self, key: bytes, now: float) -> None:
         self._unanswered[key] = self._unanswered.get(key, 0) + 1
-        self._tunnels.send(key, Publish(self._record), now=now)
+        has_it = self._told.get(key) == self._version
+        message = Refresh(self._version) if has_it else Publish(self._record)
+        self._tunnels.send(key, message, now=now)
 
     def _ask_again(self, now: float) -> None:
         self._retry_at = now + ANSWER_WITHIN

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Message, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Message, Publish, Published, Refresh
 from meshnode.codec.records import MAX_CANDIDATES, Endpoints, Role
 from meshnode.crypto.signing import SigningKey
 from meshnode.deadlines import Deadline, earliest
@@ -14,9 +14,11 @@ from meshnode.mesh.documents import create_endpoints
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.lookups import Lookups
 from meshnode.mesh.outbox import Outbox
-from meshnode.mesh.ports import StoredState, Tunnels
-from meshnode.mesh.publishing import Publishing
+from meshnode.mesh.path_ports import RelayWays
+from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.publishing import Hints, Publishing
 from meshnode.mesh.refusal import RecordRefused, Refusal
+from meshnode.mesh.relay_server import serves_as_relay
 from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.mesh.trust import Trust
 from meshnode.ports import Entropy
@@ -38,6 +40,7 @@ class Reach:
         tunnels: speak to them.
         outbox: takes introductions and what is to be kept.
         neighbours: gives whom we gossip with.
+        relays: give channels to members.
         entropy: for jitter and sealing.
         stored: what an earlier run kept.
     """
@@ -50,9 +53,10 @@ class Reach:
         trust: Trust,
         directory: Directory,
         overlay: tuple[Prefix, ...],
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         outbox: Outbox,
         neighbours: Callable[[], tuple[bytes, ...]],
+        relays: RelayWays,
         entropy: Entropy,
         stored: StoredState,
     ) -> None:
@@ -68,7 +72,12 @@ class Reach:
         def rendezvous_keys() -> list[bytes]:
             return list(directory.keys_with_role(Role.RENDEZVOUS))
 
+        def is_public(key: bytes) -> bool:
+            member = directory.member(key)
+            return member is not None and serves_as_relay(member.certificate.roles)
+
         book = EndpointBook(verify)
+        self._book = book
         self._overlay = overlay
         self._neighbours = neighbours
         self._rendezvous = Rendezvous(book, tunnels)
@@ -89,6 +98,8 @@ class Reach:
             lookups=self._lookups,
             book=book,
             candidates=CandidateFilter(overlay),
+            relays=relays,
+            is_public=is_public,
             entropy=entropy,
             stored=stored.endpoints,
         )
@@ -106,17 +117,22 @@ class Reach:
         *,
         now: float,
         wall: int,
-    ) -> None:
-        """Take what the configuration and the host's interfaces say of us."""
+    ) -> bool:
+        """Take what the configuration and the host's interfaces say of us.
+
+        Return whether this is another place than before.
+        """
         self._advertised = advertised
         hosts = tuple(dict.fromkeys(endpoint.host for endpoint in local))
         self.dialler.set_filter(CandidateFilter(self._overlay, hosts))
         outside = CandidateFilter(self._overlay).outside(local)
-        if outside != self._local:
+        has_moved = outside != self._local
+        if has_moved:
             # Another place in the world: what others saw before says nothing now.
             self._seen.clear()
             self._local = outside
         self._publish(now, wall)
+        return has_moved
 
     def set_mapped(
         self, mapped: tuple[Endpoint, ...], *, now: float, wall: int
@@ -124,6 +140,14 @@ class Reach:
         """Take what routers forward to us from."""
         self._mapped = CandidateFilter(self._overlay).usable(mapped)
         self._publish(now, wall)
+
+    def is_local(self, endpoint: Endpoint) -> bool:
+        """Return whether it is on one of the host's own addresses."""
+        return any(endpoint.host == one.host for one in self._local)
+
+    def local_versions(self) -> set[int]:
+        """Return the versions of IP, 4 and 6, that the host has addresses of."""
+        return {endpoint.version for endpoint in self._local}
 
     def own_candidates(self) -> tuple[Endpoint, ...]:
         """Return where we tell others that we are, the best first."""
@@ -154,7 +178,16 @@ class Reach:
             self._seen.popitem()
         self._publish(now, wall)
 
+    def set_hints(self, hints: Hints, *, now: float, wall: int) -> None:
+        """Tell others this of us beside our candidates; equal hints change nothing."""
+        self._publishing.set_hints(hints, now=now, wall=wall)
+
     # --- where others are ---
+
+    def said_by(self, key: bytes, *, now: float) -> Endpoints | None:
+        """Return the newest endpoint record of the member that we know, if any."""
+        heard = self._book.get(key, now=now)
+        return None if heard is None else heard.endpoints
 
     def want(self, key: bytes, *, now: float) -> None:
         """Dial the member with *key*: something waits for it."""
@@ -167,8 +200,10 @@ class Reach:
                 self._rendezvous.receive_publish(key, message, now=now)
             case Published():
                 # What nobody asked for could make us tell others anything.
-                if self._publishing.receive_published(key, message):
+                if self._publishing.receive_published(key, message, now=now):
                     self.note_seen(message.seen, now=now, wall=wall)
+            case Refresh():
+                self._rendezvous.receive_refresh(key, message, now=now)
             case Lookup():
                 self._rendezvous.receive_lookup(key, message, now=now)
             case Found():

@@ -7,12 +7,12 @@ full one refuses newcomers, who then ask again when they need to know.
 
 from typing import Final
 
-from meshnode.codec.messages import Found, Lookup, Publish, Published
+from meshnode.codec.messages import Found, Lookup, Publish, Published, Refresh
 from meshnode.deadlines import Deadline, earliest
+from meshnode.mesh.candidates import tellable
 from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.refusal import RecordRefused
-from meshnode.types import Endpoint
 
 SUBSCRIBED_FOR: Final = 300.0
 MAX_SUBSCRIBERS: Final = 1024
@@ -48,11 +48,19 @@ class Rendezvous:
             return
         kept = self._book.get(peer, now=now)
         if kept is not None:
-            seen = _tellable(self._tunnels.path_of(peer))
+            seen = tellable(self._tunnels.path_of(peer))
             published = Published(kept.endpoints.version, seen)
             self._tunnels.send(peer, published, now=now)
         if is_news:
             self._tell_subscribers(peer, now)
+
+    def receive_refresh(self, peer: bytes, message: Refresh, *, now: float) -> None:
+        """Let the record that *peer* published count further, and say which we keep."""
+        self._book.refresh(peer, message.version, now=now)
+        kept = self._book.get(peer, now=now)
+        version = 0 if kept is None else kept.endpoints.version
+        seen = tellable(self._tunnels.path_of(peer))
+        self._tunnels.send(peer, Published(version, seen), now=now)
 
     def keep_own(self, key: bytes, record: bytes, *, now: float) -> None:
         """Keep our own record, as if *key*, ours, had published it to us.
@@ -69,6 +77,10 @@ class Rendezvous:
         heard = self._book.get(message.key, now=now)
         record = heard.data if heard is not None else b""
         self._tunnels.send(peer, Found(message.key, record), now=now)
+
+    def has(self, key: bytes, *, now: float) -> bool:
+        """Whether a record of the member is kept."""
+        return self._book.get(key, now=now) is not None
 
     def forget(self, key: bytes) -> None:
         """Drop everything of who is no member any more."""
@@ -121,10 +133,3 @@ class Rendezvous:
             # A dead subscriber is not worth a handshake.
             if peer != key and self._tunnels.has_session(peer):
                 self._tunnels.send(peer, Found(key, heard.data), now=now)
-
-
-def _tellable(endpoint: Endpoint | None) -> Endpoint | None:
-    # A zone means nothing to others.
-    if endpoint is None or endpoint.scope_id:
-        return None
-    return endpoint

@@ -43,7 +43,8 @@ class Roads:
         membership: who counts.
         tunnels: are told who owns which prefix.
         health: knows who does not answer.
-        sizes: returns to whom larger packets may go, and how large (bytes).
+        sizes: returns to whom larger or only smaller packets may go, and how large
+            (bytes).
         settings: of this host.
     """
 
@@ -58,6 +59,7 @@ class Roads:
         health: OwnerHealth,
         sizes: Callable[[], Mapping[bytes, int]],
         settings: NodeSettings,
+        keepalive: Callable[[bytes], int],
     ) -> None:
         self.settings = settings
         self.routing = _EMPTY
@@ -69,6 +71,7 @@ class Roads:
         self._tunnels = tunnels
         self._health = health
         self._sizes = sizes
+        self._keepalive = keepalive
         self._peers: set[bytes] = set()
 
     # --- policy ---
@@ -169,6 +172,7 @@ class Roads:
                 self.policy, self.directory(), self._received((v4, v6), behind)
             ),
             larger=self._larger(),
+            narrower=self._narrower(),
         )
 
     def _larger(self) -> Larger | None:
@@ -178,7 +182,9 @@ class Roads:
         """
         if self.settings.max_mtu <= self.settings.mtu:
             return None
-        proven = self._sizes()
+        proven = {
+            key: size for key, size in self._sizes().items() if size > self.settings.mtu
+        }
         routes = [
             (address, proven[member.key])
             for member in self._membership
@@ -186,6 +192,28 @@ class Roads:
             for address in member.addresses
         ]
         return Larger(self.settings.max_mtu, tuple(sorted(routes, key=_by_prefix)))
+
+    def _narrower(self) -> tuple[tuple[Prefix, int], ...]:
+        """Return what only smaller packets reach.
+
+        It is everything that leads to such a member, for the way there is narrow
+        whatever is behind it; the narrowest counts where several own a prefix.
+        """
+        narrow = {
+            key: size for key, size in self._sizes().items() if size < self.settings.mtu
+        }
+        if not narrow:
+            return ()
+        routes = {
+            prefix: size
+            for key, size in narrow.items()
+            for prefix in self.routing.exclusive.get(key, ())
+        }
+        for one in self.routing.shared:
+            sizes = [narrow[s.key] for s in one.forward if s.key in narrow]
+            if sizes:
+                routes[one.prefix] = min(sizes)
+        return tuple(sorted(routes.items(), key=_by_prefix))
 
     def _received(
         self, own: tuple[Prefix, ...], behind: tuple[Prefix, ...]
@@ -225,7 +253,10 @@ class Roads:
             if member.key == self._key or (is_stock and not prefixes):
                 continue
             wanted[member.key] = TunnelPeer(
-                member.key, prefixes, is_sought=not is_stock
+                member.key,
+                prefixes,
+                is_sought=not is_stock,
+                keepalive=self._keepalive(member.key),
             )
         for key in sorted(self._peers - wanted.keys()):
             self.part(key, now=now)

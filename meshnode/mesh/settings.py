@@ -6,6 +6,7 @@ from meshnode.codec.records import Route
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey
 from meshnode.hostplan import Announced
+from meshnode.mesh.relay_server import Limits
 from meshnode.types import Cipher, Endpoint, Prefix
 from meshnode.values import frozen
 
@@ -45,7 +46,9 @@ class NodeSettings:
     the real UDP port. `imported` are the prefixes of WireGuard peers that were
     configured by hand. `ciphers` are those preferred to WireGuard's, the best first.
     `mtu` is what every member is sent at most, in bytes, and `max_mtu` those to whom
-    the path is proven to carry it.
+    the path is proven to carry it. `relay` lets us forward for other members, within
+    `relay_limits`, if our certificate has the role. `bindings_per_second` is how many
+    new entries of a NAT a search for a path may make a second.
     """
 
     interface: str
@@ -60,3 +63,6 @@ class NodeSettings:
     imported: tuple[Prefix, ...] = ()
     ciphers: tuple[Cipher, ...] = ()
     max_mtu: int = 0
+    relay: bool = True
+    relay_limits: Limits = Limits()
+    bindings_per_second: float = 200.0

@@ -24,9 +24,11 @@ from meshnode.mesh.events import (
 )
 from meshnode.mesh.membership import MemberChange, Standing
 from meshnode.mesh.parts import NodeParts
-from meshnode.mesh.ports import StoredState, Tunnels
+from meshnode.mesh.ports import PathTunnels, StoredState
+from meshnode.mesh.publishing import Hints
 from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
+from meshnode.mesh.relay_server import serves_as_relay
 from meshnode.mesh.renewal import HEALTH_SUBJECT
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import News
@@ -55,7 +57,7 @@ class NodeSteps(NodeParts):
         settings: NodeSettings,
         stored: StoredState,
         *,
-        tunnels: Tunnels,
+        tunnels: PathTunnels,
         entropy: Entropy,
         now: float,
         wall: float,
@@ -67,6 +69,7 @@ class NodeSteps(NodeParts):
         self._settings = settings
         self._wall = self.clock.believe(wall, now=now)
         self._sessions: set[bytes] = set()
+        self._homes: tuple[bytes, ...] = ()
         self._is_own_word_stale = True
         self._are_routes_stale = True
         self._is_plan_stale = True
@@ -147,6 +150,11 @@ class NodeSteps(NodeParts):
     def _counts(self) -> bool:
         return self.membership.by_key(self.key) is not None
 
+    def _tell_hints(self, now: float) -> None:
+        """Tell others how to probe us, and by which relays to reach us."""
+        hints = Hints(self.probes.key, self.nat_view.hint, self.relays.best())
+        self.reach.set_hints(hints, now=now, wall=int(self._wall))
+
     # --- the set of records ---
 
     def _follow(self, news: Iterable[News], now: float) -> None:
@@ -200,6 +208,8 @@ class NodeSteps(NodeParts):
             self.neighbours.add(key, now=now)
         if Role.RENDEZVOUS in member.certificate.roles:
             self.reach.rendezvous_changed(now=now)
+        if serves_as_relay(member.certificate.roles):
+            self.relays.relays_changed(now=now)
         self.contacts.note_member(key)
         self.outbox.report(MemberJoined(name, key), now=now)
 
@@ -209,8 +219,12 @@ class NodeSteps(NodeParts):
         self.neighbours.remove(key, now=now)
         self.sync.forget(key)
         self.reach.forget(key)
+        self.relays.forget(key, now=now)
+        self.paths.forget(key, now=now)
+        self.puncher.forget(key)
         self._sessions.discard(key)
         self.sizes.forget(key)
+        self.narrow.forget(key)
         self.contacts.note_gone(key, now=now)
         self.outbox.report(MemberGone(name, key, change.why.value), now=now)
 
@@ -235,8 +249,26 @@ class NodeSteps(NodeParts):
         else:
             self.health.pop(HEALTH_SUBJECT, None)
         self._is_plan_stale |= self.sizes.take_change()
+        self._is_plan_stale |= self.narrow.take_change()
+        self._follow_homes(now)
+        self._follow_ways(now)
+        if not self.nat_view.is_counting:
+            self.puncher.go_on(now=now)
+        self._tell_hints(now)
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
+
+    def _follow_homes(self, now: float) -> None:
+        """Stay in touch with the relays near to us."""
+        if self.relays.homes != self._homes:
+            self._homes = self.relays.homes
+            self._are_routes_stale = True  # they are told to the tunnels with the peers
+
+    def _follow_ways(self, now: float) -> None:
+        """Dial and speak by the channels that there are now."""
+        for key in self.relays.take_changes():
+            self.reach.dialler.ways_changed(key, now=now)
+            self.paths.ways_changed(key, now=now)
 
     def _refresh_at(self) -> float:
         """Return from when on stale routes may be computed again."""

@@ -112,6 +112,7 @@ class Sync:
         if merge.outcome is not Outcome.NEW:
             return ()
         self._spread(merge.kept, self._neighbours.chosen, now)
+        self._neighbours.expect_changes(now=now)
         return (merge,)
 
     def take_introduction(
@@ -230,7 +231,10 @@ class Sync:
 
     def _take_hello(self, key: bytes, hello: Hello, now: float) -> None:
         self._repair.note_count(key, hello.count)
-        self.has_agreed |= hello.digest == self._records.tree.root[0]
+        if hello.digest == self._records.tree.root[0]:
+            self.has_agreed = True
+        else:
+            self._neighbours.differs(key, now=now)
         if hello.wants_answer:
             self.answers.send(key, self._hello(wants_answer=False), now=now)
             self._repair.begin(key, hello.digest, now=now)
@@ -256,6 +260,7 @@ class Sync:
             ]
             self._spread([kept for m in merges for kept in m.kept], others, now)
             self._repair.note_progress(key, now=now)
+            self._neighbours.expect_changes(now=now)
         return tuple(merges)
 
     def _spread(

@@ -21,12 +21,13 @@ from meshnode.host.privileges import (
     drop_to_control,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL
+from meshnode.node.children import CONTROL, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
+    TlsTask,
     WorkerTask,
     parse_task,
 )
@@ -40,15 +41,19 @@ _log = logging.getLogger("meshnode.node")
 def main(arguments: Sequence[str]) -> int:
     """Be the child that *arguments* describe; return the exit code."""
     role, *fields = arguments
-    task: ControlTask | WorkerTask
+    task: ControlTask | WorkerTask | TlsTask
+    lifeline_fd = NO_DESCRIPTOR
+    prepare: Callable[[], Callable[[], int]]
     if role == CONTROL:
         task = parse_task(ControlTask, fields)
         # To say why control ended, when it has closed everything.
         lifeline_fd = os.dup(task.lifeline_fd)
         prepare = partial(_prepare_control, task)
+    elif role == TLS:
+        task = parse_task(TlsTask, fields)
+        prepare = partial(_prepare_tls, task)
     else:
         task = parse_task(WorkerTask, fields)
-        lifeline_fd = NO_DESCRIPTOR
         prepare = partial(_prepare_worker, task)
     configure_logging(f"{task.interface} {role}", task.log_level)
     try:
@@ -128,6 +133,17 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         return 0
 
     return run
+
+
+def _prepare_tls(task: TlsTask) -> Callable[[], int]:
+    from meshnode.node.tls_process import make_context, run_tls
+
+    context, certificate_hash = make_context()
+    drop_to_worker()
+    die_with_parent(task.parent, signal.SIGKILL)
+    link = socket.socket(fileno=task.link_fd)
+    listeners = [socket.socket(fileno=number) for number in task.listener_fds]
+    return partial(run_tls, link, listeners, context, certificate_hash)
 
 
 def _first_leaf(error: BaseException) -> BaseException:

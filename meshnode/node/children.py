@@ -13,11 +13,11 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from meshnode.codec.lifeline import Worker
 from meshnode.errors import HostError
 from meshnode.host.clock import boottime
 from meshnode.node.backoff import Backoff
 from meshnode.node.tasks import (
+    AnyTask,
     ControlTask,
     WorkerTask,
     arguments_of,
@@ -25,12 +25,16 @@ from meshnode.node.tasks import (
 )
 
 CONTROL: Final = "control"
-"""The role that is no `Worker`."""
+TLS: Final = "tls"
+"""The roles that are no `Worker`."""
 
 END_GRACE: Final = 2.0
 """Seconds between SIGTERM and SIGKILL for a child."""
 
 _ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": os.defpath}
+_PROXY_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy")
+"""What control is told besides: it may hold a password, so it is no argument."""
+
 _log = logging.getLogger("meshnode.node")
 
 
@@ -45,13 +49,24 @@ def close_on_exec() -> None:
                 continue  # the one of the listing itself
 
 
-def spawn(task: WorkerTask | ControlTask) -> int:
+def role_of(task: AnyTask) -> str:
+    """Return the name of the role that *task* gives to a process."""
+    if isinstance(task, WorkerTask):
+        return task.worker.name
+    return CONTROL if isinstance(task, ControlTask) else TLS
+
+
+def spawn(task: AnyTask) -> int:
     """Start the process of *task* and return its process id.
 
     Raises:
         HostError: if there can be no more processes.
     """
-    role = task.worker.name if isinstance(task, WorkerTask) else CONTROL
+    role = role_of(task)
+    environment = dict(_ENVIRONMENT)
+    if role == CONTROL:
+        known = os.environ
+        environment |= {key: known[key] for key in _PROXY_VARIABLES if key in known}
     # Isolated: no module comes from a directory or variable of whoever started us.
     command = [sys.executable, "-I", "-m", "meshnode.node.child", role]
     # Duplicating a descriptor onto itself only clears its close-on-exec flag.
@@ -61,7 +76,7 @@ def spawn(task: WorkerTask | ControlTask) -> int:
         return os.posix_spawn(
             sys.executable,
             [*command, *arguments_of(task)],
-            _ENVIRONMENT,
+            environment,
             file_actions=[quiet, *keep],
             setpgroup=0,
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
@@ -76,15 +91,18 @@ class Child:
     """A role, and the process that has it now, if any.
 
     Args:
-        role: a `Worker`, or None for control.
+        name: that of its role.
         start: starts the process and returns its id; raises `HostError`.
+        is_wanted: whether it is needed from the beginning; else `want` says when.
     """
 
-    def __init__(self, role: Worker | None, start: Callable[[], int]) -> None:
-        self.role = role
-        self.name = CONTROL if role is None else role.name
+    def __init__(
+        self, name: str, start: Callable[[], int], *, is_wanted: bool = True
+    ) -> None:
+        self.name = name
         self.pid = 0
-        self.start_at: float | None = 0.0
+        self.start_at: float | None = 0.0 if is_wanted else None
+        self._is_wanted = is_wanted
         self._start = start
         self._backoff = Backoff()
         self._pidfd = -1
@@ -101,6 +119,12 @@ class Child:
     def is_due(self, now: float) -> bool:
         """Whether the process shall be started at *now*."""
         return self.start_at is not None and self.start_at <= now
+
+    def want(self) -> None:
+        """Let the process be started, unless that was said before."""
+        if not self._is_wanted:
+            self._is_wanted = True
+            self.start_at = 0.0
 
     def start(self, *, now: float) -> None:
         """Start the process; if that fails it is tried again later."""

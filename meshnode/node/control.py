@@ -48,6 +48,7 @@ from meshnode.wireguard.engine import Engine
 
 if TYPE_CHECKING:
     from meshnode.node.mesh_control import MeshControl
+    from meshnode.node.search_sockets import SearchSocketSet
 
 _PARENT_TIMEOUT: Final = 2.0
 _log = logging.getLogger("meshnode.node")
@@ -117,10 +118,15 @@ class Control:
         counters = memoryview(map_shared(task.counters_fd, counters_bytes(count)))
         self._mesh = mesh_kind(task, engine, counters=counters)
         shell = self._mesh.shell
+        shell.sockets.adopt(task.beside_fds)
+        self._outlet.beside = shell.sockets.by_port
         self._driver = make_driver(
             introductions=shell.receive_introduction,
+            probes=shell.receive_probe,
             on_event=shell.handle_event,
             before_sending=shell.carry_out,
+            take_received=shell.take_received,
+            carry=shell.carry,
         )
 
     async def run(self) -> None:
@@ -150,6 +156,8 @@ class Control:
                 reprogram = partial(driver.reprogram, worker)
                 nursery.start_soon(link.send_forever, reprogram)
             self._fleet.use_sockets(self._outlet.pairs)
+            if self._mesh is not None:
+                self._share_sockets(self._mesh.shell.sockets)
             await self._take_over(begin)
             nursery.start_soon(pump_lifeline, driver, lifeline)
             nursery.start_soon(pump_handshakes, driver, self._handshakes)
@@ -163,7 +171,19 @@ class Control:
                 lifeline.tell_ready()
             else:
                 nursery.start_soon(serve_uapi, listener, MeshDevice(driver))
-                nursery.start_soon(self._mesh.serve, driver, lifeline.tell_ready)
+                nursery.start_soon(
+                    self._mesh.serve, driver, lifeline.tell_ready, lifeline.want_tls
+                )
+
+    def _share_sockets(self, sockets: "SearchSocketSet") -> None:
+        """Let the workers speak by what a search has won, and have it kept."""
+        sockets.on_kept = lambda port, one: self._lifeline.keep_socket(
+            port, one.fileno()
+        )
+        sockets.on_dropped = self._lifeline.drop_socket
+        sockets.on_change = self._fleet.use_beside
+        if sockets.kept():
+            self._fleet.use_beside(sockets.kept())
 
     async def _take_over(self, begin: Begin) -> None:
         driver = self._driver

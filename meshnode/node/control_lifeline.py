@@ -10,10 +10,13 @@ from meshnode.codec.lifeline import (
     MAX_DESCRIPTORS,
     MAX_MESSAGE_BYTES,
     ControlMessage,
+    DropSocket,
+    KeepSocket,
     Ready,
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     decode_from_supervisor,
     encode,
 )
@@ -69,6 +72,18 @@ class ControlLifeline:
         """Say that we serve."""
         self._send(Ready())
 
+    def keep_socket(self, port: int, descriptor: int) -> None:
+        """Have a socket on *port* kept for the control process after us."""
+        self._send(KeepSocket(port), (descriptor,))
+
+    def drop_socket(self, port: int) -> None:
+        """Have it closed."""
+        self._send(DropSocket(port))
+
+    def want_tls(self) -> None:
+        """Ask for the process that speaks TLS; nothing happens if it runs."""
+        self._send(WantTls())
+
     async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Ask for sockets on *port*, 0 for a random one; the old ones are closed.
 
@@ -90,6 +105,6 @@ class ControlLifeline:
             raise HostError(f"UDP port {port} cannot be had", errno=answer.errno)
         return adopt_pairs(descriptors, self._workers)
 
-    def _send(self, message: ControlMessage) -> None:
-        if not send_with_fds(self._channel, encode(message)):
+    def _send(self, message: ControlMessage, descriptors: tuple[int, ...] = ()) -> None:
+        if not send_with_fds(self._channel, encode(message), descriptors):
             raise HostError("the supervisor does not listen", errno=errno.EIO)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from meshnode.codec import tai64n
 from meshnode.codec.lifeline import Worker
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import message_type
 from meshnode.crypto.keys import PrivateKey
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
@@ -44,6 +45,11 @@ def _ignore(event: Event) -> None:
     """Without a mesh nobody else needs the events."""
 
 
+def _as_it_is(datagram: Datagram) -> Datagram | None:
+    """Without a mesh there are no relay channels."""
+    return datagram
+
+
 def _nothing_before() -> list[Datagram]:
     """Without a mesh the engine's datagrams are all there are."""
     return []
@@ -56,9 +62,12 @@ class Driver:
     (None for never). Callbacks of a mesh:
 
     `introductions` takes datagrams of type 7 with their path; without it they are
-    dropped and counted, as of an unknown type. `on_event` sees every event of the
+    dropped and counted, as of an unknown type. `probes` does the same for those of type
+    6. `on_event` sees every event of the
     engine, in order. `before_sending` is called when a step has no more events; the
-    datagrams that it returns leave before the engine's.
+    datagrams that it returns leave before the engine's. `take_received` is asked then
+    for datagrams that came otherwise than by the UDP port. `carry` says what is really
+    sent of each datagram, None for nothing now.
     """
 
     def __init__(
@@ -71,8 +80,11 @@ class Driver:
         workers: Fleet,
         timer: BootTimer,
         introductions: Callable[[bytes, Path], None] | None = None,
+        probes: Callable[[bytes, Path], None] | None = None,
         on_event: Callable[[Event], None] = _ignore,
         before_sending: Callable[[], list[Datagram]] = _nothing_before,
+        take_received: Callable[[], list[Datagram]] = _nothing_before,
+        carry: Callable[[Datagram], Datagram | None] = _as_it_is,
     ) -> None:
         self.timer = timer
         self._engine = engine
@@ -81,8 +93,11 @@ class Driver:
         self._outlet = outlet
         self._workers = workers
         self._introductions = introductions
+        self._probes = probes
         self._on_event = on_event
         self._before_sending = before_sending
+        self._take_received = take_received
+        self._carry = carry
         self.armed: float | None = None
 
     # --- beginning ---
@@ -103,18 +118,24 @@ class Driver:
     # --- inputs ---
 
     def receive(self, datagrams: Iterable[Datagram], *, queued: int) -> None:
-        """Take handshake messages and introductions, in the order they came.
+        """Take handshake messages, introductions and probes, in the order they came.
 
         *queued* is how many more wait behind them.
         """
+        self._receive(datagrams, queued=queued)
+        self.drain()
+
+    def _receive(self, datagrams: Iterable[Datagram], *, queued: int) -> None:
         now = boottime()
         for datagram in datagrams:
             data, path = datagram.data, datagram.path
-            if self._introductions and message_type(data) == INTRODUCTION_TYPE:
+            kind = message_type(data)
+            if self._introductions and kind == INTRODUCTION_TYPE:
                 self._introductions(data, path)
+            elif self._probes and kind == PROBE_TYPE:
+                self._probes(data, path)
             else:
                 self._engine.receive_datagram(data, path, now=now, queued=queued)
-        self.drain()
 
     def is_under_load(self) -> bool:
         """Whether more handshakes arrive than should be answered in full."""
@@ -200,7 +221,8 @@ class Driver:
         """Carry out what the engine asks; return why something could not be kept."""
         problem, ahead = self._keep_all()
         self._workers.forward(self._engine.commands_to_forward())
-        self._outlet.send([*ahead, *self._engine.datagrams_to_send()])
+        datagrams = map(self._carry, [*ahead, *self._engine.datagrams_to_send()])
+        self._outlet.send([datagram for datagram in datagrams if datagram])
         deadline = self._engine.next_deadline()
         at = None if deadline is None else deadline.at
         if at != self.armed:
@@ -219,8 +241,10 @@ class Driver:
         while True:
             problem = self._keep(event) or problem
             ahead += self._before_sending()
+            received = self._take_received()
+            self._receive(received, queued=0)
             event = self._engine.next_event()
-            if event is None:
+            if event is None and not received:
                 return problem, ahead
 
     def _keep(self, event: Event | None) -> HostError | None:

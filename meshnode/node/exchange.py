@@ -1,7 +1,8 @@
 """The joiner's exchange with an issuer, over a UDP port of its own for a moment.
 
 No device, no privilege, no child process: an `InlinePlane` carries the messages of a
-`Joining` until it has its result or time is up.
+`Joining` until it has its result or time is up. Where UDP gets no answer, TLS is tried
+beside it.
 """
 
 import os
@@ -16,15 +17,21 @@ from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.errors import HostError, MeshnodeError
 from meshnode.host.clock import boottime
 from meshnode.host.udp import UdpPair, open_udp_pair, receive_datagrams, send_datagram
+from meshnode.manage.config_values import TlsSettings
 from meshnode.mesh.introduction import introduce_joiner
 from meshnode.mesh.joining import Joining, JoinResult
 from meshnode.mesh.token import Token
 from meshnode.node.inline_plane import InlinePlane
+from meshnode.node.tls_joiner import TlsJoiner
 from meshnode.types import Datagram, Endpoint, Path
 
 CLAIM_SECONDS: Final = 120
 """How long an introduction may be used; the clocks may differ by 300 s besides."""
 
+TLS_AFTER: Final = 2.0
+"""Seconds without an answer by UDP until TLS is tried, too."""
+
+_MAX_ENDPOINTS: Final = 8
 _MAX_WAIT: Final = 0.5
 _CLOCK_SKEW: Final = 300
 
@@ -57,7 +64,7 @@ def resolve(places: tuple[str, ...]) -> tuple[Endpoint, ...]:
             found[Endpoint(str(address[0]).partition("%")[0], int(address[1]))] = None
     if not found:
         raise HostError(f"cannot find the issuer ({'; '.join(reasons)})")
-    return tuple(found)[:8]
+    return tuple(found)[:_MAX_ENDPOINTS]
 
 
 def exchange(
@@ -66,21 +73,27 @@ def exchange(
     token: Token,
     private_key: PrivateKey,
     endpoints: tuple[Endpoint, ...],
+    tls: TlsSettings,
     timeout: float,
     on_progress: Callable[[str], None],
 ) -> JoinResult:
     """Run *joining* until it has its result, at most *timeout* seconds.
+
+    *tls* is how the issuer is reached where UDP gets no answer.
 
     Raises:
         NoAnswerError: if nobody answered in time.
         JoinRefusedError: if the issuer refused.
     """
     pair = open_udp_pair(0)
+    hosts = tuple(dict.fromkeys(endpoint.host for endpoint in endpoints))
+    detour = TlsJoiner(token.issuer_key, hosts, tls, pair.port)
     try:
-        return _Exchange(joining, token, private_key, endpoints, pair).run(
+        return _Exchange(joining, token, private_key, endpoints, pair, detour).run(
             timeout, on_progress
         )
     finally:
+        detour.close()
         pair.close()
 
 
@@ -92,7 +105,10 @@ class _Exchange:
         private_key: PrivateKey,
         endpoints: tuple[Endpoint, ...],
         pair: UdpPair,
+        detour: TlsJoiner,
     ) -> None:
+        self._detour = detour
+        self._detour_endpoint: Endpoint | None = None
         self._joining = joining
         self._token = token
         self._own_key = private_key.public_key().raw
@@ -115,6 +131,7 @@ class _Exchange:
     def run(self, timeout: float, on_progress: Callable[[str], None]) -> JoinResult:
         """Go on until there is a result."""
         give_up_at = boottime() + timeout
+        tls_at = boottime() + TLS_AFTER
         had_session = False
         while self._joining.result is None:
             now = boottime()
@@ -126,17 +143,33 @@ class _Exchange:
             self._send()
             if self._plane.has_session and not had_session:
                 had_session = True
-                on_progress("the issuer answers")
+                by_tls = " by TLS" if self._detour_endpoint is not None else ""
+                on_progress(f"the issuer answers{by_tls}")
+            if not had_session and now >= tls_at and not self._detour.has_started:
+                on_progress("UDP gets no answer: trying TLS")
+                self._detour.start()
+            self._follow_detour(now)
             self._wait(give_up_at)
         return self._joining.result
+
+    def _follow_detour(self, now: float) -> None:
+        endpoint = self._detour.endpoint
+        if endpoint == self._detour_endpoint:
+            return
+        self._detour_endpoint = endpoint
+        detours = () if endpoint is None else (endpoint,)
+        places = (*detours, *self._endpoints)[:_MAX_ENDPOINTS]
+        self._plane.set_endpoints(places, now=now)
+        self._send()
 
     def _complaint(self) -> str:
         if self._plane.has_session:
             return "the issuer answered, and then no more: try again"
+        tried = f"; by TLS: {self._detour.problem}" if self._detour.problem else ""
         return (
             "no answer from the issuer: the invite may be of another network, revoked "
             "or long expired, or UDP does not get through to "
-            f"{', '.join(map(str, self._endpoints))}"
+            f"{', '.join(map(str, self._endpoints))}{tried}"
         )
 
     def _take(self, message: Message) -> None:

@@ -1,6 +1,7 @@
 """The workers as control sees them: who is told what, and where sessions are shared."""
 
 import logging
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -54,6 +55,8 @@ class Fleet:
     ) -> None:
         self.links = links
         self._places = places
+        self._pairs: Sequence[UdpPair] = ()
+        self._beside: Sequence[socket.socket] = ()
         self._place_of: dict[int, int] = {}
         self._in_order = sorted(
             links, key=lambda w: (_ORDER.index(w.direction), w.number)
@@ -76,6 +79,10 @@ class Fleet:
         self, worker: Worker, generation: int, program: Iterable[Command]
     ) -> None:
         """Give *worker* the whole table; what still waited for it is in there."""
+        if self._beside:
+            # It was started with the node's own sockets only.
+            pair = self._pairs[worker.number]
+            self.links[worker].use_sockets(pair, self._beside)
         self.links[worker].start_over(generation, program)
 
     def generation(self, worker: Worker) -> int:
@@ -89,8 +96,17 @@ class Fleet:
 
     def use_sockets(self, pairs: Sequence[UdpPair]) -> None:
         """Let each worker speak by the pair of its number."""
+        self._pairs = pairs
+        self._give_sockets()
+
+    def use_beside(self, sockets: Sequence[socket.socket]) -> None:
+        """Let every worker speak by these, too, which are on other ports."""
+        self._beside = sockets
+        self._give_sockets()
+
+    def _give_sockets(self) -> None:
         for worker, link in self.links.items():
-            link.use_sockets(pairs[worker.number])
+            link.use_sockets(self._pairs[worker.number], self._beside)
 
     def _with_places(self, commands: Iterable[Command]) -> list[Command]:
         if self._places is None:

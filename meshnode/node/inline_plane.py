@@ -88,6 +88,11 @@ class InlinePlane:
         self._engine.set_candidates(peer, endpoints, now=now)
         self._settle(now)
 
+    def set_endpoints(self, endpoints: tuple[Endpoint, ...], *, now: float) -> None:
+        """Let the peer be at one of these, at most 8."""
+        self._engine.set_candidates(self._peer, endpoints, now=now)
+        self._settle(now)
+
     def send(self, message: Message, *, now: float) -> None:
         """Send a message; without a session a handshake begins first."""
         self._engine.send_control(self._peer, encode_message(message), now=now)

@@ -23,7 +23,7 @@ from meshnode.codec.records import Kind
 from meshnode.crypto.keys import PublicKey
 from meshnode.crypto.signing import SigningKey
 from meshnode.errors import CodecError, ConfigError, UsageError
-from meshnode.manage.config_values import HostPort, NetworkConfig
+from meshnode.manage.config_values import HostPort, NetworkConfig, TlsSettings
 from meshnode.manage.contacts import Contact, save_contacts
 from meshnode.manage.identity import (
     NodeKeys,
@@ -73,6 +73,7 @@ class JoinOptions:
     advertise: tuple[str, ...]
     accept_routes: bool
     timeout: float
+    tls: TlsSettings = TlsSettings()
 
 
 def join_by_token(
@@ -117,6 +118,7 @@ def join_by_token(
             token=token,
             private_key=keys.private_key,
             endpoints=resolve(places),
+            tls=options.tls,
             timeout=options.timeout,
             on_progress=_progress,
         )
@@ -224,6 +226,7 @@ def _configuration(network: str, options: JoinOptions) -> NetworkConfig:
         advertise=tuple(HostPort.parse(place) for place in options.advertise),
         accept_routes=options.accept_routes,
         bootstrap=tuple(HostPort.parse(place) for place in options.bootstrap),
+        tls=options.tls,
     )
 
 

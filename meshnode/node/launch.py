@@ -8,7 +8,7 @@ from meshnode.host.udp import descriptors_of
 from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
-from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
+from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, TlsTask, WorkerTask
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.values import frozen
 
@@ -93,6 +93,22 @@ class Launcher:
                 api_fd=self._api(),
                 udp4_fds=tuple(udp[:count]),
                 udp6_fds=tuple(udp[count:]),
+                beside_fds=tuple(resources.beside.values()),
+                tls_fd=resources.tls.control.fileno(),
+                tls_problem=resources.tls_problem,
+            )
+        )
+
+    def tls(self) -> int:
+        """Start the process that speaks TLS; raises `HostError`."""
+        resources = self._resources
+        return spawn(
+            TlsTask(
+                interface=resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                link_fd=resources.tls.worker.fileno(),
+                listener_fds=tuple(one.fileno() for one in resources.listeners),
             )
         )
 

@@ -19,15 +19,19 @@ from meshnode.manage.api_server import EventStream
 from meshnode.manage.metrics import node_metrics
 from meshnode.manage.toml_reader import Table, text
 from meshnode.mesh.describe import (
+    count_paths,
     describe_event,
+    describe_path,
     describe_peers,
     describe_routes,
     describe_status,
     find_member,
+    shown_endpoint,
 )
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
+from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_trace import MeshTrace
@@ -84,6 +88,7 @@ class MeshApi:
             "stop": self._stop,
             **admin.verbs(),
             **MeshTrace(shell, device).verbs(),
+            **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
         }
 
@@ -119,6 +124,7 @@ class MeshApi:
             **self._facts,
             "isReady": self._shell.is_ready,
             "port": device.listen_port,
+            "paths": count_paths(node),
             "sessions": sum(node.has_session(p.public_key.raw) for p in device.peers),
             "receivedBytes": sum(peer.received_bytes for peer in device.peers),
             "sentBytes": sum(peer.sent_bytes for peer in device.peers),
@@ -135,7 +141,9 @@ class MeshApi:
         """Return everything `meshnode peers` shows."""
         self._shell.judge_sessions()
         wireguard = {peer.public_key.raw: peer for peer in self._device().peers}
-        return describe_peers(self._shell.node, wireguard, now=boottime())
+        return describe_peers(
+            self._shell.node, wireguard, now=boottime(), wall=time.time()
+        )
 
     async def _routes(self, args: Table) -> Answered:
         args.finish()
@@ -161,12 +169,16 @@ class MeshApi:
         await answered.wait()
         answer = answers[0]
         v4, v6 = (str(one).partition("/")[0] for one in member.addresses)
+        path = describe_path(
+            self._shell.node, member.key, now=boottime(), wall=time.time()
+        )
         return {
             "name": member.certificate.name,
             "ipv4": v4,
             "ipv6": v6,
             "seconds": answer.seconds,
-            "endpoint": None if answer.endpoint is None else str(answer.endpoint),
+            "endpoint": shown_endpoint(answer.endpoint),
+            "path": path,
         }
 
     async def _metrics(self, args: Table) -> Answered:

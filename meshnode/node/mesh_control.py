@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -43,10 +44,12 @@ from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
+from meshnode.node.tls_detours import TlsDetours
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerChange
 from meshnode.wireguard.engine import Engine
@@ -56,7 +59,7 @@ _RESOLVE_AGAIN: Final = 30.0
 
 _AT_START: Final = (
     *("interface", "listen_port", "mtu", "max_mtu", "table", "fwmark", "engine"),
-    *("workers", "offload", "port_mapping", "lan_discovery"),
+    *("workers", "offload", "port_mapping", "lan_discovery", "tls"),
 )
 """What of a configuration takes effect when a node starts."""
 
@@ -123,8 +126,16 @@ class MeshControl:
         """Close what is ours."""
         self.shell.close()
 
-    async def serve(self, driver: Driver, on_ready: Callable[[], None]) -> None:
-        """Run everything of the mesh until cancelled; *on_ready* is called once."""
+    async def serve(
+        self,
+        driver: Driver,
+        on_ready: Callable[[], None],
+        want_tls: Callable[[], None],
+    ) -> None:
+        """Run everything of the mesh until cancelled; *on_ready* is called once.
+
+        *want_tls* lets the process that speaks TLS be started.
+        """
         config = self._config
         surroundings = Surroundings(
             self.shell,
@@ -133,6 +144,15 @@ class MeshControl:
             port=self._port,
             fwmark=fwmark_of(self._started_with),
         )
+        detours = TlsDetours(
+            self.shell,
+            socket.socket(fileno=self._task.tls_fd),
+            self._started_with.tls,
+            port=self._port,
+            fwmark=fwmark_of(self._started_with),
+            want_process=want_tls,
+        )
+        self.shell.complain("TLS", self._task.tls_problem)
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -152,12 +172,24 @@ class MeshControl:
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
         )
+        node = self.shell.node
+        nat64 = Nat64Finder(node.reach.local_versions, node.puncher.set_nat64_prefix)
+
+        def follow() -> None:
+            surroundings.follow()
+            nat64.follow()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
+            nursery.start_soon(
+                self.shell.sockets.run, partial(driver.receive, queued=0)
+            )
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, on_ready)
-            nursery.start_soon(self.shell.watch_addresses, surroundings.follow)
+            nursery.start_soon(self.shell.watch_addresses, follow)
+            nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
+            nursery.start_soon(detours.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:

@@ -37,6 +37,7 @@ from meshnode.mesh.ports import (
 )
 from meshnode.node.driver import Driver
 from meshnode.node.peer_tasks import PeerTasks
+from meshnode.node.search_sockets import SearchSocketSet
 from meshnode.types import Datagram, Endpoint, Path
 from meshnode.wireguard import events
 from meshnode.wireguard.config import DeviceChange, PeerChange
@@ -64,6 +65,8 @@ Watcher = Callable[[MeshEvent], None]
 
 class MeshShell:
     """Drives *node* over *engine*; the driver calls back into it.
+
+    `sockets` are those beside the node's own that it searches with.
 
     Args:
         node: the node, not started yet.
@@ -94,6 +97,7 @@ class MeshShell:
         self._planner = HostPlanner(journal)
         self._interface = interface
         self._fwmark = fwmark
+        self.sockets = SearchSocketSet(fwmark)
         self._timer = BootTimer()
         self._armed: float | None = None
         self._driver: Driver | None = None
@@ -108,6 +112,7 @@ class MeshShell:
         self._peers = PeerTasks(self._handle_frame)
         self._answers: dict[int, Callable[[Answer], None]] = {}
         self._port = 0
+        self._on_settled: Callable[[], None] = lambda: None
         self._wireguard_peers: list[PublicKey] = []
 
     # --- the driver's callbacks ---
@@ -118,6 +123,8 @@ class MeshShell:
         match event:
             case events.ControlFrame(_, public_key):
                 self._peers.put(public_key.raw, event)
+            case events.PeerHeard(_, public_key, path):
+                node.peer_heard(public_key.raw, path, now=now, wall=wall)
             case events.PathChanged(_, public_key):
                 node.path_changed(public_key.raw, now=now, wall=wall)
             case events.DeviceUp():
@@ -143,7 +150,9 @@ class MeshShell:
             return
         now = boottime()
         self._tunnels.flush(now=now)
-        self.node.receive_message(key, message, now=now, wall=time.time())
+        self.node.receive_message(
+            key, message, path=event.path, now=now, wall=time.time()
+        )
         self._settle()
 
     def receive_introduction(self, data: bytes, path: Path) -> None:
@@ -156,6 +165,25 @@ class MeshShell:
         # The handshake it announces may be right behind it.
         self._tunnels.flush(now=now)
 
+    def take_received(self) -> list[Datagram]:
+        """Return the datagrams that came along with frames, to be received next."""
+        outbox = self.node.outbox
+        received, outbox.received = outbox.received, []
+        return received
+
+    def carry(self, datagram: Datagram) -> Datagram | None:
+        """Return what to send in place of a datagram that goes to a channel."""
+        return self.node.relays.carry(datagram, now=boottime())
+
+    def receive_probe(self, data: bytes, path: Path) -> None:
+        """Take a type 6 datagram."""
+        now = boottime()
+        try:
+            self.node.receive_probe(data, path, now=now, wall=time.time())
+        except BadPacket as bad:
+            _log.debug("a probe from %s: %s", path.remote, bad)
+        self._tunnels.flush(now=now)
+
     def carry_out(self) -> list[Datagram]:
         """Carry out what the node decided; return what is to be sent first."""
         now = boottime()
@@ -163,6 +191,10 @@ class MeshShell:
         self._tunnels.flush(now=now)
         changes, outbox.changes = outbox.changes, []
         self._keep(changes)
+        for order in self.node.sockets.take_orders():
+            ports = self.sockets.obey(order)
+            if ports is not None:
+                self.node.sockets_opened(ports, now=now, wall=time.time())
         datagrams, outbox.datagrams = outbox.datagrams, []
         while outbox.events:
             self._tell(outbox.events.popleft())
@@ -175,7 +207,8 @@ class MeshShell:
             self._plan = plan
             self._ask_for_plan()
         self._arm(now)
-        return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
+        self._on_settled()
+        return datagrams
 
     # --- the beginning and the end ---
 
@@ -198,6 +231,7 @@ class MeshShell:
     def close(self) -> None:
         """Close what is ours."""
         self._timer.close()
+        self.sockets.close()
         self._store.close()
 
     # --- tasks ---
@@ -342,6 +376,17 @@ class MeshShell:
         self._tunnels.flush(now=now)
         self.node.set_near(key, endpoints, now=now, wall=time.time())
         self._settle()
+
+    def follow_detour(self, key: bytes, endpoint: Endpoint | None) -> None:
+        """Tell the node behind which local endpoint TLS reaches a member, if any."""
+        now = boottime()
+        self._tunnels.flush(now=now)
+        self.node.set_detour(key, endpoint, now=now, wall=time.time())
+        self._settle()
+
+    def call_when_settled(self, on_settled: Callable[[], None]) -> None:
+        """Call *on_settled* after each step; it must only look."""
+        self._on_settled = on_settled
 
     def _ask_for_plan(self) -> None:
         self._plan_waits.set()

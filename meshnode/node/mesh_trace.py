@@ -58,7 +58,7 @@ class MeshTrace:
         paths = {peer.public_key.raw: peer.endpoint for peer in self._device().peers}
         found = trace(flow, knowledge_of(node, paths))
         member = node.membership.by_address(end)
-        mtu = node.sizes.base if member is None else node.sizes.size_for(member.key)
+        mtu = node.sizes.base if member is None else node.packet_size(member.key)
         return {**describe_trace(found), "mtu": mtu}
 
 

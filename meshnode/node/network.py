@@ -1,5 +1,7 @@
 """Start the node of one network of this host."""
 
+from meshnode.codec.record_bytes import decode_certificate, parse_envelope
+from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
 from meshnode.manage.identity import load_identity
 from meshnode.manage.network_config import NetworkConfig, load_config
@@ -9,6 +11,7 @@ from meshnode.node.launch import Settings
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.resources import Opening
 from meshnode.node.supervisor import run_interface
+from meshnode.types import Endpoint
 
 
 def start_network(network: str, directories: Directories, *, foreground: bool) -> int:
@@ -21,7 +24,8 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
         HostError: naming what is in the way; nothing was changed.
     """
     config = load_config(directories.config_file(network))
-    load_identity(directories.state_dir(network))
+    identity = load_identity(directories.state_dir(network))
+    roles = decode_certificate(parse_envelope(identity.certificate).body).roles
     _require_own_table(network, config, directories)
     settings = Settings(
         config.engine,
@@ -36,10 +40,21 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
         mtu=config.mtu,
         api=directories.api_socket(network),
         workers=config.workers,
+        tls=tls_places(config, roles),
     )
     return run_interface(
         config.interface, foreground=foreground, settings=settings, opening=opening
     )
+
+
+def tls_places(config: NetworkConfig, roles: Role) -> tuple[Endpoint, ...]:
+    """Return where a node with these *roles* serves others by TLS."""
+    listen, port = config.tls.listen, config.tls.port
+    if listen == "auto":
+        if not roles & (Role.RELAY | Role.RENDEZVOUS):
+            return ()
+        return (Endpoint("0.0.0.0", port), Endpoint("::", port))
+    return () if listen == "off" else (Endpoint.parse(listen),)
 
 
 def _require_own_table(

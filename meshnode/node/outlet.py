@@ -5,11 +5,12 @@ to stop. What is lost so, the retransmission timer sends again.
 """
 
 import logging
+import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from meshnode.errors import HostError
-from meshnode.host.udp import UdpPair, send_datagram, set_fwmark
+from meshnode.host.udp import UdpPair, send_by, send_datagram, set_fwmark
 from meshnode.types import Datagram
 
 _log = logging.getLogger("meshnode.node")
@@ -18,11 +19,13 @@ _log = logging.getLogger("meshnode.node")
 class Outlet:
     """Sends on the sockets of `pair`; `refused` counts what was not, by errno.
 
-    `pairs` are those of all workers on the same port, and `pair` is the first.
+    `pairs` are those of all workers on the same port, and `pair` is the first. `beside`
+    are sockets on other ports, by port: what names one leaves by it, while it is open.
     """
 
     def __init__(self, pairs: Sequence[UdpPair]) -> None:
         self.pairs = pairs
+        self.beside: Mapping[int, socket.socket] = {}
         self.refused: Counter[int] = Counter()
 
     @property
@@ -34,10 +37,18 @@ class Outlet:
         """Send *datagrams* now; one whose source address is gone goes without it."""
         for datagram in datagrams:
             try:
-                send_datagram(self.pair, datagram)
+                self._send(datagram)
             except (OSError, HostError) as error:
                 self.refused[error.errno or 0] += 1
                 _log.debug("a handshake message was not sent: %s", error)
+
+    def _send(self, datagram: Datagram) -> None:
+        source = datagram.path.source
+        one = self.beside.get(source.port) if source is not None else None
+        if one is None:
+            send_datagram(self.pair, datagram)
+        else:
+            send_by(one, datagram)
 
     def replace(self, pairs: Sequence[UdpPair]) -> None:
         """Send by *pairs* from now on; this process closes the sockets before."""

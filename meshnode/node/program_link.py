@@ -8,7 +8,7 @@ moves again whoever owns it is asked to program the worker anew.
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import trio
@@ -63,7 +63,7 @@ class ProgramLink:
         self.generation = 0
         self._channel = channel
         self._waiting: deque[bytes] = deque()
-        self._sockets: UdpPair | None = None
+        self._sockets: list[int] = []
         self._has_overflowed = False
         self._wake = trio.Event()
 
@@ -81,9 +81,12 @@ class ProgramLink:
             self._has_overflowed = True
         self._flush()
 
-    def use_sockets(self, pair: UdpPair) -> None:
-        """Let the worker speak by *pair* as soon as the link takes the message."""
-        self._sockets = pair
+    def use_sockets(self, pair: UdpPair, beside: Sequence[socket.socket] = ()) -> None:
+        """Let the worker speak by these as soon as the link takes the message.
+
+        *pair* is the node's own, *beside* are sockets on other ports.
+        """
+        self._sockets = [one.fileno() for one in (*pair.sockets(), *beside)]
         self._flush()
 
     def start_over(self, generation: int, program: Iterable[Command]) -> None:
@@ -130,8 +133,8 @@ class ProgramLink:
 
     def _flush(self) -> None:
         """Send until nothing waits, the link is full, or others should have a turn."""
-        if self._sockets is not None and self._send_sockets(self._sockets):
-            self._sockets = None
+        if self._sockets and send_with_fds(self._channel, SOCKETS, self._sockets):
+            self._sockets = []
         for _ in range(_BATCH):
             if not self._waiting:
                 break
@@ -142,8 +145,3 @@ class ProgramLink:
             self._wake.set()
         elif self._wake.is_set():
             self._wake = trio.Event()
-
-    def _send_sockets(self, pair: UdpPair) -> bool:
-        return send_with_fds(
-            self._channel, SOCKETS, [one.fileno() for one in pair.sockets()]
-        )

@@ -5,7 +5,9 @@ port, links and memory as the one before it left them.
 """
 
 import contextlib
+import errno
 import fcntl
+import logging
 import os
 import socket
 import struct
@@ -20,6 +22,7 @@ from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
 from meshnode.host.memory import create_shared
+from meshnode.host.streams import open_listener
 from meshnode.host.tun import TunDevice, create_tun, open_inlet, wanted_offload
 from meshnode.host.udp import UdpPair, open_udp_pairs
 from meshnode.manage.paths import Directories, uapi_socket
@@ -27,6 +30,7 @@ from meshnode.node.shared import VAULT_BYTES, counters_bytes
 from meshnode.node.tasks import NO_DESCRIPTOR
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.types import Endpoint
 from meshnode.values import frozen
 from meshnode.wireguard.constants import DEFAULT_MTU
 
@@ -36,6 +40,9 @@ _IFREQ: Final = struct.Struct("16si20x")
 _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
+_TLS_BYTES: Final = 2**18
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_log = logging.getLogger("meshnode.node")
 
 
 @frozen
@@ -51,7 +58,8 @@ class Opening:
     """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
 
     `api` is where commands find the node of a mesh, None for a bare interface;
-    `workers` is how many processes carry packets in each direction.
+    `workers` is how many processes carry packets in each direction. At `tls` clients
+    are served by TLS, as far as nobody else listens there.
     """
 
     port: int = 0
@@ -59,6 +67,7 @@ class Opening:
     mtu: int = DEFAULT_MTU
     api: Path | None = None
     workers: int = 1
+    tls: tuple[Endpoint, ...] = ()
 
 
 @frozen
@@ -84,6 +93,7 @@ class Resources:
     A worker has the pair of sockets of its number. An egress worker has `QUEUES` queues
     of the TUN device, and ingress writes to it by `inlet_fd`. Only several workers of
     each direction have a `sessions_fd`. `roaming` is by the number of the egress one.
+    `beside` are the descriptors of UDP sockets on other ports, by port.
     """
 
     name: str
@@ -101,7 +111,11 @@ class Resources:
     counters_fd: int
     sessions_fd: int
     vault_fd: int
+    tls: Link
+    listeners: tuple[socket.socket, ...]
+    tls_problem: str
     _cleanup: contextlib.ExitStack = field(repr=False)
+    beside: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -138,6 +152,7 @@ class Resources:
             api = None
             if opening.api is not None:
                 api = stack.enter_context(listen_uapi(opening.api, journal))
+            listeners, tls_problem = _listen(opening, stack)
             return cls(
                 name=name,
                 journal=journal,
@@ -156,6 +171,9 @@ class Resources:
                 counters_fd=_memory("counters", counters_bytes(count), stack),
                 sessions_fd=sessions_fd,
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
+                tls=_link(_TLS_BYTES, stack),
+                listeners=listeners,
+                tls_problem=tls_problem,
                 _cleanup=stack.pop_all(),
             )
 
@@ -171,6 +189,16 @@ class Resources:
         self._close_udp()
         self.udp = pairs
 
+    def keep_beside(self, port: int, descriptor: int) -> None:
+        """Keep a UDP socket on *port* that control opened."""
+        self.drop_beside(port)
+        self.beside[port] = descriptor
+
+    def drop_beside(self, port: int) -> None:
+        """Close it."""
+        if port in self.beside:
+            os.close(self.beside.pop(port))
+
     def close(self) -> None:
         """Close everything and take back what the journal holds.
 
@@ -178,11 +206,34 @@ class Resources:
             HostError: if something could not be taken back.
         """
         self._close_udp()
+        for port in tuple(self.beside):
+            self.drop_beside(port)
         self._cleanup.close()
 
     def _close_udp(self) -> None:
         for pair in self.udp:
             pair.close()
+
+
+def _listen(
+    opening: Opening, stack: contextlib.ExitStack
+) -> tuple[tuple[socket.socket, ...], str]:
+    """Return where clients come by TLS, or why nowhere: no node fails of that."""
+    listeners: list[socket.socket] = []
+    for place in opening.tls:
+        try:
+            listeners.append(open_listener(place, fwmark=opening.fwmark))
+        except HostError as error:
+            if place.version == 6 and error.errno in _NO_FAMILY:
+                continue
+            for one in listeners:
+                one.close()
+            problem = f"nobody is served by TLS: {error}"
+            _log.warning("%s", problem)
+            return (), problem
+    for one in listeners:
+        stack.enter_context(one)
+    return tuple(listeners), ""
 
 
 def _link(buffer_bytes: int, stack: contextlib.ExitStack) -> Link:

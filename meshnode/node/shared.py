@@ -57,6 +57,13 @@ def offload_states(memory: memoryview, offloads: Offloads) -> dict[str, dict[str
     return states
 
 
+def relayed(memory: memoryview) -> tuple[int, int]:
+    """Return how many datagrams all workers forwarded for others, and their bytes."""
+    at = len(DropReason) + 2 * len(STATES)
+    rows = _rows(memory)
+    return sum(words[at] for words in rows), sum(words[at + 1] for words in rows)
+
+
 VAULT_BYTES: Final = 64 * 2**20
 """Bytes of a vault; sparse, so only what is used costs anything."""
 

@@ -10,6 +10,7 @@ Should it be killed, its children end by themselves, and control cleans up.
 """
 
 import logging
+import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,12 +21,15 @@ from meshnode.codec.lifeline import (
     MAX_MESSAGE_BYTES,
     Begin,
     Direction,
+    DropSocket,
     Failed,
+    KeepSocket,
     LinkChanged,
     Ready,
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     Worker,
     WorkerStarted,
     decode_from_control,
@@ -40,7 +44,13 @@ from meshnode.host.linkwatch import LinkGone, LinkWatch
 from meshnode.host.notify import notify_ready
 from meshnode.host.privileges import require_net_admin
 from meshnode.host.udp import descriptors_of, open_udp_pairs
-from meshnode.node.children import Child, close_on_exec, end_children
+from meshnode.node.children import (
+    CONTROL,
+    TLS,
+    Child,
+    close_on_exec,
+    end_children,
+)
 from meshnode.node.daemon import Starter, daemonise
 from meshnode.node.launch import Launcher, Settings
 from meshnode.node.log import configure_logging
@@ -134,10 +144,12 @@ class Supervisor:
         self._launcher = Launcher(resources, settings)
         self._link = LinkWatch(resources.tun.fds[0])
         self._socket_file = FileWatch(resources.uapi_path)
-        self._control = Child(None, self._start_control)
+        self._control = Child(CONTROL, self._start_control)
+        # Few nodes ever need it: it starts when control or a client asks for it.
+        self._tls = Child(TLS, self._launcher.tls, is_wanted=False)
         # Workers first, so that control finds them started when it begins.
-        workers = [Child(one, self._starter_of(one)) for one in resources.programs]
-        self._children = [*workers, self._control]
+        workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
+        self._children = [*workers, self._control, self._tls]
 
     def run(self, signals: socket.socket) -> None:
         """Go on until there is a reason to end; children are gone afterwards.
@@ -148,6 +160,8 @@ class Supervisor:
         self._loop.listen(signals.fileno(), lambda: self._end("asked to"))
         self._loop.listen(self._link.fileno(), self._follow_link)
         self._loop.listen(self._socket_file.fileno(), self._check_socket_file)
+        for listener in self._resources.listeners:
+            self._loop.listen(listener.fileno(), self._want_tls)
         give_up_at = boottime() + START_TIMEOUT
         try:
             while not self._ending:
@@ -193,6 +207,12 @@ class Supervisor:
         if self._socket_file.is_gone():
             self._end("the socket of the userspace API was removed")
 
+    def _want_tls(self) -> None:
+        """Somebody comes, or is to be dialled, by TLS."""
+        for listener in self._resources.listeners:
+            self._loop.ignore(listener.fileno())
+        self._tls.want()
+
     # --- children ---
 
     def _start_due_children(self) -> None:
@@ -213,7 +233,7 @@ class Supervisor:
         self._follow_link()
         if self._ending:
             return
-        if not self._is_ready:
+        if not self._is_ready and child is not self._tls:
             raise self._failure or HostError(
                 f"{child.name} ended while the node started ({reason}): run it with "
                 "--foreground --log-level debug to see why"
@@ -275,7 +295,9 @@ class Supervisor:
         if self._lifeline is None:
             return
         try:
-            received = recv_with_fds(self._lifeline, max_bytes=MAX_MESSAGE_BYTES)
+            received = recv_with_fds(
+                self._lifeline, max_bytes=MAX_MESSAGE_BYTES, max_fds=1
+            )
         except HostError:
             received = b"", []
         if received is None:
@@ -288,12 +310,22 @@ class Supervisor:
         except CodecError as error:
             _log.error("control sent nonsense and is killed: %s", error)
             self._control.signal(SIGKILL)
-            return
+            message = None
+        # Ours from now on, whatever it came with.
+        descriptors = received[1]
+        if isinstance(message, KeepSocket) and descriptors:
+            self._resources.keep_beside(message.port, descriptors.pop())
+        for descriptor in descriptors:
+            os.close(descriptor)
         match message:
             case Ready():
                 self._become_ready()
             case Rebind():
                 self._rebind(message)
+            case DropSocket(port):
+                self._resources.drop_beside(port)
+            case WantTls():
+                self._want_tls()
             case Failed(code, text):
                 self._failure = HostError(text)
                 self._failure.exit_code = code

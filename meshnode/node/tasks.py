@@ -55,8 +55,10 @@ class ControlTask:
     where the marks of timestamps are kept. `network` is the mesh that the interface
     belongs to, "" for none; only then is there an `api_fd`, the socket that commands
     talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
-    numbers; `udp4_fds` and `udp6_fds` what they speak by. `sessions_fd` is there if
-    there are several of each direction.
+    numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
+    other ports that a peer is spoken to by. `sessions_fd` is there if there are several
+    of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
+    nobody is served by TLS, if that was asked for.
     """
 
     interface: str
@@ -81,12 +83,30 @@ class ControlTask:
     api_fd: int
     udp4_fds: tuple[int, ...]
     udp6_fds: tuple[int, ...]
+    beside_fds: tuple[int, ...]
+    tls_fd: int
+    tls_problem: str
 
 
-Task = TypeVar("Task", WorkerTask, ControlTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsTask:
+    """The life of the process that speaks TLS.
+
+    `link_fd` is its link to control; at `listener_fds` clients come.
+    """
+
+    interface: str
+    log_level: str
+    parent: int
+    link_fd: int
+    listener_fds: tuple[int, ...]
 
 
-def arguments_of(task: WorkerTask | ControlTask) -> list[str]:
+AnyTask = WorkerTask | ControlTask | TlsTask
+Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask)
+
+
+def arguments_of(task: AnyTask) -> list[str]:
     """Return the command-line arguments that `parse_task` takes."""
     return [
         f"{field.name}={_text(getattr(task, field.name))}" for field in fields(task)
@@ -103,7 +123,7 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def descriptors_of(task: WorkerTask | ControlTask) -> list[int]:
+def descriptors_of(task: AnyTask) -> list[int]:
     """Return the descriptors that the child shall have."""
     numbers: list[int] = []
     for field in fields(task):

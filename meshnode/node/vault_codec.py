@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgpack
 
+from meshnode.channels import channel_of
 from meshnode.crypto.keys import PresharedKey, PrivateKey, PublicKey
 from meshnode.types import Endpoint, Path, Prefix, Source
 from meshnode.wireguard.config import DeviceState, PeerState
@@ -122,7 +123,8 @@ def _timestamp(plain: Any) -> bytes:
 
 
 def _pack_path(path: Path | None) -> list[Any] | None:
-    if path is None:
+    # A relay's channel, and a socket beside the port, end with their control process.
+    if path is None or channel_of(path.remote) or (path.source and path.source.port):
         return None
     remote, source = path.remote, path.source
     return [

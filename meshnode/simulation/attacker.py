@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from meshnode.simulation.world import World
 
 _REMEMBERED: Final = 400
+_OF_A_TYPE: Final = 20
 _COUNTERS: Final = (0, 1, 2**13, 2**60, REJECT_AFTER_MESSAGES, 2**64 - 1)
 
 
@@ -48,9 +49,13 @@ class Attacker(Invariant):
         self._seen: deque[Flight] = deque(maxlen=_REMEMBERED)
         self._oldest: list[Flight] = []
         self._cookies: deque[Flight] = deque(maxlen=20)
+        self._by_type: dict[int, deque[Flight]] = {}
 
     def arrived(self, host: "SimulatedHost", flight: Flight, *, accepted: bool) -> None:
         """Remember it; what was accepted once must not be again."""
+        if flight.origin is not None:
+            kind = message_type(flight.data)
+            self._by_type.setdefault(kind, deque(maxlen=_OF_A_TYPE)).append(flight)
         if accepted and flight.origin is not None:
             self._seen.append(flight)
             if len(self._oldest) < _REMEMBERED:
@@ -69,6 +74,7 @@ class Attacker(Invariant):
             self.forge_data,
             self.retype,
             self.replay_cookie,
+            self.replay_as_stranger,
             self.send_garbage,
             self.flood,
         )
@@ -122,6 +128,16 @@ class Attacker(Invariant):
             reply = struct.pack("<I", COOKIE_REPLY_TYPE) + seen.data[4:8]
             reply += self._random.randbytes(COOKIE_REPLY_SIZE - len(reply))
             self._send(reply, seen.origin or seen.receiver, seen.destination, None)
+
+    def replay_as_stranger(self) -> None:
+        """Send a datagram of any type again, from an address that nobody has."""
+        if self._by_type:
+            kind = self._random.choice(sorted(self._by_type))
+            flight = self._random.choice(self._by_type[kind])
+            to, origin = flight.destination, flight.origin
+            self._world.inject(
+                flight.data, source=self._address(), to=to, origin=origin
+            )
 
     def send_garbage(self) -> None:
         """Send bytes of any kind, some with the length and type of a message."""

@@ -10,6 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from meshnode.codec.forwarding import decode_report
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import message_type
 from meshnode.dataplane.gate import INTRODUCTION_TYPE
 from meshnode.deadlines import Deadline, earliest
@@ -43,8 +44,9 @@ class Control:
         forward: takes each command on its way to the workers.
         random: the entropy of this life.
 
-    A mesh, or a test, takes part by the callbacks `introductions`, `on_event` and
-    `before_sending`, which are those of `node.driver.Driver`, and by its own timer:
+    A mesh, or a test, takes part by the callbacks `introductions`, `probes`,
+    `on_event`, `before_sending`, `take_received` and `carry`, which are those of
+    `node.driver.Driver`, and by its own timer:
     `timer_above` says when it is due, `on_timer_above` is called then.
     """
 
@@ -63,26 +65,29 @@ class Control:
             now=host.now,
             timestamp_mark=host.supervisor.disk.timestamp_mark,
         )
-        self.inbox: deque[Flight] = deque()
+        self.inbox: deque[tuple[Flight, Datagram]] = deque()
         self.inbox_overflows = 0
         self.introductions: Callable[[bytes, Path], None] | None = None
+        self.probes: Callable[[bytes, Path], None] | None = None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.before_sending: Callable[[], list[Datagram]] = list
+        self.take_received: Callable[[], list[Datagram]] = list
+        self.carry: Callable[[Datagram], Datagram | None] = lambda datagram: datagram
         self.timer_above: Callable[[], Deadline | None] = lambda: None
         self.on_timer_above: Callable[[], None] = lambda: None
         self._host = host
         self._forward = forward
         self._serving = False
 
-    def receive(self, flight: Flight) -> None:
-        """Take a handshake message that ingress passed on; drop it if full.
+    def receive(self, flight: Flight, datagram: Datagram) -> None:
+        """Take a handshake message that ingress found in *flight*; drop it if full.
 
         With a `handshake_cost` each is served only that long after the one before.
         """
         if len(self.inbox) >= HANDSHAKE_QUEUE:
             self.inbox_overflows += 1
             return
-        self.inbox.append(flight)
+        self.inbox.append((flight, datagram))
         if not self._host.handshake_cost:
             self.serve()
         elif not self._serving:
@@ -92,16 +97,19 @@ class Control:
     def serve(self) -> None:
         """Handle the oldest message of the inbox."""
         host = self._host
-        flight = self.inbox.popleft()
+        flight, datagram = self.inbox.popleft()
         queued = len(self.inbox) + host.pretended_queue
         with host.judged(flight):
-            path = host.path_of(flight)
-            if self.introductions and message_type(flight.data) == INTRODUCTION_TYPE:
-                self.introductions(flight.data, path)
-            else:
-                self.engine.receive_datagram(
-                    flight.data, path, now=host.now, queued=queued
-                )
+            self._receive(datagram.data, datagram.path, queued=queued)
+
+    def _receive(self, data: bytes, path: Path, *, queued: int) -> None:
+        kind = message_type(data)
+        if self.introductions and kind == INTRODUCTION_TYPE:
+            self.introductions(data, path)
+        elif self.probes and kind == PROBE_TYPE:
+            self.probes(data, path)
+        else:
+            self.engine.receive_datagram(data, path, now=self._host.now, queued=queued)
 
     def handle_report(self, message: bytes) -> None:
         """Take a report of a worker."""
@@ -121,15 +129,20 @@ class Control:
                 moved = True
                 event = self.engine.next_event()
             ahead += self.before_sending()
+            received = self.take_received()
+            for datagram in received:
+                self._receive(datagram.data, datagram.path, queued=0)
             event = self.engine.next_event()
-            if event is None:
+            if event is None and not received:
                 break
         for command in self.engine.commands_to_forward():
             self._forward(command)
             moved = True
         for datagram in [*ahead, *self.engine.datagrams_to_send()]:
-            self._send(datagram)
-            moved = True
+            carried = self.carry(datagram)
+            if carried is not None:
+                self._send(carried)
+                moved = True
         return moved
 
     def next_deadline(self) -> Deadline | None:
@@ -145,7 +158,7 @@ class Control:
             self.on_timer_above()
 
     def _send(self, datagram: Datagram) -> None:
-        self._host.send(datagram.data, datagram.path)
+        self._host.send(datagram.data, datagram.path, hops=datagram.hops)
 
     def _serve_later(self) -> None:
         host = self._host

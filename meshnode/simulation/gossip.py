@@ -1,9 +1,10 @@
 """A network of gossiping nodes over mailboxes, light enough for thousands of them.
 
-The nodes run the real `Sync`, `RecordSet`, `Membership` and `Neighbours`. What is left
-out: WireGuard (sessions are there at once; handshakes are counted by formula, see
-`tools/scale`), bytes (messages arrive as values, their length is that of the encoded
-frame in its packet), and signatures verified more than once (`SharedTrust`).
+The nodes run the real `Sync`, `RecordSet`, `Membership`, `Neighbours`, `Publishing` and
+`Rendezvous`. What is left out: WireGuard (sessions are there at once; what their
+handshakes and passive keepalives would be is counted, and nothing is lost with them),
+bytes (messages arrive as values, their length is that of the encoded frame in its
+packet), and records verified more than once (`SharedTrust`).
 
 Everything is decided by the seed.
 """
@@ -17,24 +18,42 @@ from random import Random
 from typing import Any, Final
 
 from meshnode.codec.message_bytes import encode_message
-from meshnode.codec.messages import Message
-from meshnode.codec.records import Role
-from meshnode.deadlines import DeadlineHeap
+from meshnode.codec.messages import Message, Publish, Published, Refresh
+from meshnode.codec.record_bytes import decode_endpoints, parse_envelope
+from meshnode.codec.records import Endpoints, Role
+from meshnode.deadlines import Deadline, DeadlineHeap, earliest
 from meshnode.mesh.clock import WallMark
+from meshnode.mesh.documents import create_endpoints
+from meshnode.mesh.endpoint_book import EndpointBook
 from meshnode.mesh.membership import MemberChange, Membership
 from meshnode.mesh.neighbours import Neighbours
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
+from meshnode.mesh.publishing import Publishing
 from meshnode.mesh.record_set import Merge, RecordSet
+from meshnode.mesh.rendezvous import Rendezvous
 from meshnode.mesh.sync import Sync
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.ports import NEVER
-from meshnode.simulation.population import EPOCH, Population
+from meshnode.simulation.population import EPOCH, Person, Population
 from meshnode.types import Cipher, Endpoint
 
 # IPv4 and UDP, and WireGuard's header and tag.
 _PACKET_OVERHEAD: Final = 28 + 32
 _PADDING: Final = 16
+
+# What a message costs beside it if the session of a pair is older: handshake, and what
+# each side then says of ciphers.
+_REKEY_AFTER: Final = 120.0
+INITIATOR_BYTES: Final = 148 + 48 + 2 * 28
+_RESPONDER_BYTES: Final = 92 + 48 + 2 * 28
+KEEPALIVE_BYTES: Final = 60
+"""A keepalive: who does not answer data within ten seconds sends one."""
+
+SERVERS: Final = 5
+"""Members that serve as rendezvous."""
+
+_PLACE: Final = Endpoint("198.51.100.1", 51820)
 
 Fate = Callable[[Random], tuple[float, ...]]
 """The delays in seconds after which copies of a message arrive; none: it is lost."""
@@ -57,10 +76,11 @@ def troubled(random: Random) -> tuple[float, ...]:
 
 @dataclass(slots=True)
 class Meter:
-    """What a node sent: messages and bytes of whole IP packets."""
+    """What a node sent, in messages and bytes of IP packets; messages it received."""
 
     messages: int = 0
     bytes: int = 0
+    received: int = 0
 
 
 class Node:
@@ -90,6 +110,16 @@ class Node:
             clock=WallMark(int(wall), self.outbox, now=world.now),
             entropy=world.random.randbytes,
         )
+        book = EndpointBook(world.verify_endpoints)
+        self.rendezvous = Rendezvous(book, self)
+        self.publishing = Publishing(
+            key=self.key,
+            sign=lambda said: world.sign_endpoints(self.key, said),
+            tunnels=self,
+            own=self.rendezvous,
+            rendezvous_keys=lambda: world.rendezvous,
+            entropy=world.random.randbytes,
+        )
         for member in self.membership:
             self._meet(member)
 
@@ -113,13 +143,36 @@ class Node:
         if self.membership.by_key(sender) is None:
             return
         now = self._world.now
+        match message:
+            case Publish():
+                self.rendezvous.receive_publish(sender, message, now=now)
+            case Refresh():
+                self.rendezvous.receive_refresh(sender, message, now=now)
+            case Published():
+                self.publishing.receive_published(sender, message, now=now)
         self.take(self.sync.receive(sender, message, now=now, wall=EPOCH + now))
+
+    def say_where(self) -> None:
+        """Begin to publish an endpoint record."""
+        now = self._world.now
+        self.publishing.set_candidates((_PLACE,), now=now, wall=int(EPOCH + now))
+        self._world.arm(self)
+
+    def next_deadline(self) -> Deadline | None:
+        """Return when something is due."""
+        return earliest(
+            self.sync.next_deadline(),
+            self.publishing.next_deadline(),
+            self.rendezvous.next_deadline(),
+        )
 
     def handle_deadline(self) -> None:
         """Do what is due."""
         now = self._world.now
         self._follow(self.membership.handle_deadline(wall=EPOCH + now))
         self.take(self.sync.handle_deadline(now=now, wall=EPOCH + now))
+        self.publishing.handle_deadline(now=now, wall=int(EPOCH + now))
+        self.rendezvous.handle_deadline(now=now, wall=int(EPOCH + now))
 
     def publish(self, data: bytes) -> None:
         """Spread a record of our own making."""
@@ -193,6 +246,10 @@ class Node:
         """Return `NEVER`: no packets flow."""
         return NEVER
 
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Return none: no packets flow."""
+        return 0, 0
+
 
 class GossipWorld:
     """Nodes, mailboxes and virtual time.
@@ -216,6 +273,21 @@ class GossipWorld:
         self._posted = 0
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
         self._measured: tuple[Message | None, int] = (None, 0)
+        self.people: dict[bytes, Person] = {}
+        self.rendezvous: list[bytes] = []
+        """Who keeps endpoint records; some of those that `populate` starts."""
+        # When the session of a pair began; whom the node that acts sends to.
+        self._sessions: dict[tuple[bytes, bytes], float] = {}
+        self._sent_to: set[bytes] = set()
+
+    def sign_endpoints(self, key: bytes, endpoints: Endpoints) -> bytes:
+        """Return an endpoint record of the member with *key*."""
+        signing_key = self.people[key].signing_key
+        return create_endpoints(signing_key, self.population.network_id, endpoints)
+
+    def verify_endpoints(self, key: bytes, data: bytes) -> Endpoints:
+        """Return what a record says: nobody forges one here."""
+        return decode_endpoints(parse_envelope(data).body)
 
     def add_node(self, key: bytes) -> Node:
         """Start a node that knows nobody."""
@@ -230,7 +302,11 @@ class GossipWorld:
 
     def populate(self, running: int, stock: int = 0) -> list[Node]:
         """Start nodes that know each other, and stock members that run nothing."""
-        people = [self.population.add() for _ in range(running)]
+        people = [
+            self.population.add(role=Role.RENDEZVOUS if number < SERVERS else Role.NONE)
+            for number in range(running)
+        ]
+        self.rendezvous = [person.key for person in people[:SERVERS]]
         records = [self.population.word(person) for person in people]
         gateway = people[0].key
         records += [self.population.stock_record(gateway) for _ in range(stock)]
@@ -244,6 +320,8 @@ class GossipWorld:
             node.begin_with(first)
             self.arm(node)
         self.people = {person.key: person for person in people}
+        for node in self.nodes.values():
+            node.say_where()
         return list(self.nodes.values())
 
     def partition(self, half: frozenset[bytes]) -> None:
@@ -258,6 +336,8 @@ class GossipWorld:
         """Send a message on its way; it counts as sent wherever it ends."""
         sender.meter.messages += 1
         sender.meter.bytes += self._length(message)
+        self._count_handshake(sender, receiver)
+        self._sent_to.add(receiver)
         if receiver not in self.nodes or self.blocks(sender.key, receiver):
             return
         for delay in self.fate(self.random):
@@ -267,7 +347,7 @@ class GossipWorld:
 
     def arm(self, node: Node) -> None:
         """Wake *node* when it wants to be."""
-        self._deadlines.set(node.key, node.sync.next_deadline())
+        self._deadlines.set(node.key, node.next_deadline())
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -300,7 +380,22 @@ class GossipWorld:
         self.now = max(self.now, at)
         # It may have been on its way when the network fell apart.
         if receiver in self.nodes and not self.blocks(sender, receiver):
-            self._step(self.nodes[receiver], lambda node: node.receive(sender, message))
+            node = self.nodes[receiver]
+            node.meter.received += 1
+            self._sent_to.clear()
+            self._step(node, lambda node: node.receive(sender, message))
+            if sender not in self._sent_to:
+                node.meter.bytes += KEEPALIVE_BYTES
+
+    def _count_handshake(self, sender: Node, receiver: bytes) -> None:
+        """Count one if the session of the two is too old, or there is none."""
+        pair = min(sender.key, receiver), max(sender.key, receiver)
+        if self.now < self._sessions.get(pair, NEVER) + _REKEY_AFTER:
+            return
+        self._sessions[pair] = self.now
+        sender.meter.bytes += INITIATOR_BYTES
+        if receiver in self.nodes:
+            self.nodes[receiver].meter.bytes += _RESPONDER_BYTES
 
     def _step(self, node: Node, act: Callable[[Node], None]) -> None:
         act(node)

@@ -13,8 +13,9 @@ from meshnode.deadlines import Deadline
 from meshnode.simulation.application import Application
 from meshnode.simulation.clock import Clock
 from meshnode.simulation.control import MTU, Control
+from meshnode.simulation.detours import LOOPBACK
 from meshnode.simulation.supervisor import Supervisor
-from meshnode.simulation.trace import Flight
+from meshnode.simulation.trace import TTL, Flight
 from meshnode.simulation.workers import Workers
 from meshnode.types import Endpoint, Path, Source
 from meshnode.wireguard.config import DeviceChange
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from meshnode.simulation.world import World
 
 PORT: Final = 51820
+_FIRST_BESIDE: Final = 32768
+_BESIDE: Final = 16384
 _MAX_ROUNDS: Final = 1000
 
 
@@ -34,7 +37,9 @@ class SimulatedHost:
     `pretended_queue` is added to the length of its queue. `frozen_until` is the world
     time at which a suspended or stalled host runs again. `visitors` are programs beside
     the node, by their UDP port. Of a host that `is_mute` nothing gets out any more: its
-    power fails at this very moment.
+    power fails at this very moment. `ports` are UDP ports beside the node's own, open
+    for searches, and `kept_ports` those of them that stay. `bridges` take what is sent
+    to a port of the loopback address: TLS is behind them.
     """
 
     def __init__(
@@ -61,6 +66,10 @@ class SimulatedHost:
         self.prefers_ipv6 = False
         self.visitors: dict[int, Callable[[Flight], None]] = {}
         self.is_mute = False
+        self.bridges: dict[int, Callable[[bytes], None]] = {}
+        self.ports: set[int] = set()
+        self.kept_ports: set[int] = set()
+        self._next_port = _FIRST_BESIDE
         self.addresses: dict[int, str] = {}
         self.supervisor = Supervisor(self, slowness=slowness)
         self._now = 0.0
@@ -116,7 +125,9 @@ class SimulatedHost:
 
     def path_of(self, flight: Flight) -> Path:
         """Return the path by which *flight* came."""
-        return Path(flight.source, Source(flight.destination.host))
+        port = flight.destination.port
+        beside = port if port in self.ports else 0
+        return Path(flight.source, Source(flight.destination.host, 0, beside))
 
     def name_of_slot(self, slot: int) -> str | None:
         """Return the name of the host that is our peer in *slot*."""
@@ -130,7 +141,8 @@ class SimulatedHost:
         if endpoint.port in self.visitors:
             return not self.is_frozen
         is_asleep = self.is_frozen and self._is_deaf
-        return self.workers is not None and endpoint.port == PORT and not is_asleep
+        is_ours = endpoint.port == PORT or endpoint.port in self.ports
+        return self.workers is not None and is_ours and not is_asleep
 
     def outlook(self) -> str:
         """Say what the host waits for, for the story."""
@@ -157,6 +169,25 @@ class SimulatedHost:
             return None
         at = max(self.clock.world_time(deadline.at), self.world.now)
         return Deadline(at, deadline.reason)
+
+    # --- ports beside the node's own ---
+
+    def open_ports(self, count: int) -> tuple[int, ...]:
+        """Open so many UDP ports for the node; return their numbers."""
+        first = self._next_port
+        self._next_port = _FIRST_BESIDE + (first + count - _FIRST_BESIDE) % _BESIDE
+        opened = tuple(
+            [
+                _FIRST_BESIDE + (first + n - _FIRST_BESIDE) % _BESIDE
+                for n in range(count)
+            ]
+        )
+        self.ports.update(opened)
+        return opened
+
+    def close_ports(self) -> None:
+        """Close those that are not kept."""
+        self.ports &= self.kept_ports
 
     # --- verbs ---
 
@@ -208,9 +239,9 @@ class SimulatedHost:
             return
         path = self.path_of(flight)
         with self.judged(flight):
-            is_handshake = self.workers.receive(flight.data, path)
-        if is_handshake and self.control is not None:
-            self.control.receive(flight)
+            handshake = self.workers.receive(flight.data, path)
+        if handshake is not None and self.control is not None:
+            self.control.receive(flight, handshake)
         self.settle()
 
     def wake(self) -> None:
@@ -226,14 +257,26 @@ class SimulatedHost:
             self.control.handle_deadline()
         self.settle()
 
-    def send(self, data: bytes, path: Path) -> None:
-        """Send a datagram by *path*, without its source if we lost that address."""
-        if self.is_mute:
+    def send(self, data: bytes, path: Path, *, hops: int = 0) -> None:
+        """Send a datagram by *path*, without its source if we lost that address.
+
+        It comes to at most so many routers; 0 for as many as usual.
+        """
+        if self.is_mute or path.remote.version not in self.addresses:
+            return
+        if path.remote.host == LOOPBACK:
+            bridge = self.bridges.get(path.remote.port)
+            if bridge is not None:
+                bridge(data)
             return
         source = self.addresses[path.remote.version]
         if path.source is not None and path.source.host in self.addresses.values():
             source = path.source.host
-        self.world.transmit(self, data, Endpoint(source, PORT), path.remote)
+        port = path.source.port if path.source is not None else 0
+        if port and port not in self.ports:
+            return  # the socket was closed meanwhile
+        origin = Endpoint(source, port or PORT)
+        self.world.transmit(self, data, origin, path.remote, ttl=hops or TTL)
 
     def settle(self) -> None:
         """Pass on everything that waits, and tell the world that a step ended."""

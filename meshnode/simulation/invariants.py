@@ -167,6 +167,7 @@ def standard_invariants(world: "World") -> list[Invariant]:
         KeyLifetime,
         NoEarlySending,
     )
+    from meshnode.simulation.invariants_relays import OnlyByChannels
     from meshnode.simulation.invariants_traffic import (
         DeliveredOnce,
         EndpointsAuthenticated,
@@ -180,6 +181,7 @@ def standard_invariants(world: "World") -> list[Invariant]:
         NothingForged(world),
         EndpointsAuthenticated(world),
         NoAmplification(world),
+        OnlyByChannels(world),
         NoEarlySending(world),
         KeyLifetime(world),
         ArmedTimers(world),

@@ -19,6 +19,7 @@ from meshnode.forwarding import (
     Session,
 )
 from meshnode.simulation.invariants import Invariant
+from meshnode.simulation.invariants_relays import content_of, is_relayed
 from meshnode.simulation.trace import Flight
 from meshnode.wireguard.constants import REJECT_AFTER_TIME, ZERO_KEYS_AFTER
 
@@ -26,14 +27,18 @@ if TYPE_CHECKING:
     from meshnode.simulation.host import SimulatedHost
     from meshnode.simulation.world import World
 
+_KEPT: Final = 256
+"""Messages of a session that may go by a second path after the first."""
+
 _EPHEMERAL: Final = {INITIATION_TYPE: slice(8, 40), RESPONSE_TYPE: slice(12, 44)}
 
 
 def data_header(data: bytes) -> tuple[int, int] | None:
     """Return receiver index and counter of a data message, None for another.
 
-    By whatever cipher: the counters of a session are of both.
+    By whatever cipher, and by a relay or not: the counters of a session are of all.
     """
+    data = content_of(data)
     if message_type(data) not in DATA_TYPES or len(data) < DATA_OVERHEAD:
         return None
     _, index, counter = DATA_HEADER.unpack_from(data)
@@ -86,27 +91,44 @@ class CountersRise(Invariant):
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._last: dict[tuple[str, int], int] = {}
+        self._book = SessionBook()
+        # By host and receiver index, what was sent under the last counters, in order.
+        self._sent: dict[tuple[str, int], dict[int, bytes]] = {}
         self._ephemerals: dict[bytes, bytes] = {}
+
+    def commanded(self, host: "SimulatedHost", command: Command) -> None:
+        """Learn of sessions, to tell our own data from what we relay."""
+        if isinstance(command, InstallSession):
+            self._book.note(host.name, command)
 
     def emitted(self, host: "SimulatedHost", flight: Flight) -> None:
         """Counters under one receiver index rise; ephemerals are of one message.
 
-        Copies of an initiation may go to several places.
+        Copies of an initiation may go to several places, and of data by two paths.
         """
-        header = data_header(flight.data)
-        if header is not None:
-            index, counter = header
-            last = self._last.get((host.name, index), -1)
-            if counter <= last:
-                self.fail(host, f"counter {counter} after {last} under {index:#010x}")
-            self._last[host.name, index] = counter
+        data = content_of(flight.data)
+        if is_relayed(flight.data) and self._book.sending(host.name, data) is None:
             return
-        where = _EPHEMERAL.get(message_type(flight.data))
+        header = data_header(data)
+        if header is not None:
+            self._check_counter(host, *header, data)
+            return
+        where = _EPHEMERAL.get(message_type(data))
         if where is not None:
-            ephemeral = flight.data[where]
-            if self._ephemerals.setdefault(ephemeral, flight.data) != flight.data:
+            ephemeral = data[where]
+            if self._ephemerals.setdefault(ephemeral, data) != data:
                 self.fail(host, f"ephemeral {ephemeral.hex()} was used before")
+
+    def _check_counter(
+        self, host: "SimulatedHost", index: int, counter: int, data: bytes
+    ) -> None:
+        sent = self._sent.setdefault((host.name, index), {})
+        last = next(reversed(sent), -1)
+        if counter <= last and sent.get(counter) != data:
+            self.fail(host, f"counter {counter} after {last} under {index:#010x}")
+        sent[counter] = data
+        if len(sent) > _KEPT:
+            del sent[next(iter(sent))]
 
 
 class NoEarlySending(Invariant):
@@ -138,6 +160,8 @@ class NoEarlySending(Invariant):
         if data_header(flight.data) is None:
             return
         known = self._book.sending(host.name, flight.data)
+        if known is None and is_relayed(flight.data):
+            return  # what others sealed
         if known is None:
             self.fail(host, "data was sent under a session that control never made")
         if not known.session.is_initiator and not known.is_confirmed:

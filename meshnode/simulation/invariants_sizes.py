@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING, cast
 
+from meshnode.channels import channel_of
 from meshnode.codec.wireguard import DATA_OVERHEAD
 from meshnode.simulation.invariants import Invariant
+from meshnode.simulation.invariants_relays import content_of, is_relayed
 from meshnode.simulation.trace import Flight
 from meshnode.types import Endpoint
 
@@ -14,21 +16,28 @@ if TYPE_CHECKING:
 
 
 class ProvenSizes(Invariant):
-    """Who is sent larger packets than everybody got one of that size there."""
+    """Who is sent larger packets than everybody got one of that size there.
+
+    All relays count as one place, and as one sender: a channel has no endpoint that
+    others see, and a relay does not say whose datagram it sends on.
+    """
 
     rule = "no size is in use to a member that did not arrive at that endpoint of it"
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._arrived: dict[tuple[str, str], set[tuple[int, Endpoint]]] = {}
+        self._arrived: dict[
+            tuple[str | None, str], set[tuple[int, Endpoint | None]]
+        ] = {}
 
     def accepted(self, host: "SimulatedHost", flight: Flight) -> None:
         """Learn which sizes come through, whoever repeats them on the way."""
         home = self._mesh.homes.get(host.name)
-        size = len(flight.data) - DATA_OVERHEAD
+        size = len(content_of(flight.data)) - DATA_OVERHEAD
         if flight.origin is not None and home is not None and size > home.settings.mtu:
-            pair = (flight.origin, host.name)
-            self._arrived.setdefault(pair, set()).add((size, flight.destination))
+            place = None if is_relayed(flight.data) else flight.destination
+            pair = (flight.origin if place else None, host.name)
+            self._arrived.setdefault(pair, set()).add((size, place))
 
     def settled(self, host: "SimulatedHost") -> None:
         """Look for the arrival behind each size in use."""
@@ -38,8 +47,10 @@ class ProvenSizes(Invariant):
         for key, size in home.node.sizes.proven().items():
             endpoint = home.node.tunnels.path_of(key)
             name = next(h.host.name for h in self._mesh.homes.values() if h.key == key)
-            arrived = self._arrived.get((host.name, name), set())
-            if endpoint is None or (size, endpoint) not in arrived:
+            place = None if endpoint is None or channel_of(endpoint) else endpoint
+            pair = (host.name if place else None, name)
+            arrived = self._arrived.get(pair, set())
+            if endpoint is None or (size, place) not in arrived:
                 self.fail(host, f"{name} is sent {size} bytes at {endpoint}")
 
     @property

@@ -25,6 +25,7 @@ from meshnode.forwarding import (
 )
 from meshnode.simulation.application import parse_inner
 from meshnode.simulation.invariants import Invariant
+from meshnode.simulation.invariants_relays import content_of, is_relayed
 from meshnode.simulation.trace import Flight, authentic_part, describe
 from meshnode.types import Path, Prefix
 from meshnode.wireguard.cookie import has_valid_mac1, mac1_key
@@ -222,15 +223,18 @@ class NoAmplification(Invariant):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._caused: int | None = None
+        self._arriving = b""
+        self._is_answered = False
 
     def arriving(self, host: "SimulatedHost", flight: Flight) -> None:
         """Begin to count."""
-        self._caused = 0
+        self._caused, self._arriving, self._is_answered = 0, flight.data, False
 
     def emitted(self, host: "SimulatedHost", flight: Flight) -> None:
-        """Count what the datagram at hand causes."""
+        """Count what the datagram at hand causes; a relay's sending on is no answer."""
         if self._caused is not None:
             self._caused += len(flight.data)
+            self._is_answered |= not _is_sent_on(self._arriving, flight.data)
 
     def arrived(self, host: "SimulatedHost", flight: Flight, *, accepted: bool) -> None:
         """Compare."""
@@ -240,11 +244,21 @@ class NoAmplification(Invariant):
         what = describe(flight.data)
         if caused > len(flight.data):
             self.fail(host, f"{caused} bytes out for {len(flight.data)} of {what}")
-        if not self._may_be_answered(host, flight.data):
+        if self._is_answered and not self._may_be_answered(host, flight.data):
             self.fail(host, f"{caused} bytes out for {what} without a valid mac1")
 
     def _may_be_answered(self, host: "SimulatedHost", data: bytes) -> bool:
+        data = content_of(data)
         sizes = {INITIATION_TYPE: INITIATION_SIZE, RESPONSE_TYPE: RESPONSE_SIZE}
         if sizes.get(message_type(data)) != len(data):
             return False
         return has_valid_mac1(mac1_key(host.public_key.raw), data)
+
+
+def _is_sent_on(arrived: bytes, sent: bytes) -> bool:
+    """Whether a relay changed nothing of what came but the number."""
+    return (
+        is_relayed(arrived)
+        and is_relayed(sent)
+        and content_of(arrived) == content_of(sent)
+    )

@@ -144,6 +144,12 @@ class Network:
         """Let only members of the same group reach each other."""
         self._groups = tuple(frozenset(group) for group in groups)
 
+    def is_apart(self, one: str, other: str) -> bool:
+        """Whether a partition is between the two."""
+        if not self._groups:
+            return False
+        return not any(one in group and other in group for group in self._groups)
+
     def heal(self, link: Link | None = None) -> None:
         """End partitions and forget what was set for single links."""
         self._groups = ()
@@ -172,7 +178,7 @@ class Network:
         """Return why the datagram is lost, `Mark.NONE` if it is not."""
         if any(condition(flight) for condition in self._filters):
             return Mark.DROPPED
-        if link.blackhole or self._is_apart(flight):
+        if link.blackhole or self.is_apart(flight.sender, flight.receiver):
             return Mark.UNREACHABLE
         if len(flight.data) + _IP_AND_UDP[flight.destination.version] > link.mtu:
             return Mark.TOO_BIG
@@ -188,14 +194,6 @@ class Network:
             flight = corrupt(flight, self._random)
             mark = Mark.CORRUPT
         return Arrival(flight, now + delay, mark)
-
-    def _is_apart(self, flight: Flight) -> bool:
-        if not self._groups:
-            return False
-        return not any(
-            flight.sender in group and flight.receiver in group
-            for group in self._groups
-        )
 
     def _happens(self, probability: float) -> bool:
         return probability > 0.0 and self._random.random() < probability

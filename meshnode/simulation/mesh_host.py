@@ -24,8 +24,16 @@ from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.ports import StateChange
 from meshnode.mesh.prefixes import contains
+from meshnode.mesh.punch_sockets import (
+    CloseSocket,
+    CloseSockets,
+    KeepSocket,
+    OpenSockets,
+    SocketOrder,
+)
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.simulation.control import Control
+from meshnode.simulation.detours import TlsDetours
 from meshnode.simulation.host import PORT
 from meshnode.simulation.mesh_disk import MeshDisk
 from meshnode.types import Datagram, Endpoint, Path, Prefix
@@ -76,12 +84,16 @@ class MeshLife:
             wall=home.wall,
         )
         self._armed: Deadline | None = None
+        self._detours = TlsDetours(host, self._set_detour)
         control.engine.configure(
             DeviceChange(private_key=home.identity.private_key), now=host.now
         )
         control.introductions = self._receive_introduction
+        control.probes = self._receive_probe
         control.on_event = self._handle_event
         control.before_sending = self._carry_out
+        control.take_received = self._take_received
+        control.carry = self._carry
         control.timer_above = lambda: self._armed
         control.on_timer_above = self._handle_deadline
 
@@ -109,13 +121,15 @@ class MeshLife:
     def _handle_event(self, event: events.Event) -> None:
         now, wall, node = self._host.now, self._home.wall, self.node
         match event:
-            case events.ControlFrame(_, public_key, frame, cut):
+            case events.ControlFrame(_, public_key, frame, cut, path):
                 try:
                     message = decode_message(frame, cut)
                 except CodecError:
                     self._home.bad_frames += 1
                     return
-                node.receive_message(public_key.raw, message, now=now, wall=wall)
+                node.receive_message(
+                    public_key.raw, message, path=path, now=now, wall=wall
+                )
             case events.DeviceUp():
                 node.device_up(now=now, wall=wall)
             case events.EndpointWanted(_, public_key):
@@ -127,6 +141,8 @@ class MeshLife:
                 node.session_started(public_key.raw, now=now, wall=wall)
             case events.HandshakeGivenUp(_, public_key):
                 node.handshake_given_up(public_key.raw, now=now, wall=wall)
+            case events.PeerHeard(_, public_key, path):
+                node.peer_heard(public_key.raw, path, now=now, wall=wall)
             case events.PathChanged(_, public_key):
                 node.path_changed(public_key.raw, now=now, wall=wall)
             case events.PeerTrafficResumed(_, public_key):
@@ -140,9 +156,42 @@ class MeshLife:
             self._home.refused_introductions[bad.reason.name] += 1
         self.tunnels.flush(now=now)
 
+    def _receive_probe(self, data: bytes, path: Path) -> None:
+        now = self._host.now
+        try:
+            self.node.receive_probe(data, path, now=now, wall=self._home.wall)
+        except BadPacket as bad:
+            self._home.refused_probes[bad.reason.name] += 1
+        else:
+            self._home.opened_probes += 1
+        self.tunnels.flush(now=now)
+
+    def _obey(self, order: SocketOrder) -> None:
+        """Open and close UDP ports of the host beside that of its node."""
+        host = self._host
+        match order:
+            case OpenSockets(count):
+                ports = host.open_ports(count)
+                self.node.sockets_opened(ports, now=host.now, wall=self._home.wall)
+            case KeepSocket(port):
+                host.kept_ports.add(port)
+            case CloseSocket(port):
+                host.kept_ports.discard(port)
+                host.close_ports()
+            case CloseSockets():
+                host.close_ports()
+
     def _handle_deadline(self) -> None:
         self._armed = None
         self.node.handle_deadline(now=self._host.now, wall=self._home.wall)
+
+    def _take_received(self) -> list[Datagram]:
+        outbox = self.node.outbox
+        received, outbox.received = outbox.received, []
+        return received
+
+    def _carry(self, datagram: Datagram) -> Datagram | None:
+        return self.node.relays.carry(datagram, now=self._host.now)
 
     def _carry_out(self) -> list[Datagram]:
         host, home, node = self._host, self._home, self.node
@@ -150,6 +199,8 @@ class MeshLife:
         self.tunnels.flush(now=host.now)
         home.keep(outbox.changes)
         outbox.changes = []
+        for order in node.sockets.take_orders():
+            self._obey(order)
         datagrams, outbox.datagrams = outbox.datagrams, []
         while outbox.events:
             home.tell(outbox.events.popleft())
@@ -158,7 +209,15 @@ class MeshLife:
         if plan is not None and not host.is_mute:
             home.plan = plan
         self._armed = node.next_deadline(now=host.now, wall=home.wall)
-        return [Datagram(data, Path(endpoint)) for data, endpoint in datagrams]
+        if set(node.detours.watch.wanted) != self._detours.dialled:
+            self._detours.follow(node.detours.wanted(now=host.now))
+        return datagrams
+
+    def _set_detour(self, key: bytes, endpoint: Endpoint | None) -> None:
+        host, home = self._host, self._home
+        if home.life is self and host.control is not None:
+            self.node.set_detour(key, endpoint, now=host.now, wall=home.wall)
+            host.settle()
 
 
 class MeshHome:
@@ -195,6 +254,8 @@ class MeshHome:
         self.restored_backups = 0
         self.bad_frames = 0
         self.refused_introductions: Counter[str] = Counter()
+        self.refused_probes: Counter[str] = Counter()
+        self.opened_probes = 0
         self.events: deque[tuple[float, MeshEvent]] = deque(maxlen=_KEPT_EVENTS)
         self._lives = 0
         host.supervisor.on_restored = self._begin

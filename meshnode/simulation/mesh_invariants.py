@@ -25,6 +25,7 @@ from meshnode.simulation.invariants import Invariant, standard_invariants
 from meshnode.simulation.invariants_bounds import ArmedTimers
 from meshnode.simulation.invariants_ciphers import AskedCiphers
 from meshnode.simulation.invariants_sizes import ProvenSizes
+from meshnode.simulation.invariants_strangers import NoGain
 from meshnode.simulation.invariants_traffic import NoAmplification
 from meshnode.simulation.trace import Flight
 from meshnode.types import Prefix
@@ -307,11 +308,13 @@ class NoAmplificationByStrangers(NoAmplification):
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self._root: tuple[bytes, int] | None = None
+        self._opened = 0
 
     def arriving(self, host: "SimulatedHost", flight: Flight) -> None:
         """Remember what the node knows."""
         super().arriving(host, flight)
         self._root = self._root_of(host)
+        self._opened = self._opened_by(host)
 
     def arrived(self, host: "SimulatedHost", flight: Flight, *, accepted: bool) -> None:
         """A record that is news may be told to others."""
@@ -319,7 +322,13 @@ class NoAmplificationByStrangers(NoAmplification):
         is_news = is_introduction and self._root != self._root_of(host)
         if is_news and flight.origin is None:
             self.fail(host, "an introduction that no host made brought news")
-        super().arrived(host, flight, accepted=accepted or is_news)
+        # What opens was sealed by a member, and opens once.
+        is_probe = self._opened_by(host) != self._opened
+        super().arrived(host, flight, accepted=accepted or is_news or is_probe)
+
+    def _opened_by(self, host: "SimulatedHost") -> int:
+        home = cast("MeshWorld", self._world).homes.get(host.name)
+        return 0 if home is None else home.opened_probes
 
     def _root_of(self, host: "SimulatedHost") -> tuple[bytes, int] | None:
         home = cast("MeshWorld", self._world).homes.get(host.name)
@@ -334,6 +343,7 @@ def mesh_invariants(world: "World") -> list[Invariant]:
     return [
         *[rule for rule in standard_invariants(world) if type(rule) not in replaced],
         NoAmplificationByStrangers(world),
+        NoGain(world),
         ArmedMeshTimers(world),
         CertifiedSource(world),
         MonotoneMembership(world),

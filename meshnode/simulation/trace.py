@@ -9,6 +9,8 @@ from collections import deque
 from dataclasses import field
 from typing import Final
 
+from meshnode.codec.channels import CHANNEL_TYPE, HEADER_SIZE
+from meshnode.codec.probes import PROBE_TYPE
 from meshnode.codec.wireguard import (
     COOKIE_REPLY_TYPE,
     DATA_HEADER,
@@ -30,6 +32,7 @@ _NAMES: Final = {
     RESPONSE_TYPE: "response",
     COOKIE_REPLY_TYPE: "cookie",
     INTRODUCTION_TYPE: "introduction",
+    PROBE_TYPE: "probe",
 }
 
 TTL: Final = 64
@@ -105,9 +108,14 @@ class Row:
 def describe(data: bytes) -> str:
     """Name a datagram: `initiation`, `data #3`, `keepalive #4`, `garbage (7 B)`.
 
-    Data under AES-256-GCM is `AES data #3`.
+    Data under AES-256-GCM is `AES data #3`, and on its way over a relay
+    `relayed data #3`.
     """
     kind = message_type(data)
+    if kind == CHANNEL_TYPE and len(data) >= HEADER_SIZE:
+        content = data[HEADER_SIZE:]
+        nested = message_type(content) == CHANNEL_TYPE
+        return f"relayed {'relayed' if nested else describe(content)}"
     if kind in _NAMES:
         return _NAMES[kind]
     if kind in DATA_TYPES and len(data) >= DATA_OVERHEAD:
@@ -118,7 +126,12 @@ def describe(data: bytes) -> str:
 
 
 def authentic_part(data: bytes) -> bytes:
-    """Return what of a datagram decides whether it is accepted: all but mac2."""
+    """Return what of a datagram decides whether it is accepted: all but mac2.
+
+    The number of a relay channel is not of that, nor that it came by one.
+    """
+    if message_type(data) == CHANNEL_TYPE:
+        data = data[HEADER_SIZE:]
     if message_type(data) in (INITIATION_TYPE, RESPONSE_TYPE):
         return data[:-MAC_SIZE]
     return data

@@ -164,27 +164,30 @@ class Workers:
         if self.seal is not None:
             self.seal.send_packet(packet, now=self._now())
 
-    def receive(self, data: bytes, path: Path) -> bool:
-        """Take a datagram; return whether it is a handshake message for control."""
+    def receive(self, data: bytes, path: Path) -> Datagram | None:
+        """Take a datagram; return the handshake message for control that it is.
+
+        What came by a relay is returned as it was before, and by its channel.
+        """
         if self.open is None:
-            return False
+            return None
         self.open.receive(data, path, now=self._now())
         for move in self.open.moves():
             self._roaming.put(encode_command(move))
         # The facts for the timers are written when the reports are asked for.
         self._put_reports(self.open.reports())
-        return bool(self.open.handshakes())
+        handshakes = self.open.handshakes()
+        return handshakes[0] if handshakes else None
 
     # --- outputs ---
 
     def datagrams_to_send(self) -> list[Datagram]:
-        """Return what egress sealed, as single datagrams."""
-        if self.seal is None:
-            return []
+        """Return what egress sealed, and ingress forwards, as single datagrams."""
+        bursts = [] if self.seal is None else self.seal.bursts_to_send()
+        if self.open is not None:
+            bursts += self.open.bursts_to_forward()
         return [
-            Datagram(data, burst.path)
-            for burst in self.seal.bursts_to_send()
-            for data in burst.datagrams()
+            Datagram(data, burst.path) for burst in bursts for data in burst.datagrams()
         ]
 
     def packets_to_deliver(self) -> list[bytes]:

@@ -32,6 +32,7 @@ from meshnode.wireguard.handshake import Identity
 from meshnode.wireguard.peer import Peer
 from meshnode.wireguard.shared import Shared
 from meshnode.wireguard.shares import Shares, resolve
+from meshnode.wireguard.ways import Ways
 
 NO_SPACE = 28  # ENOSPC
 
@@ -40,7 +41,8 @@ class Configuration:
     """The peers, routes and settings of one device, and how they change.
 
     `peers` is by slot, `by_key` by public key; `routes` maps prefixes to slots, and
-    `shares` has the prefixes of several peers, which are not in `routes`.
+    `shares` has the prefixes of several peers, which are not in `routes`, and `ways`
+    how some are reached beside their paths.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -51,6 +53,7 @@ class Configuration:
         self.by_key: dict[PublicKey, Peer] = {}
         self.routes: AllowedIps[int] = AllowedIps()
         self.shares = Shares()
+        self.ways = Ways()
         self._shared = shared
         self._free_slots: deque[int] = deque()
         self._next_slot = 0
@@ -219,6 +222,7 @@ class Configuration:
         del self.peers[peer.slot], self.by_key[peer.public_key]
         self.routes.remove_owner(peer.slot)
         self.shares.remove_slot(peer.slot)
+        self.ways.remove_slot(peer.slot)
         self._shared.command(RemovePeer(peer.slot), now=now)
         self._free_slots.append(peer.slot)
         return peer.slot

@@ -15,21 +15,18 @@ says what there is.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator
 
-from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.wireguard import (
     CookieReply,
     Initiation,
     Response,
     parse_handshake,
 )
-from meshnode.crypto.keys import PrivateKey, PublicKey
-from meshnode.deadlines import Deadline, DeadlineHeap, earliest
+from meshnode.crypto.keys import PrivateKey
+from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
-    MAX_CONTROL_FRAME,
     MAX_INNER,
     Command,
     ControlReceived,
@@ -37,26 +34,23 @@ from meshnode.forwarding import (
     HandshakeLoad,
     HeldSession,
     NeedSession,
+    PathHeard,
     RekeyDue,
     Report,
-    SendControl,
-    SendProbe,
     SessionConfirmed,
     SessionsHeld,
     SetIdentity,
     SetLink,
     TrafficResumed,
 )
-from meshnode.ports import Entropy, Traffic, TrafficView
-from meshnode.types import Cipher, Datagram, Endpoint, Path
+from meshnode.ports import Entropy, TrafficView
+from meshnode.types import Datagram, Path
 from meshnode.wireguard.config import (
     DeviceChange,
     DeviceState,
     DeviceStatus,
     PeerState,
-    SharedPrefix,
 )
-from meshnode.wireguard.configure import Configuration
 from meshnode.wireguard.constants import DEFAULT_MTU, HANDSHAKE_QUEUE
 from meshnode.wireguard.cookie import CookieChecker, LoadMonitor
 from meshnode.wireguard.describe import (
@@ -69,6 +63,7 @@ from meshnode.wireguard.events import (
     ControlFrame,
     DeviceUp,
     Event,
+    PeerHeard,
     PeerTrafficResumed,
     TimestampsReserved,
 )
@@ -76,14 +71,13 @@ from meshnode.wireguard.handshake import Identity, identify_initiator
 from meshnode.wireguard.indices import IndexTable
 from meshnode.wireguard.keypairs import KeyPair
 from meshnode.wireguard.limiter import RateLimiter
+from meshnode.wireguard.mesh_verbs import MeshVerbs
 from meshnode.wireguard.peer import Peer
 from meshnode.wireguard.shared import Shared
 from meshnode.wireguard.timestamps import TimestampSource
 
-_CONTROL_START: Final = bytes((CONTROL_FIRST_BYTE,))
 
-
-class Engine:
+class Engine(MeshVerbs):
     """The handshakes, timers and configuration of one WireGuard device.
 
     Args:
@@ -103,7 +97,7 @@ class Engine:
         now: float,
         timestamp_mark: bytes = b"",
     ) -> None:
-        self._shared = Shared(
+        shared = Shared(
             entropy=entropy,
             traffic=traffic,
             timestamps=TimestampSource(
@@ -112,11 +106,10 @@ class Engine:
             indices=IndexTable(entropy),
             wall_offset=wall_time - now,
         )
-        self._configuration = Configuration(self._shared)
+        super().__init__(shared)
         self._checker: CookieChecker | None = None
         self._limiter = RateLimiter()
         self._load = LoadMonitor()
-        self._deadlines: DeadlineHeap[int] = DeadlineHeap()
         self._dropped: Counter[DropReason] = Counter()
         self._mtu = DEFAULT_MTU
         self._most_padded = MAX_INNER
@@ -208,107 +201,11 @@ class Engine:
         yield SetIdentity(b"" if identity is None else identity.public_key.raw)
         yield SetLink(self._mtu, self._shared.up)
         yield from describe_table(self._configuration)
+        yield from self._configuration.ways.commands()
 
     def drop_counts(self) -> dict[DropReason, int]:
         """Return how many datagrams were dropped here, by reason."""
         return dict(self._dropped)
-
-    # --- what a mesh asks for, by public key; of a peer that is gone, nothing ---
-
-    def share_prefixes(self, shared: Sequence[SharedPrefix], *, now: float) -> None:
-        """Let exactly these prefixes have several owners.
-
-        They are taken from whoever owns one alone; `configure` can take them back.
-        Owners that are no peers are left out. It is not part of `state`: a later
-        control process must be told again, best before it programs the workers.
-
-        Raises:
-            ConfigError: for more than 16 owners, a weight that is not 1–255, or a
-                prefix named twice; nothing was changed.
-        """
-        self._configuration.share(shared, now=now)
-
-    def set_candidates(
-        self, public_key: PublicKey, endpoints: Iterable[Endpoint], *, now: float
-    ) -> None:
-        """Try the peer at the first eight of these whenever its path is in doubt.
-
-        A handshake that waits for them begins at once.
-        """
-        peer = self._configuration.by_key.get(public_key)
-        if peer is not None:
-            peer.set_candidates(endpoints, now=now)
-            self._refresh(peer.slot)
-
-    def send_control(self, public_key: PublicKey, frame: bytes, *, now: float) -> None:
-        """Send a control frame; without a session a handshake begins first.
-
-        Raises:
-            ValueError: if it does not begin with 0x01 or has more than 1,203 bytes.
-        """
-        if not frame.startswith(_CONTROL_START) or len(frame) > MAX_CONTROL_FRAME:
-            raise ValueError("not a control frame of at most 1203 bytes")
-        peer = self._configuration.by_key.get(public_key)
-        if peer is not None:
-            self._shared.command(SendControl(peer.slot, frame), now=now)
-
-    def send_probe(
-        self, public_key: PublicKey, frame: bytes, size: int, *, now: float
-    ) -> None:
-        """Send a control frame in a packet of *size* bytes, never in fragments.
-
-        Without a session nothing happens.
-
-        Raises:
-            ValueError: if the frame is none, or *size* not 1,204 to 65,455.
-        """
-        if not frame.startswith(_CONTROL_START) or len(frame) > MAX_CONTROL_FRAME:
-            raise ValueError("not a control frame of at most 1203 bytes")
-        if not MAX_CONTROL_FRAME < size <= MAX_INNER:
-            raise ValueError("not a size of a probe")
-        peer = self._configuration.by_key.get(public_key)
-        if peer is not None:
-            self._shared.command(SendProbe(peer.slot, frame, size), now=now)
-
-    def drop_waiting(self, public_key: PublicKey, *, now: float) -> None:
-        """Throw away what waits for the peer and stop asking: it cannot be found."""
-        peer = self._configuration.by_key.get(public_key)
-        if peer is not None:
-            peer.drop_waiting(now=now)
-            self._refresh(peer.slot)
-
-    def path_of(self, public_key: PublicKey) -> Path | None:
-        """Return where the peer is spoken to at present."""
-        peer = self._configuration.by_key.get(public_key)
-        return None if peer is None else peer.path
-
-    def traffic_of(self, public_key: PublicKey) -> Traffic:
-        """Return what passed between us and the peer."""
-        peer = self._configuration.by_key.get(public_key)
-        return Traffic() if peer is None else self._shared.traffic.read(peer.slot)
-
-    def has_session(self, public_key: PublicKey, *, now: float) -> bool:
-        """Whether data can be sent to the peer without a handshake."""
-        peer = self._configuration.by_key.get(public_key)
-        return peer is not None and peer.keypairs.can_send(now=now)
-
-    def sessions_of(self, public_key: PublicKey) -> tuple[int, ...]:
-        """Return the indices by which the peer may send us data, at most 3."""
-        peer = self._configuration.by_key.get(public_key)
-        if peer is None:
-            return ()
-        return tuple([pair.local_index for pair in peer.keypairs.all()])
-
-    def use_cipher(
-        self, public_key: PublicKey, remote_index: int, cipher: Cipher, *, now: float
-    ) -> None:
-        """Send under *cipher* in the session that the peer knows by *remote_index*.
-
-        If there is no such session any more, or not yet, nothing changes.
-        """
-        peer = self._configuration.by_key.get(public_key)
-        if peer is not None:
-            peer.use_cipher(remote_index, cipher, now=now)
 
     # --- inputs ---
 
@@ -346,9 +243,12 @@ class Engine:
                 peer.confirm_session(index, now=now)
             case RekeyDue(local_index=index):
                 peer.handle_rekey_due(index, now=now)
-            case ControlReceived(frame=frame, cut=cut):
-                event = ControlFrame(peer.slot, peer.public_key, frame, cut)
+            case ControlReceived(frame=frame, cut=cut, path=path):
+                event = ControlFrame(peer.slot, peer.public_key, frame, cut, path)
                 self._shared.report(event, now=now)
+            case PathHeard(path=path):
+                heard = PeerHeard(peer.slot, peer.public_key, path)
+                self._shared.report(heard, now=now)
             case TrafficResumed():
                 # The refresh below reads what resumed.
                 resumed = PeerTrafficResumed(peer.slot, peer.public_key)
@@ -402,11 +302,6 @@ class Engine:
 
     def _peers(self) -> list[Peer]:
         return list(self._configuration.peers.values())
-
-    def _refresh(self, *slots: int) -> None:
-        for slot in slots:
-            peer = self._configuration.peers.get(slot)
-            self._deadlines.set(slot, None if peer is None else peer.next_deadline())
 
     def _follow_identity(self) -> None:
         identity = self._shared.identity

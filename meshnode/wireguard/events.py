@@ -1,7 +1,7 @@
 """What the engine tells its shell; `Engine.next_event` gives them in order."""
 
 from meshnode.crypto.keys import PublicKey
-from meshnode.types import Endpoint
+from meshnode.types import Endpoint, Path
 from meshnode.values import frozen
 
 
@@ -54,13 +54,24 @@ class HandshakeGivenUp:
 class ControlFrame:
     """The peer sent a control frame, authenticated; its padding is still on it.
 
-    If that was more than any frame has, the last *cut* bytes are not here.
+    If that was more than any frame has, the last *cut* bytes are not here. *path* is
+    the one it came by.
     """
 
     slot: int
     public_key: PublicKey
     frame: bytes
     cut: int = 0
+    path: Path | None = None
+
+
+@frozen
+class PeerHeard:
+    """The peer's data came by a path that nobody but `Engine.set_path` takes it to."""
+
+    slot: int
+    public_key: PublicKey
+    path: Path
 
 
 @frozen
@@ -109,6 +120,7 @@ Event = (
     | HandshakeCompleted
     | HandshakeGivenUp
     | ControlFrame
+    | PeerHeard
     | PathChanged
     | PeerTrafficResumed
     | PeerStateChanged

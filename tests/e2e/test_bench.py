@@ -10,6 +10,7 @@ from topology.bench import rows
 from topology.bench.columns import measured
 from topology.bench.hub import measure_hub
 from topology.bench.plan import Plan
+from topology.bench.relay import measure_relay
 from topology.bench.results import parse
 from topology.bench.run import run
 from topology.bench.sections import Settings
@@ -94,3 +95,12 @@ def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(
     report = run(plan, lambda text: None, lambda report: None)
     assert [row.name for row in report.rows] == ["veth"]
     assert report.failures == ["tinc: tinc cannot be had", "veth: udp: iperf3 has gone"]
+
+
+def test_relay_carries_a_stream_and_only_its_ingress_works() -> None:
+    """Control and egress of a relay have nothing to do with what it forwards."""
+    figures = measure_relay("fast", seconds=1).figures
+    assert figures["relay.tcp"] > 0
+    assert figures["relay.ingress"] > 0
+    assert figures["relay.control"] < figures["relay.ingress"] / 10
+    assert figures["relay.egress"] < figures["relay.ingress"] / 10

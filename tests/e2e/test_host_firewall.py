@@ -341,6 +341,28 @@ def test_segments_are_made_to_fit(pair: Pair) -> None:
     assert largest <= 1300 - 40
 
 
+def test_segments_fit_a_narrow_way(pair: Pair) -> None:
+    """The route to one member is narrower than the tunnel, and the clamp follows it."""
+    pair.site.lan.ip("route add 10.99.0.0/24 via 198.18.2.1")
+    pair.member.ip("link set eth0 mtu 1420")
+    plan = gateway(pair, Announced(LAN, masquerade=False))
+    narrow = (Prefix.parse(f"{MEMBER}/32"), 1216)
+    pair.site.apply(replace(plan, narrower=(narrow,)))
+    for near, far, address in (
+        (pair.site.lan, pair.member, MEMBER),
+        (pair.member, pair.site.lan, "198.18.2.2"),
+        (pair.site.node, pair.member, MEMBER),
+    ):
+        with closing(listen(far, "0.0.0.0", 2022)) as listener:
+            client = connect(near, address, 2022)
+            server, _ = listener.accept()
+            for end in (client, server):
+                largest = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+                assert largest <= 1216 - 40
+            client.close()
+            server.close()
+
+
 SAME = "192.168.1.0/24"
 
 

@@ -203,6 +203,65 @@ def test_larger_packets_go_where_the_plan_says(site: Site) -> None:
     assert link.mtu == 1420
 
 
+def too_large(host: Host, address: str, size: int) -> str:
+    """Return what the host is told of a packet of *size* bytes that must be whole."""
+    header = 48 if ":" in address else 28
+    command = f"ping -n -c 2 -i 0.2 -W 1 -M do -s {size - header} {address}"
+    result = host.run(command, check=False)
+    return result.stdout + result.stderr
+
+
+def test_narrow_ways_are_kept_to_by_the_kernel(site: Site) -> None:
+    """Its own packets, and others' by an ICMP error; fragments pass."""
+    narrow = prefixes("10.99.0.2/32", "fd99::2/128")
+    plan = replace(
+        site.plan(),
+        forwards=True,
+        announced=(Announced(Prefix.parse("198.18.2.0/24")),),
+        narrower=tuple((one, 1296) for one in narrow),
+    )
+    assert site.apply(plan) == []
+    assert mtus(site) == {"10.99.0.2": "1296", "fd99::2": "1296"}
+    site.lan.ip("route add 10.99.0.0/24 via 198.18.2.1")
+    site.member.ip("route add 198.18.2.0/24 via 10.99.0.1")
+    assert "too long, mtu=1296" in too_large(site.node, "10.99.0.2", 1297)
+    assert "too long, mtu: 1296" in too_large(site.node, "fd99::2", 1297)
+    assert "0% packet loss" in too_large(site.node, "10.99.0.2", 1296)
+    assert "Frag needed and DF set (mtu = 1296)" in too_large(
+        site.lan, "10.99.0.2", 1400
+    )
+    for host in (site.node, site.lan):
+        whole = host.run("ping -n -c 1 -W 1 -M dont -s 1380 10.99.0.2", check=False)
+        assert whole.returncode == 0
+    with inside(site.node, open_watch) as watch:
+        site.apply(plan)
+        with pytest.raises(BlockingIOError):
+            watch.recv(65536)
+    site.apply(replace(plan, narrower=()))
+    assert mtus(site) == {}
+    assert "5210" not in site.node.run("ip rule").stdout
+    assert "0% packet loss" in too_large(site.node, "10.99.0.2", 1420)
+
+
+def test_less_than_ipv6_asks_for_is_kept_to(site: Site) -> None:
+    """Of the host's own: fragments are smaller than the 1,280 bytes, too."""
+    plan = replace(
+        site.plan(), narrower=tuple((p, 1216) for p in prefixes("fd99::2/128"))
+    )
+    site.apply(plan)
+    site.member.nft(
+        "table netdev small { chain small { "
+        'type filter hook ingress device "eth0" priority 0; '
+        "ip6 length > 1176 drop; }; }\n"
+    )
+    pings = "ping -n -c 1 -W 1 -s 1300 fd99::2"
+    wait_until(
+        lambda: site.node.run(pings, check=False).returncode == 0, "IPv6 in fragments"
+    )
+    site.apply(site.plan())
+    assert site.node.run(pings, check=False).returncode != 0
+
+
 def test_larger_packets_need_routes_of_the_networks_own(site: Site) -> None:
     """Where a LAN of the host has its addresses, everything is as it always was."""
     site.node.add_address("eth1", "10.99.0.77/16")

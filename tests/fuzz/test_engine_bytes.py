@@ -16,6 +16,17 @@ from meshnode.codec import virtio
 from meshnode.crypto.transport import can_use
 from meshnode.types import Cipher
 from tests.inner_packets import ip_packet, tcp_packet, udp_packet
+from tests.property.test_channels_agree import (
+    BACK,
+    BEHIND_INDEX,
+    LIMITED,
+    NOWHERE,
+    ONWARD,
+    OTHER,
+    OURS,
+    Crossing,
+    wrapped,
+)
 from tests.property.test_engines_agree import ENGINES, Rig
 from tests.unit.dataplane.reference.halves import INDEX, seal_data
 
@@ -212,6 +223,40 @@ def test_any_batch(data: bytes, size: int) -> None:
     assert outcomes[0][0][-1] == ALIVE
 
 
+def channelled() -> st.SearchStrategy[bytes]:
+    """Datagrams of type 5, sound or cut off, that carry anything."""
+    numbers = st.sampled_from((ONWARD, LIMITED, BACK, NOWHERE, OURS, OTHER, 0))
+    sound = seal_data(ALIVE, 5, index=BEHIND_INDEX)
+    content = st.one_of(datagrams(), st.binary(max_size=60), st.just(sound))
+    return st.builds(
+        lambda number, inside, cut: wrapped(number, inside)[:cut],
+        numbers,
+        content,
+        st.integers(0, 12) | st.just(1000),
+    )
+
+
+@settings(max_examples=150)
+@given(
+    data=st.lists(channelled() | datagrams(), min_size=1, max_size=8).map(b"".join),
+    size=st.integers(1, 90) | st.sampled_from((len(seal_data(ALIVE, 1)) + 8, 8, 16)),
+    host=st.integers(0, 3),
+)
+def test_any_batch_of_channels(data: bytes, size: int, host: int) -> None:
+    """Whoever sends it, for others and for us, and whatever it carries."""
+    outcomes = []
+    batch = [data[at : at + size] for at in range(0, len(data), size)][:60]
+    for name in ENGINES:
+        with ExitStack() as stack:
+            crossing = Crossing(name, "ingress", stack)
+            if batch:
+                crossing.send(host, batch, to_beside=False)
+            crossing.send(0, [wrapped(ONWARD, b"still alive")], to_beside=False)
+            crossing.pump()
+            outcomes.append((crossing.packets(), crossing.outcome()))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_batches_do_arrive_together() -> None:
     """Else the test above would test single datagrams only."""
     with ExitStack() as stack:
@@ -222,7 +267,7 @@ def test_batches_do_arrive_together() -> None:
         size = len(batch) // 8
         segmented = [(17, UDP_SEGMENT, struct.pack("=H", size))]
         rig.peer.sendmsg((batch,), segmented, 0, rig.address)
-        ours = next(iter(rig.engine._sockets.values()))._socket
+        ours = next(iter(rig.engine._sockets))._socket
         probe = ours.recvmsg(65535, 256, socket.MSG_PEEK)
         assert len(probe[0]) == len(batch)
         rig.pump()

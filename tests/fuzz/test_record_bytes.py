@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from meshnode.codec import messages as m
 from meshnode.codec import record_bytes as rb
 from meshnode.codec.message_bytes import decode_message, encode_message
-from meshnode.codec.records import MAX_POLICY_BYTES, Endpoints, Kind, Policy, Revocation
+from meshnode.codec.records import (
+    MAX_POLICY_BYTES,
+    Endpoints,
+    Kind,
+    Mapping,
+    NatHint,
+    Policy,
+    Revocation,
+)
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.sealed import open_sealed, seal_to
 from meshnode.errors import AuthenticationError, CodecError
@@ -94,6 +102,23 @@ FRAMES = [
         m.LargestSize(8920),
         m.SizeProbe(bytes(8), 8920),
         m.SizeProven(bytes(8), 8920),
+        m.RelayOpen(bytes(32), (b"r" * 32,), (b"o" * 32,), 7, (bytes(148),)),
+        m.RelayOffer(bytes(32), 7, (b"i" * 600, bytes(148))),
+        m.RelayAccept(7, 2**31),
+        m.RelayOpened(7, 8, 300),
+        m.RelayClose(7, m.RelayReason.NO_CAPACITY),
+        m.CallMe(
+            7,
+            True,
+            bytes(32),
+            (Endpoint("192.0.2.1", 5),),
+            None,
+            NatHint(Mapping.ENDPOINT_DEPENDENT, 5, 6),
+            (Endpoint("2001:db8::1", 9),),
+        ),
+        m.ProbeMe(bytes(32), Endpoint("192.0.2.1", 5)),
+        m.ProbeThem(bytes(32), bytes(32), Endpoint("192.0.2.1", 5)),
+        m.ProbeKey(bytes(32), True),
     )
 ]
 TRUST = trusting()

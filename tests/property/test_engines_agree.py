@@ -72,11 +72,11 @@ class Rig:
 
     def datagrams(self) -> list[bytes]:
         """Return what the peer got."""
-        return _drain(self.peer)
+        return drain(self.peer)
 
     def packets(self) -> list[bytes]:
         """Return what the kernel got, each packet for itself."""
-        frames = _drain(self.kernel)
+        frames = drain(self.kernel)
         return [packet for frame in frames for packet in virtio.segments(frame)]
 
     def effects(self) -> tuple[list[Report], dict[DropReason, int], object]:
@@ -98,7 +98,8 @@ def _without_number(packet: bytes) -> bytes:
     return packet[:4] + packet[6:10] + packet[12:]
 
 
-def _drain(sock: socket.socket) -> list[bytes]:
+def drain(sock: socket.socket) -> list[bytes]:
+    """Return what waits in a socket."""
     found = []
     while True:
         try:

@@ -212,6 +212,8 @@ def test_two_envelopes_never_sign_the_same(
 RECORDS = st.binary(min_size=1, max_size=60)
 PATHS = st.lists(st.integers(0, 15), max_size=16).map(bytes)
 SEEN = st.none() | ENDPOINTS
+CHANNELS = st.integers(1, 2**32 - 1)
+RELAYED = st.binary(min_size=1, max_size=500)
 MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Hello, EIGHT, U32, U32, U32, st.booleans()),
     st.builds(m.Push, distinct(RECORDS, 0, 16)),
@@ -242,6 +244,18 @@ MESSAGES: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Accepts, distinct(U32, 0, 8), distinct(U32, 1, 3)),
     st.builds(m.LargestSize, st.integers(1280, 65_455)),
     st.builds(m.SizeProven, EIGHT, st.integers(1280, 65_455)),
+    st.builds(
+        m.RelayOpen,
+        KEYS,
+        distinct(KEYS, 0, 2),
+        distinct(KEYS, 0, 2),
+        CHANNELS,
+        distinct(RELAYED, 0, 2),
+    ),
+    st.builds(m.RelayOffer, KEYS, CHANNELS, distinct(RELAYED, 0, 2)),
+    st.builds(m.RelayAccept, CHANNELS, CHANNELS),
+    st.builds(m.RelayOpened, CHANNELS, CHANNELS, st.integers(0, 3600)),
+    st.builds(m.RelayClose, CHANNELS, st.sampled_from(m.RelayReason)),
 )
 
 

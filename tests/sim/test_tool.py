@@ -4,12 +4,15 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from meshnode.simulation import mesh_scenario, scenario
+from meshnode.simulation import grid, mesh_scenario, scenario
+from meshnode.simulation.grid_cells import Cell, Way
 from meshnode.simulation.invariants import Violation
+from meshnode.simulation.nat_kinds import NatKind
 
 TOOL = Path(__file__).parents[2] / "tools" / "simulate"
 
@@ -98,3 +101,26 @@ def test_a_network_needs_two_hosts_at_least(simulate, hosts):
     """Anything else is a usage error."""
     with pytest.raises(SystemExit, match="2"):
         simulate("--hosts", hosts)
+
+
+def test_the_grid_is_told_as_a_table(simulate, monkeypatch):
+    """Exit status 1 if a pair is not as direct as its NATs allow."""
+    kinds = (NatKind.OPEN, NatKind.SYMMETRIC)
+    good = Cell(*kinds, way=Way.DIRECT, answered=0.16, direct=0.2)
+    asked = []
+
+    def play(seed, *, loss):
+        asked.append((seed, loss))
+        return cells
+
+    monkeypatch.setattr(grid, "play_grid", play)
+    cells = [good]
+    status, output, _ = simulate("--grid", "--seed", "7", "--loss", "5")
+    assert (status, asked) == (0, [(7, 0.05)])
+    assert "200" in output
+    assert "1 pairs: 1 connected, 1 direct" in output
+    cells = [replace(good, way=Way.RELAYED)]
+    status, output, errors = simulate("--grid", "--json")
+    assert status == 1
+    assert json.loads(output)["path"] == "relayed"
+    assert "1 relayed" in errors

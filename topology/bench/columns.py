@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from topology.bench.relay import ROLES
 from topology.bench.results import Report, Row
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -95,6 +96,15 @@ COLUMNS = (
     Column("hub.memory", "hub of {x} peers, memory of all processes", "MB", False),
     Column("hub.tcp", "hub of {x} peers, TCP to one of them", "Mbit/s"),
     Column("hub.rtt", "hub of {x} peers, round trip, p50", "ms", False),
+    Column("relay.tcp", "TCP by a relay", "Mbit/s"),
+    Column("relay.direct", "TCP without it", "Mbit/s"),
+    Column("relay.share", "of what the processor time allows, by a relay", "%"),
+    Column("relay.ends", "processor time per Gbit of both ends, relayed", "s", False),
+    Column("relay.ends.direct", "the same without the relay", "s", False),
+    *(
+        Column(f"relay.{name}", f"the same of the relay's {name}", "s", False)
+        for name in ROLES
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from topology import handshakes, measure
 from topology.bench import overload
 from topology.bench.columns import LOADS
 from topology.bench.hub import measure_hub
+from topology.bench.relay import measure_relay
 from topology.bench.results import Round
 from topology.hosts import Lab
 from topology.iperf import Datagrams
@@ -132,6 +133,10 @@ def _hub(implementation: UserspaceWireGuard, settings: Settings) -> Round:
     return result
 
 
+def _relay(implementation: UserspaceWireGuard, settings: Settings) -> Round:
+    return measure_relay(implementation.engine, settings.seconds)
+
+
 def _runs(count: int) -> Callable[[Settings], float]:
     return lambda settings: count * (settings.seconds + _PROGRAM)
 
@@ -167,7 +172,13 @@ LONE: Mapping[str, LoneSection] = {
         lambda settings: len(settings.peers) * (2 * settings.seconds + 8),
         _WIREGUARD,
     ),
+    "relay": LoneSection(
+        # Five data planes are started, and both ways are warmed up.
+        _relay,
+        lambda settings: 2 * settings.seconds + 8,
+        ("fast", "reference"),
+    ),
 }
 SECTIONS = (*JOINED, *LONE)
-SLOW = ("sizes", "overload", "hub")
+SLOW = ("sizes", "overload", "hub", "relay")
 """Sections that are measured only when asked for."""

@@ -8,7 +8,8 @@ from topology.bench.rows import BASELINES
 
 NOTE = (
     "Processor time is the busy time of all processors of the whole machine during the"
-    " run,\niperf3's own and that of anything else running included."
+    " run,\niperf3's own and that of anything else running included; with a relay"
+    " it is\nthat of the processes of these hosts."
 )
 
 

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from meshnode.dataplane.fast.libc cimport iovec, mmsghdr
 from meshnode.dataplane.fast.paths cimport RawPath
@@ -30,3 +30,4 @@ cdef void add_burst(
     Outgoing *outgoing, RawPath *path, const Burst *burst
 ) noexcept nogil
 cdef int send_from(Outgoing *outgoing, int first, int descriptor) noexcept nogil
+cdef void relabel(Burst *burst, uint32_t before, uint32_t label) noexcept nogil

@@ -7,9 +7,10 @@ beside them (IP_PKTINFO, RFC 3542).
 """
 
 from libc.errno cimport EINTR, errno as c_errno
-from libc.stdint cimport uint8_t, uint16_t
-from libc.string cimport memcpy, memset
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memcpy, memmove, memset
 
+from meshnode.dataplane.fast.channels cimport PREFIX_BYTES, put_prefix
 from meshnode.dataplane.fast.libc cimport (
     CMSG_DATA,
     CMSG_FIRSTHDR,
@@ -77,3 +78,26 @@ cdef int send_from(Outgoing *outgoing, int first, int descriptor) noexcept nogil
         )
         if count >= 0 or c_errno != EINTR:
             return max(count, 0)
+
+
+cdef void relabel(Burst *burst, uint32_t before, uint32_t label) noexcept nogil:
+    """Make datagrams with the label *before* those with *label*, 0 for no prefix.
+
+    Where there was none, there must be none.
+    """
+    cdef uint8_t *out = burst.data
+    cdef int at = 0
+    cdef int length
+    if before and label:
+        while at < burst.used:
+            put_prefix(burst.data + at, label)
+            at += burst.segment
+    elif before:
+        while at < burst.used:
+            length = min(burst.segment, burst.used - at) - PREFIX_BYTES
+            memmove(out, burst.data + at + PREFIX_BYTES, length)
+            out += length
+            at += burst.segment
+        burst.used = <int>(out - burst.data)
+        burst.segment -= PREFIX_BYTES
+        burst.last -= PREFIX_BYTES

@@ -1,10 +1,11 @@
 """The sending pump of the fast engine."""
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
+from meshnode.channels import channel_of
 from meshnode.codec.virtio import PLAIN
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes
@@ -14,14 +15,20 @@ from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.egress import ReferenceEgress
 from meshnode.dataplane.shared_sessions import egress_holder
+from meshnode.dataplane.table import TablePeer
 from meshnode.forwarding import (
     AddAllowedIps,
+    CloseChannel,
     Command,
+    OpenChannel,
     ProgramComplete,
     RemoveAllowedIps,
+    RemovePeer,
+    SetEndpoint,
     SetLink,
 )
 from meshnode.offloads import FULL, OFF
+from meshnode.types import Path
 
 FRAMES_PER_PUMP = 64
 """Frames sealed before commands are looked at again; about 3 ms of full-size ones."""
@@ -42,6 +49,9 @@ class FastEgress(ReferenceEgress):
         self._sender = Sender(resources.queues, recorder, self._send_refused)
         self._routes: object = None
         self._mirrored: set[int] = set()
+        # Who is behind which channels, and the reverse.
+        self._channels_of: dict[int, set[int]] = {}
+        self._behind: dict[int, set[int]] = {}
         super().__init__(
             resources,
             make_session=partial(SealSession, memory=memory),
@@ -83,13 +93,10 @@ class FastEgress(ReferenceEgress):
             check_gone(OSError(sender.error, "reading from the TUN device"))
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
-        """Speak by *sockets*, at most one an IP version; close the earlier ones."""
+        """Speak by *sockets* from now on and close the earlier ones."""
         super().use_sockets(sockets)
-        v4, v6 = (
-            self._sockets[version].fileno() if version in self._sockets else -1
-            for version in (4, 6)
-        )
-        self._sender.set_sockets(v4, v6)
+        for slot in self._known():
+            self._mirror_peer(slot)
         self._follow_switches()
 
     # --- the exceptions ---
@@ -120,11 +127,13 @@ class FastEgress(ReferenceEgress):
             now = self._sender.now
             self._half.note_carried(slot, has_resumed=has_resumed, now=now)
 
-    def _send_refused(self, slot: int, data: bytearray, segment_size: int) -> None:
+    def _send_refused(
+        self, slot: int, way: int, data: bytearray, segment_size: int
+    ) -> None:
         """Send with the reference's patience what the kernel did not take at once."""
-        peer = self._half.table.peers.get(slot)
-        if peer is not None and peer.path is not None:
-            self._send((Burst(peer.path, segment_size, data),))
+        ways = self._ways_of(slot)
+        if way < len(ways):
+            self._send((Burst(ways[way][0], segment_size, data),))
         self._follow_switches()
 
     def _follow_switches(self) -> None:
@@ -146,20 +155,77 @@ class FastEgress(ReferenceEgress):
                 pass
             case ProgramComplete() | SetLink():
                 self._sender.set_mtu(table.mtu)
-                for slot in self._mirrored | table.peers.keys():
+                for slot in self._known() | table.peers.keys():
                     self._mirror_peer(slot)
+            case OpenChannel(channel) | CloseChannel(channel):
+                self._mirror_behind((channel,))
             case _:
                 about = getattr(command, "slot", None)
                 if about is not None:
                     self._mirror_peer(about)
+                if isinstance(command, SetEndpoint):
+                    self._mirror_behind(self._channels_by(command.slot))
+                elif isinstance(command, RemovePeer):
+                    self._mirror_behind(tuple(self._behind))
+
+    def _channels_by(self, relay: int) -> list[int]:
+        """Return the channels that somebody is behind and that this peer carries."""
+        find = self._half.table.channels.find
+        found = ((number, find(number)) for number in self._behind)
+        return [number for number, one in found if one and one.command.slot == relay]
+
+    def _mirror_behind(self, channels: Iterable[int]) -> None:
+        """Mirror the peers that are reached by one of these channels of ours."""
+        for channel in channels:
+            for slot in tuple(self._behind.get(channel, ())):
+                self._mirror_peer(slot)
 
     def _mirror_peer(self, slot: int) -> None:
         table = self._half.table
-        peer = table.peers.get(slot) if table.is_up else None
+        peer = table.peers.get(slot)
+        self._note_channels(slot, peer)
         session = None if peer is None else cast(SealSession | None, peer.in_use)
-        if peer is None or session is None or peer.path is None:
-            self._sender.set_target(slot, None, None)
+        ways = self._ways_of(slot) if table.is_up else []
+        if session is None or not ways:
+            self._sender.set_target(slot, None, ())
             self._mirrored.discard(slot)
         else:
-            self._sender.set_target(slot, session, peer.path)
+            self._sender.set_target(slot, session, ways)
             self._mirrored.add(slot)
+
+    def _known(self) -> set[int]:
+        """Return the slots of which we have noted anything."""
+        return self._mirrored | self._channels_of.keys()
+
+    def _note_channels(self, slot: int, peer: TablePeer[Any] | None) -> None:
+        """Note which channels the peer in *slot* is behind, open or not."""
+        paths = () if peer is None else (peer.path, peer.standby)
+        channels = {channel_of(path.remote) for path in paths if path is not None} - {0}
+        for channel in self._channels_of.pop(slot, set()) - channels:
+            self._behind[channel].discard(slot)
+            if not self._behind[channel]:
+                del self._behind[channel]
+        if channels:
+            self._channels_of[slot] = channels
+        for channel in channels:
+            self._behind.setdefault(channel, set()).add(slot)
+
+    def _ways_of(self, slot: int) -> list[tuple[Path, int, int]]:
+        """Return the path, label and socket of each way to a peer, at most two.
+
+        There is none if not all of its paths lead anywhere.
+        """
+        table = self._half.table
+        peer = table.peers.get(slot)
+        if peer is None or peer.path is None:
+            return []
+        ways = []
+        for path in (peer.path, peer.standby):
+            if path is not None:
+                way, label = table.way_of(path)
+                if way is None:
+                    return []
+                sock = self._sockets.find(way)
+                ways.append((way, label, -1 if sock is None else sock.fileno()))
+        # A prefix is easier taken away than added.
+        return sorted(ways, key=lambda way: not way[1])

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from meshnode.dataplane.fast.sessions cimport OpenKeys, OpenSession
+from meshnode.dataplane.fast.sessions cimport OpenSession
 
 cdef enum:
     NOBODY = -1
@@ -32,17 +32,21 @@ cdef class PrefixTable:
     cdef int _resize(self) except -1
 
 
-cdef struct IndexEntry:
-    uint32_t index
+cdef struct NumberEntry:
+    uint32_t number
     int state      # 0: empty; 1: taken; 2: was removed
-    OpenKeys *keys
+    void *named
 
 
-cdef class IndexTable:
-    cdef IndexEntry *_entries
+cdef class NumberTable:
+    cdef NumberEntry *_entries
     cdef size_t _mask
     cdef size_t _used
     cdef size_t _live
-    cdef OpenKeys *find(self, uint32_t index) noexcept nogil
-    cdef int _put(self, uint32_t index, OpenKeys *keys) except -1
+    cdef void *find(self, uint32_t number) noexcept nogil
+    cdef int _put(self, uint32_t number, void *named) except -1
     cdef int _resize(self) except -1
+
+
+cdef class IndexTable(NumberTable):
+    pass

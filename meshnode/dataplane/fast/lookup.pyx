@@ -155,8 +155,8 @@ def _split(network):
     return network >> 64, network & 0xFFFFFFFFFFFFFFFF
 
 
-cdef class IndexTable:
-    """The sessions to receive under, by their local index; it keeps none alive."""
+cdef class NumberTable:
+    """What numbers name, for those that were drawn at random; it keeps none alive."""
 
     def __cinit__(self):
         self._entries = NULL
@@ -169,41 +169,37 @@ cdef class IndexTable:
     def __len__(self):
         return self._live
 
-    def __contains__(self, uint32_t index):
-        return self.find(index) != NULL
+    def __contains__(self, uint32_t number):
+        return self.find(number) != NULL
 
-    def put(self, uint32_t index, OpenSession session):
-        """Let *index* name *session*, which its owner keeps alive; None for none."""
-        self._put(index, NULL if session is None else &session.keys)
-
-    cdef OpenKeys *find(self, uint32_t index) noexcept nogil:
-        # Indices are random numbers already.
-        cdef size_t at = index & self._mask
+    cdef void *find(self, uint32_t number) noexcept nogil:
+        """Return what *number* names, or NULL."""
+        cdef size_t at = number & self._mask
         while self._entries[at].state:
-            if self._entries[at].state == 1 and self._entries[at].index == index:
-                return self._entries[at].keys
+            if self._entries[at].state == 1 and self._entries[at].number == number:
+                return self._entries[at].named
             at = (at + 1) & self._mask
         return NULL
 
-    cdef int _put(self, uint32_t index, OpenKeys *keys) except -1:
-        """Let *index* name a session; NULL lets it name none."""
-        cdef size_t at = index & self._mask
+    cdef int _put(self, uint32_t number, void *named) except -1:
+        """Let *number* name something; NULL lets it name nothing."""
+        cdef size_t at = number & self._mask
         while self._entries[at].state:
-            if self._entries[at].state == 1 and self._entries[at].index == index:
-                self._entries[at].keys = keys
-                if keys == NULL:
+            if self._entries[at].state == 1 and self._entries[at].number == number:
+                self._entries[at].named = named
+                if named == NULL:
                     self._entries[at].state = 2
                     self._live -= 1
                 return 0
             at = (at + 1) & self._mask
-        if keys == NULL:
+        if named == NULL:
             return 0
         if (self._used + 1) * 3 > (self._mask + 1) * 2:
             self._resize()
-            at = index & self._mask
+            at = number & self._mask
             while self._entries[at].state:
                 at = (at + 1) & self._mask
-        self._entries[at].index, self._entries[at].keys = index, keys
+        self._entries[at].number, self._entries[at].named = number, named
         self._entries[at].state = 1
         self._used += 1
         self._live += 1
@@ -212,21 +208,29 @@ cdef class IndexTable:
     cdef int _resize(self) except -1:
         cdef size_t size = _FIRST_SIZE
         cdef size_t number, at
-        cdef IndexEntry *old = self._entries
+        cdef NumberEntry *old = self._entries
         cdef size_t old_size = self._mask + 1 if old != NULL else 0
         while size < 3 * (self._live + 1):
             size *= 2
-        self._entries = <IndexEntry *>calloc(size, sizeof(IndexEntry))
+        self._entries = <NumberEntry *>calloc(size, sizeof(NumberEntry))
         if self._entries == NULL:
             self._entries = old
             raise MemoryError
         self._mask = size - 1
         for number in range(old_size):
             if old[number].state == 1:
-                at = old[number].index & self._mask
+                at = old[number].number & self._mask
                 while self._entries[at].state:
                     at = (at + 1) & self._mask
                 self._entries[at] = old[number]
         self._used = self._live
         free(old)
         return 0
+
+
+cdef class IndexTable(NumberTable):
+    """The sessions to receive under, by their local index."""
+
+    def put(self, uint32_t index, OpenSession session):
+        """Let *index* name *session*, which its owner keeps alive; None for none."""
+        self._put(index, NULL if session is None else &session.keys)

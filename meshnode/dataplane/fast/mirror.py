@@ -1,5 +1,9 @@
 """What the compiled ways read beside the reference's tables, kept equal to them."""
 
+from typing import Any
+
+from meshnode.dataplane.channel_table import ChannelTable
+from meshnode.dataplane.fast.channels import Channel, NumbersOfChannels
 from meshnode.dataplane.fast.lookup import IndexTable, PrefixTable
 from meshnode.dataplane.fast.sessions import OpenSession
 from meshnode.dataplane.routes import Owners, Routes
@@ -89,3 +93,29 @@ class MirroredSessions(dict[int, OpenSession]):
         # First the table: it keeps no session alive.
         self.table.put(index, None)
         super().__delitem__(index)
+
+
+class _MirroredNumbers(dict[int, Any]):
+    """Compiled channels by number that stand in a compiled table, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = NumbersOfChannels()
+
+    def __setitem__(self, number: int, channel: Channel) -> None:
+        # First the table: it keeps no channel alive.
+        self.table.put(number, channel)
+        super().__setitem__(number, channel)
+
+    def __delitem__(self, number: int) -> None:
+        self.table.put(number, None)
+        super().__delitem__(number)
+
+
+class MirroredChannels(ChannelTable):
+    """Channels that stand in the compiled table `numbers`, too."""
+
+    def __init__(self) -> None:
+        mirrored = _MirroredNumbers()
+        super().__init__(Channel, mirrored)
+        self.numbers = mirrored.table

@@ -31,6 +31,7 @@ from meshnode.dataplane.fast.libc cimport (
 )
 from meshnode.dataplane.fast.wire cimport big16, put_big16
 
+from meshnode.channels import channel_of, endpoint_of
 from meshnode.types import Endpoint, Path, Source
 
 
@@ -48,13 +49,18 @@ cdef bint is_same(const RawPath *one, const RawPath *other) noexcept nogil:
     """Whether packets of both come and go the same way."""
     if one.version != other.version or one.has_source != other.has_source:
         return False
+    if one.channel != other.channel or one.port != other.port:
+        return False
     if memcmp(one.remote, other.remote, ADDRESS_BYTES):
         return False
     return memcmp(one.info, other.info, INFO_BYTES) == 0
 
 
 cdef int encode(object path, RawPath *raw) except -1:
-    """Write *path*, or None for none, as the kernel wants it."""
+    """Write *path*, or None for none, as the kernel wants it.
+
+    Of a relay channel only the number is written; to the kernel it is nowhere.
+    """
     cdef sockaddr_in v4
     cdef sockaddr_in6 v6
     cdef in_pktinfo info4
@@ -64,6 +70,9 @@ cdef int encode(object path, RawPath *raw) except -1:
     if path is None:
         return 0
     remote, source = path.remote, path.source
+    raw.channel = channel_of(remote)
+    if raw.channel:
+        return 0
     if remote.version == 4:
         host = socket.inet_pton(socket.AF_INET, remote.host)
         memset(&v4, 0, sizeof(v4))
@@ -82,7 +91,7 @@ cdef int encode(object path, RawPath *raw) except -1:
     raw.version = remote.version
     if source is None:
         return 0
-    raw.has_source = True
+    raw.has_source, raw.port = True, source.port
     if remote.version == 4:
         local = socket.inet_pton(socket.AF_INET, source.host)
         memset(&info4, 0, sizeof(info4))
@@ -98,8 +107,11 @@ cdef int encode(object path, RawPath *raw) except -1:
     return 0
 
 
-cdef int received(msghdr *message, RawPath *raw) noexcept nogil:
-    """Read where a message came from; return the size of its datagrams, 0 if one."""
+cdef int received(msghdr *message, uint16_t port, RawPath *raw) noexcept nogil:
+    """Read where a message came from; return the size of its datagrams, 0 if one.
+
+    *port* is that of the socket, 0 for the node's own.
+    """
     cdef int segment = 0
     cdef in_pktinfo *info4
     cdef sockaddr_in6 *v6
@@ -126,6 +138,8 @@ cdef int received(msghdr *message, RawPath *raw) noexcept nogil:
             memcpy(raw.info, CMSG_DATA(header), sizeof(in6_pktinfo))
             raw.has_source = True
         header = CMSG_NXTHDR(message, header)
+    if raw.has_source:
+        raw.port = port
     return segment
 
 
@@ -136,17 +150,19 @@ cdef object decode(const RawPath *raw):
     cdef const in_pktinfo *info4 = <const in_pktinfo *>raw.info
     cdef const in6_pktinfo *info6 = <const in6_pktinfo *>raw.info
     source = None
+    if raw.channel:
+        return Path(endpoint_of(raw.channel))
     port = big16(raw.remote + 2)
     if raw.version == 4:
         host = _text(socket.AF_INET, (<const uint8_t *>&v4.sin_addr)[:4])
         if raw.has_source:
             local = _text(socket.AF_INET, (<const uint8_t *>&info4.ipi_spec_dst)[:4])
-            source = Source(local, info4.ipi_ifindex)
+            source = Source(local, info4.ipi_ifindex, raw.port)
         return Path(Endpoint(host, port, 0), source)
     host = _text(socket.AF_INET6, (<const uint8_t *>&v6.sin6_addr)[:16])
     if raw.has_source:
         local = _text(socket.AF_INET6, (<const uint8_t *>&info6.ipi6_addr)[:16])
-        source = Source(local, info6.ipi6_ifindex)
+        source = Source(local, info6.ipi6_ifindex, raw.port)
     return Path(Endpoint(host, port, v6.sin6_scope_id), source)
 
 

@@ -11,7 +11,8 @@ of one sender. Datagrams are opened where they lie, checked as the paper says (5
 6.5), and named in one write to the device a run. A batch goes to the reference's half
 as it came if it is anything but data of a peer from where it is known to be, under a
 session that was used before and is not due for renewal; so whatever has consequences
-is decided there, before anything of the batch was touched.
+is decided there, before anything of the batch was touched. Data in a relay channel is
+such data, 8 bytes further on; what goes on to others is the `Forwarder`'s.
 
 Bounds: every datagram lies within the bytes that the kernel says it wrote, and inner
 packets within their datagram, by their own length, before a byte of them is read.
@@ -22,6 +23,11 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from meshnode.dataplane.fast.channels cimport (
+    CHANNEL_TYPE,
+    PREFIX_BYTES,
+    ChannelEntry,
+)
 from meshnode.dataplane.fast.cipher cimport (
     AES_256_GCM,
     CHACHA20_POLY1305,
@@ -40,6 +46,7 @@ from meshnode.dataplane.fast.libc cimport (
 from meshnode.dataplane.fast.lookup cimport IndexTable, PrefixTable
 from meshnode.dataplane.fast.merge cimport Run, begin, finish, join
 from meshnode.dataplane.fast.paths cimport RawPath, decode, encode, is_same, received
+from meshnode.dataplane.fast.relaying cimport Forwarder
 from meshnode.dataplane.fast.sessions cimport (
     OpenKeys,
     accept,
@@ -76,6 +83,8 @@ cdef enum:
     _NAME_BYTES = 28
     _MAX_ACCEPT = 16
     _CONTROL_FIRST = 1
+    _SOCKETS = 8
+    _PATHS = 5
 
 cdef enum:
     _EMPTY = 0      # the socket has nothing more
@@ -108,7 +117,9 @@ DROPS = (
 
 
 cdef struct Origin:
-    RawPath path
+    # Where the peer is, and by what it came to the knowledge of control.
+    RawPath paths[_PATHS]
+    int path_count
     bint is_active
     bint has_resumed
     uint64_t packets
@@ -125,6 +136,7 @@ cdef class Receiver:
         recorder: writes the facts, and knows how many slots there are.
         on_refused: called with a frame of many packets with which the device found
             fault.
+        forwarder: takes what is not for us.
     """
 
     cdef int _device
@@ -135,10 +147,15 @@ cdef class Receiver:
     cdef iovec _pieces[_BATCHES]
     cdef uint8_t _controls[_BATCHES][_CONTROL_BYTES]
     cdef uint8_t _names[_BATCHES][_NAME_BYTES]
+    cdef int _sockets[_SOCKETS]
+    cdef uint16_t _ports[_SOCKETS]
+    cdef int _socket_count
+    cdef uint16_t _port       # of the socket that the batches came by
     cdef int _wanted          # batches to receive by the next call
     cdef int _received
     cdef int _next
     cdef RawPath _path
+    cdef RawPath _behind      # the channel that a batch came by
     cdef int _segment
     cdef Run _run
     cdef double _now
@@ -159,10 +176,13 @@ cdef class Receiver:
     cdef IndexTable _sessions
     cdef dict _accepted
     cdef object _on_refused
+    cdef Forwarder _forwarder
     cdef bint _has_caught_up
     cdef public bint is_up
 
-    def __cinit__(self, int device, Recorder recorder, object on_refused):
+    def __cinit__(
+        self, int device, Recorder recorder, object on_refused, Forwarder forwarder
+    ):
         cdef int slots = recorder.facts.slots
         self._device = device
         self._slots = slots
@@ -178,6 +198,7 @@ cdef class Receiver:
         self._wanted = _BATCHES
         self._recorder, self._facts = recorder, recorder.facts
         self._on_refused = on_refused
+        self._forwarder = forwarder
         self._frames = []
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
@@ -204,11 +225,25 @@ cdef class Receiver:
         """Open under these sessions."""
         self._sessions = sessions
 
-    def set_origin(self, int slot, path):
-        """Expect *slot* at *path*; None for nowhere."""
+    def set_origin(self, int slot, list paths):
+        """Take data of *slot* by *paths*, the first few of them."""
+        cdef int number
+        cdef int count = min(<int>len(paths), _PATHS)
         if not 0 <= slot < self._slots:
             raise IndexError("no such slot")
-        encode(path, &self._origins[slot].path)
+        for number in range(count):
+            encode(paths[number], &self._origins[slot].paths[number])
+        self._origins[slot].path_count = count
+
+    def set_sockets(self, ports):
+        """Receive by sockets with these ports, by descriptor; 0 for the node's own."""
+        cdef int number = 0
+        if len(ports) > _SOCKETS:
+            raise ValueError("too many sockets")
+        self._socket_count = len(ports)
+        for descriptor, port in ports.items():
+            self._sockets[number], self._ports[number] = descriptor, port
+            number += 1
 
     # --- the batch ---
 
@@ -247,7 +282,7 @@ cdef class Receiver:
         return result
 
     def control_frames(self):
-        """Return and forget the control frames: of each slot, bytes and whole size.
+        """Return and forget the control frames: slot, bytes, whole size and path.
 
         Of one with more padding than any has, only the beginning.
         """
@@ -302,8 +337,8 @@ cdef class Receiver:
                     self._pending_socket = watch.fds[number].fd
                     break
             self._finish()
-            if self._pending or self._has_news:
-                self._has_news = False
+            if self._pending or self._has_news or self._forwarder.has_news:
+                self._has_news = self._forwarder.has_news = False
                 return
 
     cdef void _finish(self) noexcept nogil:
@@ -340,14 +375,21 @@ cdef class Receiver:
             self._next += 1
             size = self._messages[at].msg_len
             data = self._buffers + at * _BATCH_BYTES
-            self._segment = received(&self._messages[at].msg_hdr, &self._path)
+            self._segment = received(
+                &self._messages[at].msg_hdr, self._port, &self._path
+            )
             if self._segment <= 0:
                 self._segment = size
             if not self._take(data, size):
-                self._write_run()
+                self._complete()
                 return _WAITING
-        self._write_run()
+        self._complete()
         return _GONE if self._error else _ENOUGH
+
+    cdef void _complete(self) noexcept nogil:
+        """Let go of everything that still lies in the buffers."""
+        self._write_run()
+        self._forwarder.flush()
 
     cdef bint _receive(self, int descriptor) noexcept nogil:
         cdef int number, count
@@ -366,6 +408,10 @@ cdef class Receiver:
             message.msg_flags = 0
         self._next = self._received = 0
         self._error = 0
+        self._port = 0
+        for number in range(self._socket_count):
+            if self._sockets[number] == descriptor:
+                self._port = self._ports[number]
         # An error is what an earlier send caused; reading has cleared it.
         count = recvmmsg(descriptor, self._messages, self._wanted, MSG_DONTWAIT, NULL)
         if count <= 0:
@@ -377,19 +423,47 @@ cdef class Receiver:
         return True
 
     cdef bint _take(self, uint8_t *data, int size) noexcept nogil:
-        """Open all datagrams of a batch; False, with nothing done, if it is not ours."""
+        """Take a whole batch; False, with nothing done, if it is not ours."""
+        if not self.is_up or size < PREFIX_BYTES:
+            return False
+        if little32(data) == CHANNEL_TYPE:
+            return self._take_channel(data, size)
+        return self._take_data(data, size, &self._path, 0)
+
+    cdef bint _take_channel(self, uint8_t *data, int size) noexcept nogil:
+        """The same of one whose first datagram is of type 5."""
+        cdef ChannelEntry *entry = self._forwarder.find(little32(data + 4))
+        if entry == NULL or entry.onward >= 0:
+            if not self._forwarder.carries(
+                data, size, self._segment, self._has_caught_up
+            ):
+                # It may be that an unknown channel has just been opened.
+                self._has_caught_up = True
+                return False
+            self._forwarder.take(data, size, self._segment, &self._path, self._now)
+            return True
+        if not self._forwarder.is_from(entry.slot, &self._path):
+            return False
+        memset(&self._behind, 0, sizeof(RawPath))
+        self._behind.channel = little32(data + 4)
+        return self._take_data(data, size, &self._behind, PREFIX_BYTES)
+
+    cdef bint _take_data(
+        self, uint8_t *data, int size, const RawPath *path, int prefix
+    ) noexcept nogil:
+        """Open all datagrams, each behind so many bytes, as they came by *path*."""
         cdef OpenKeys *keys
         cdef Origin *origin
         cdef int at, length
+        cdef int least = OVERHEAD + prefix
         cdef Cipher *cipher
-        cdef uint32_t kind, index
-        if not self.is_up or size < OVERHEAD or self._segment < OVERHEAD:
+        cdef uint32_t kind
+        if size < least or self._segment < least:
             return False
-        kind = little32(data)
+        kind = little32(data + prefix)
         if kind != CHACHA20_POLY1305 and kind != AES_256_GCM:
             return False
-        index = little32(data + 4)
-        keys = self._sessions.find(index)
+        keys = <OpenKeys *>self._sessions.find(little32(data + prefix + 4))
         if keys == NULL:
             if not self._has_caught_up:
                 self._has_caught_up = True
@@ -406,31 +480,40 @@ cdef class Receiver:
         if cipher.context == NULL:
             return False
         origin = &self._origins[keys.slot]
-        if not is_same(&origin.path, &self._path):
+        if not self._is_known(origin, path):
             return False
         at = self._segment
         while at < size:
             length = min(self._segment, size - at)
-            if length < OVERHEAD or memcmp(data, data + at, 8):
+            if length < least or memcmp(data, data + at, prefix + 8):
                 return False
             at += self._segment
         if not origin.is_active:
             origin.is_active = True
             self._active[self._active_count] = keys.slot
             self._active_count += 1
-        at = 0
+        at = prefix
         while at < size:
-            length = min(self._segment, size - at)
-            self._open(keys, cipher, origin, data + at, length)
+            length = min(self._segment, size - at + prefix) - prefix
+            self._open(keys, cipher, origin, path, data + at, length)
             at += self._segment
         return True
+
+    cdef bint _is_known(self, const Origin *origin, const RawPath *path) noexcept nogil:
+        """Whether the peer may come by *path* without consequences."""
+        cdef int number
+        for number in range(origin.path_count):
+            if is_same(&origin.paths[number], path):
+                return True
+        return False
 
     cdef void _drop(self, int reason, uint64_t count) noexcept nogil:
         self._drops[reason] += count
         self._has_news = True
 
     cdef void _open(
-        self, OpenKeys *keys, Cipher *cipher, Origin *origin, uint8_t *data, int size
+        self, OpenKeys *keys, Cipher *cipher, Origin *origin, const RawPath *path,
+        uint8_t *data, int size,
     ) noexcept nogil:
         cdef uint64_t counter = little64(data + 8)
         cdef uint8_t *packet = data + HEADER_BYTES
@@ -450,9 +533,11 @@ cdef class Receiver:
         else:
             origin.packets += 1
             origin.octets += size
-            self._deliver(keys.slot, packet, length)
+            self._deliver(keys.slot, path, packet, length)
 
-    cdef void _deliver(self, int slot, uint8_t *packet, int length) noexcept nogil:
+    cdef void _deliver(
+        self, int slot, const RawPath *path, uint8_t *packet, int length
+    ) noexcept nogil:
         """Check the inner packet, and let it join the run or begin the next."""
         cdef int size = true_length(packet, length)
         cdef int owner
@@ -461,7 +546,7 @@ cdef class Receiver:
                 self._has_news = True
                 with gil:
                     kept = packet[: min(length, _MAX_FRAME)]
-                    self._frames.append((slot, kept, length))
+                    self._frames.append((slot, kept, length, decode(path)))
             else:
                 self._drop(_BAD_INNER, 1)
             return

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.lookup import PrefixTable
@@ -18,13 +18,15 @@ class Sender:
         self,
         queues: tuple[int, ...],
         recorder: Recorder,
-        on_refused: Callable[[int, bytearray, int], None],
+        on_refused: Callable[[int, int, bytearray, int], None],
     ) -> None: ...
-    def set_sockets(self, v4: int, v6: int) -> None: ...
     def set_routes(self, v4: PrefixTable, v6: PrefixTable) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...
     def set_target(
-        self, slot: int, session: SealSession | None, path: Path | None
+        self,
+        slot: int,
+        session: SealSession | None,
+        ways: Sequence[tuple[Path, int, int]],
     ) -> None: ...
     @property
     def frame(self) -> bytes: ...

@@ -14,12 +14,16 @@ tell. Packets of one peer are sealed one behind the other into a burst of equal-
 datagrams, which leaves by one segmented send when the next packet does not fit, or at
 the end of the batch: nothing waits for company.
 
+A peer behind a relay has the prefix of its channel before each datagram, and a peer with
+a standby path has two ways: what left by the first is made what the second wants, where
+it lies, and leaves again.
+
 Bounds: a burst holds at most `BURST_BYTES`, asked before each packet is written, and
 a packet is at most as long as the frame it came from.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno as c_errno
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
@@ -30,8 +34,10 @@ from meshnode.dataplane.fast.bursts cimport (
     Burst,
     Outgoing,
     add_burst,
+    relabel,
     send_from,
 )
+from meshnode.dataplane.fast.channels cimport PREFIX_BYTES, put_prefix
 from meshnode.dataplane.fast.cipher cimport seal
 from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data
 from meshnode.dataplane.fast.frames cimport (
@@ -68,6 +74,7 @@ cdef uint64_t _REKEY_AFTER = REKEY_AFTER_MESSAGES
 cdef enum:
     _FRAME_BYTES = VNET_BYTES + 65535
     _FRAMES_PER_TURN = 16     # of one queue, before the next has its turn
+    _WAYS = 2                 # that a peer may have at once
 
 cdef enum:
     _EMPTY = 0      # the device has nothing more
@@ -83,9 +90,16 @@ SHARED = _SHARED
 FAILED = _FAILED
 
 
+cdef struct Way:
+    RawPath path
+    uint32_t label    # of the relay channel, 0 for none
+    int descriptor    # of the socket; -1 if there is none
+
+
 cdef struct Target:
     SealKeys *keys
-    RawPath path
+    Way ways[_WAYS]
+    int way_count
     int burst         # number of its own and 1, 0 for none
     bint is_active
     bint is_noted
@@ -95,17 +109,16 @@ cdef struct Target:
 
 
 cdef class Sender:
-    """Sends for all peers by at most two sockets; see the module for its use.
+    """Sends for all peers; see the module for its use.
 
     Args:
         queues: descriptors of the TUN device.
         recorder: writes the facts, and knows how many slots there are.
-        on_refused: called with slot, bytes and segment size of a burst that the
-            kernel did not take as it was; returns how many datagrams are lost.
+        on_refused: called with slot, number of the way, bytes and segment size of a
+            burst that the kernel did not take as it was.
     """
 
     cdef tuple _queues
-    cdef int _sockets[2]
     cdef int _mtu
     cdef int _slots
     cdef Target *_targets
@@ -140,7 +153,6 @@ cdef class Sender:
         cdef int slots = recorder.facts.slots
         self._queues = queues
         self._slots = slots
-        self._sockets[0] = self._sockets[1] = -1
         memset(self._bursts, 0, sizeof(self._bursts))
         # Zeros that nobody touches cost no memory.
         self._targets = <Target *>calloc(slots, sizeof(Target))
@@ -174,10 +186,6 @@ cdef class Sender:
 
     # --- the mirror ---
 
-    def set_sockets(self, int v4, int v6):
-        """Send by these descriptors, -1 for none."""
-        self._sockets[0], self._sockets[1] = v4, v6
-
     def set_routes(self, PrefixTable v4, PrefixTable v6):
         """Ask these tables whose a destination is."""
         self._routes4, self._routes6 = v4, v6
@@ -186,17 +194,32 @@ cdef class Sender:
         """Pad up to *mtu*; 0 for none."""
         self._mtu = mtu
 
-    def set_target(self, int slot, SealSession session, path):
-        """Seal for *slot* under *session* and send by *path*; None for neither."""
+    def set_target(self, int slot, SealSession session, ways):
+        """Seal for *slot* under *session* and send by all *ways*, each the same.
+
+        A way is a path, the label of a channel, 0 for none, and the descriptor of the
+        socket, -1 for none. There are at most two, and the first has a label if any
+        has. Without a way or a session all is Python's.
+        """
         cdef Target *target
+        cdef int number
         if not 0 <= slot < self._slots:
             raise IndexError("no such slot")
+        if len(ways) > _WAYS:
+            raise ValueError("too many ways")
         target = &self._targets[slot]
-        if session is None or path is None:
+        if session is None or not ways:
             target.keys = NULL
             self._kept.pop(slot, None)
             return
-        encode(path, &target.path)
+        target.way_count = len(ways)
+        for number in range(target.way_count):
+            path, label, descriptor = ways[number]
+            encode(path, &target.ways[number].path)
+            target.ways[number].label = label
+            target.ways[number].descriptor = descriptor
+        if target.way_count > 1 and target.ways[1].label and not target.ways[0].label:
+            raise ValueError("prefixes are taken away and not added")
         target.keys = &session.keys
         self._kept[slot] = session
 
@@ -362,7 +385,7 @@ cdef class Sender:
         if keys == NULL or self._now >= keys.expires_at:
             return False
         # The longest is the first, and with it and its padding the run begins.
-        if packet_size(frame, 0) + 16 + OVERHEAD > BURST_BYTES:
+        if packet_size(frame, 0) + 16 + OVERHEAD + PREFIX_BYTES > BURST_BYTES:
             return False
         # Before anything is encrypted: whatever happens, no counter is used twice.
         if not claim(keys, frame.count, &counter):
@@ -384,8 +407,9 @@ cdef class Sender:
         cdef int size = packet_size(&self._parsed, number)
         cdef int padded = size + padding(size, self._mtu)
         cdef uint8_t *packet = place_packet(&self._parsed, number)
-        cdef Burst *burst = self._burst_for(target, slot, padded + OVERHEAD)
-        cdef uint8_t *out = burst.data + burst.used
+        cdef int whole = padded + OVERHEAD + (PREFIX_BYTES if target.ways[0].label else 0)
+        cdef Burst *burst = self._burst_for(target, slot, whole)
+        cdef uint8_t *out = put_prefix(burst.data + burst.used, target.ways[0].label)
         cdef uint8_t behind[FRAME_SLACK]
         cdef bint is_sealed
         put_little32(out, keys.kind)
@@ -398,11 +422,11 @@ cdef class Sender:
         memcpy(packet + size, behind, FRAME_SLACK)
         if not is_sealed:
             return  # libcrypto is out of memory: the packet is lost, nothing leaks
-        burst.last = padded + OVERHEAD
-        burst.used += burst.last
+        burst.last = whole
+        burst.used += whole
         burst.count += 1
         target.packets += 1
-        target.octets += burst.last
+        target.octets += padded + OVERHEAD
 
     cdef Burst *_burst_for(self, Target *target, int slot, int size) noexcept nogil:
         """Return a burst of the peer that has room for a datagram of *size* bytes."""
@@ -434,52 +458,72 @@ cdef class Sender:
         return burst
 
     cdef void _flush(self) noexcept nogil:
-        """Send all open bursts, those of one IP version by one call."""
+        """Send all open bursts, those that leave by one socket by one call."""
         cdef Burst *burst
-        cdef int family, number
-        for family in range(2):
-            if not self._open_count:
-                return
+        cdef int number, descriptor
+        while self._open_count:
+            descriptor = self._next_descriptor()
             self._outgoing.count = 0
             for number in range(MAX_BURSTS):
                 burst = &self._bursts[number]
-                if burst.slot >= 0 and self._family_of(burst) == family:
-                    self._gather(burst, self._sockets[family])
-            self._depart(self._sockets[family])
+                if burst.slot >= 0 and self._way(burst, 0).descriptor == descriptor:
+                    self._gather(burst, 0)
+            self._depart(descriptor, 0)
+            for number in range(MAX_BURSTS):
+                burst = &self._bursts[number]
+                if burst.slot >= 0 and self._way(burst, 0).descriptor == descriptor:
+                    self._double(burst)
+                    self._free(burst)
+
+    cdef int _next_descriptor(self) noexcept nogil:
+        """Return by which socket one of the open bursts leaves."""
+        cdef int number
+        for number in range(MAX_BURSTS):
+            if self._bursts[number].slot >= 0:
+                return self._way(&self._bursts[number], 0).descriptor
+        return -1
 
     cdef void _send(self, Burst *burst) noexcept nogil:
-        cdef int descriptor = self._sockets[self._family_of(burst)]
+        self._leave(burst, 0)
+        self._double(burst)
+        self._free(burst)
+
+    cdef void _double(self, Burst *burst) noexcept nogil:
+        """Send what has left by the first way by the second, if there is one."""
+        cdef Target *target = &self._targets[burst.slot]
+        if target.way_count > 1 and burst.count:
+            relabel(burst, target.ways[0].label, target.ways[1].label)
+            self._leave(burst, 1)
+
+    cdef void _leave(self, Burst *burst, int way) noexcept nogil:
         self._outgoing.count = 0
-        self._gather(burst, descriptor)
-        self._depart(descriptor)
+        self._gather(burst, way)
+        self._depart(self._way(burst, way).descriptor, way)
 
-    cdef int _family_of(self, const Burst *burst) noexcept nogil:
-        return 0 if self._targets[burst.slot].path.version == 4 else 1
+    cdef Way *_way(self, const Burst *burst, int number) noexcept nogil:
+        return &self._targets[burst.slot].ways[number]
 
-    cdef void _gather(self, Burst *burst, int descriptor) noexcept nogil:
+    cdef void _gather(self, Burst *burst, int number) noexcept nogil:
         """Let a burst be among those that leave, unless Python must see to it."""
+        cdef Way *way = self._way(burst, number)
         if not burst.count:
-            self._free(burst)
-        elif descriptor < 0 or (burst.count > 1 and not self.can_segment):
+            return
+        if way.descriptor < 0 or (burst.count > 1 and not self.can_segment):
             with gil:
-                self._refuse(burst)
-            self._free(burst)
+                self._refuse(burst, number)
         else:
             self._leaving[self._outgoing.count] = burst
-            add_burst(&self._outgoing, &self._targets[burst.slot].path, burst)
+            add_burst(&self._outgoing, &way.path, burst)
 
-    cdef void _depart(self, int descriptor) noexcept nogil:
+    cdef void _depart(self, int descriptor, int way) noexcept nogil:
         """Send what was gathered; what the kernel does not take is Python's."""
         cdef int at = 0
-        cdef int number
         while at < self._outgoing.count:
             at += send_from(&self._outgoing, at, descriptor)
             if at < self._outgoing.count:
                 with gil:
-                    self._refuse(self._leaving[at])
+                    self._refuse(self._leaving[at], way)
                 at += 1
-        for number in range(self._outgoing.count):
-            self._free(self._leaving[number])
 
     cdef void _free(self, Burst *burst) noexcept nogil:
         """Let the place of a burst be free."""
@@ -487,10 +531,10 @@ cdef class Sender:
         burst.slot = -1
         self._open_count -= 1
 
-    cdef int _refuse(self, Burst *burst) except -1 with gil:
+    cdef int _refuse(self, Burst *burst, int way) except -1 with gil:
         self._has_refused = True
         self._on_refused(
-            burst.slot, bytearray(burst.data[: burst.used]), burst.segment
+            burst.slot, way, bytearray(burst.data[: burst.used]), burst.segment
         )
         return 0
 

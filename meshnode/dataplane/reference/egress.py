@@ -9,7 +9,7 @@ from meshnode.codec.virtio import PLAIN
 from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.seal import SealHalf
-from meshnode.dataplane.reference.udp import UdpSocket
+from meshnode.dataplane.reference.sockets import Sockets
 from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.dataplane.waiting import Waiter
@@ -34,7 +34,7 @@ class ReferenceEgress:
         self._queues = {queue.fileno(): queue for queue in queues}
         self._waiter = Waiter()
         self._offloads = resources.offloads
-        self._sockets: dict[int, UdpSocket] = {}
+        self._sockets = Sockets((), self._offloads)
         self.use_sockets(resources.sockets)
 
     @property
@@ -45,7 +45,12 @@ class ReferenceEgress:
     @property
     def switches(self) -> Sequence[Switch]:
         """How far the sockets segment what is sent."""
-        return [sock.segmentation for sock in self._sockets.values()]
+        return [sock.segmentation for sock in self._sockets]
+
+    @property
+    def relayed(self) -> tuple[int, int]:
+        """Nothing: what goes on to others is ingress's."""
+        return 0, 0
 
     def apply(self, command: Command, *, now: float) -> None:
         """Obey one command, and send what it sets free.
@@ -80,11 +85,9 @@ class ReferenceEgress:
         self._return_packets()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
-        """Speak by *sockets*, at most one an IP version; close the earlier ones."""
-        for earlier in self._sockets.values():
-            earlier.close()
-        opened = [UdpSocket(sock, self._offloads) for sock in sockets]
-        self._sockets = {sock.version: sock for sock in opened}
+        """Speak by *sockets* from now on and close the earlier ones."""
+        self._sockets.close()
+        self._sockets = Sockets(sockets, self._offloads)
 
     def reports(self) -> list[Report]:
         """Return and forget what control must be told."""
@@ -102,6 +105,4 @@ class ReferenceEgress:
 
     def _send(self, bursts: Iterable[Burst]) -> None:
         for burst in bursts:
-            sock = self._sockets.get(burst.path.remote.version)
-            refused = burst.count if sock is None else sock.send(burst)
-            self._half.drops[DropReason.SEND_ERROR] += refused
+            self._half.drops[DropReason.SEND_ERROR] += self._sockets.send(burst)

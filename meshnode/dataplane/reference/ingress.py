@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from meshnode.channels import is_channel_host
+from meshnode.codec.channels import CHANNEL_TYPE
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
 from meshnode.codec.virtio import GSO_NONE, GSO_UDP_L4, PLAIN, TCP, UDP, segments
@@ -15,6 +17,7 @@ from meshnode.crypto.transport import Arena
 from meshnode.dataplane.interface import WorkerResources
 from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.open import OpenHalf
+from meshnode.dataplane.reference.sockets import Sockets
 from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
 from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.traffic import IngressRecorder
@@ -26,6 +29,9 @@ from meshnode.types import Datagram, Path
 
 RECEIVES_PER_PUMP = 32
 """Receives before commands are looked at again; about 10 ms of full ones."""
+
+IN_PLACE = DATA_TYPES | {CHANNEL_TYPE}
+"""The types that are handled where they were received, many at a time."""
 
 
 class ReferenceIngress:
@@ -54,7 +60,8 @@ class ReferenceIngress:
         for link in self._roaming:
             link.setblocking(False)
         self._waiter = Waiter()
-        self._sockets: dict[int, UdpSocket] = {}
+        self._sockets = Sockets((), offloads)
+        self._by_descriptor: dict[int, UdpSocket] = {}
         self.use_sockets(resources.sockets)
 
     @property
@@ -64,9 +71,18 @@ class ReferenceIngress:
 
     @property
     def switches(self) -> Sequence[Switch]:
-        """How far the sockets coalesce what comes, and we what the device gets."""
-        coalescing = [sock.coalescing for sock in self._sockets.values()]
-        return [*coalescing, *self._merging.values()]
+        """How far the sockets coalesce what comes, and we what the device gets.
+
+        And how far they segment what goes on to others.
+        """
+        coalescing = [sock.coalescing for sock in self._sockets]
+        segmentation = [sock.segmentation for sock in self._sockets]
+        return [*coalescing, *self._merging.values(), *segmentation]
+
+    @property
+    def relayed(self) -> tuple[int, int]:
+        """How many datagrams went on to others, and their bytes together."""
+        return self._half.relayed
 
     def obey_first(self, catch_up: Callable[[], object]) -> None:
         """Call *catch_up* before a session is taken for unknown."""
@@ -78,24 +94,27 @@ class ReferenceIngress:
 
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors of the UDP sockets."""
-        return tuple(self._sockets)
+        return tuple(self._by_descriptor)
 
     def wait(self, links: Mapping[int, int]) -> list[int]:
         """Sleep until a socket or one of *links* is ready; return those that are."""
         return self._waiter.wait(
-            {**links, **dict.fromkeys(self._sockets, select.POLLIN)}
+            {**links, **dict.fromkeys(self._by_descriptor, select.POLLIN)}
         )
 
     def pump(self, descriptor: int, *, now: float) -> None:
         """Receive what waits in one socket, up to `RECEIVES_PER_PUMP` times."""
-        sock = self._sockets[descriptor]
+        sock = self._by_descriptor[descriptor]
         half, arena = self._half, self._arena
         for _ in range(RECEIVES_PER_PUMP):
             received = sock.receive_into(arena)
             if received is None:
                 break
             length, segment_size, origin = received
-            if length == segment_size and arena.data[0] not in DATA_TYPES:
+            if is_channel_host(origin[0][0]):
+                half.drops[DropReason.CHANNEL_SOURCE] += 1
+                continue
+            if length == segment_size and arena.data[0] not in IN_PLACE:
                 # A path costs more than what most of a flood deserves.
                 data = bytes(memoryview(arena.data)[:length])
                 if half.admit(data, *origin[0][:2], now=now):
@@ -106,10 +125,10 @@ class ReferenceIngress:
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Receive by *sockets* from now on and close the earlier ones."""
-        for earlier in self._sockets.values():
-            earlier.close()
-        opened = [UdpSocket(sock, self._offloads) for sock in sockets]
-        self._sockets = {sock.fileno(): sock for sock in opened}
+        self._sockets.close()
+        # Who receives does not wait until what it forwards finds room.
+        self._sockets = Sockets(sockets, self._offloads, wait_ms=0)
+        self._by_descriptor = {sock.fileno(): sock for sock in self._sockets}
 
     def handshakes(self) -> list[Datagram]:
         """Return and forget the handshake messages for control."""
@@ -129,6 +148,9 @@ class ReferenceIngress:
     ) -> None:
         """Open what is in the arena, and deliver it once egress knows of moves."""
         self._half.receive_burst(self._arena, length, segment_size, path, now=now)
+        for burst in self._half.bursts_to_forward():
+            refused = self._sockets.send(burst)
+            self._half.drops[DropReason.SEND_ERROR] += refused
         for move in self._half.moves():
             self._tell_move(move)
         for packet in self._half.packets_to_deliver():

@@ -6,6 +6,7 @@ does:
     half.apply(command, now=...)
     half.receive(datagram, path, now=...)    # or receive_burst, from a receive buffer
     half.moves()                             # -> what egress must know before replies
+    half.bursts_to_forward()                 # -> list[Burst], what we relay for others
     half.packets_to_deliver()                # -> list[bytes], inner IP packets
     half.handshakes()                        # -> list[Datagram] for control
     half.reports()                           # -> list[Report]
@@ -15,6 +16,10 @@ changes for a datagram before its tag is verified, and what was authenticated co
 roams and confirms even if its inner packet is refused afterwards. All datagrams of a
 burst share a path, so what depends on it is done once for each run of one session.
 
+What comes by a relay (type 5) is handed on, or received as if it had come from the
+endpoint of its channel. By a path of another kind than its own, endpoint or channel, a
+peer is heard and stays where it is; so it does if it comes by another channel.
+
 A payload that begins with 0x01 is no packet but a control frame of the peer's: it goes
 to control as a report, at most `FRAMES_PER_SECOND` of one peer.
 """
@@ -22,7 +27,9 @@ to control as a report, at most `FRAMES_PER_SECOND` of one peer.
 from collections.abc import Callable
 from typing import Any
 
+from meshnode.channels import channel_of, endpoint_of
 from meshnode.codec import ip
+from meshnode.codec.channels import HEADER_SIZE, may_have_channels, runs
 from meshnode.codec.forwarding import MAX_PADDED_FRAME
 from meshnode.codec.messages import CONTROL_FIRST_BYTE, frame_end
 from meshnode.codec.wireguard import (
@@ -34,8 +41,10 @@ from meshnode.codec.wireguard import (
 )
 from meshnode.crypto.transport import Arena, Opener, can_use
 from meshnode.dataplane.buckets import TokenBucket
+from meshnode.dataplane.channel_table import ChannelTable
 from meshnode.dataplane.gate import HandshakeGate
-from meshnode.dataplane.interface import MAX_WAITING_FRAMES
+from meshnode.dataplane.interface import MAX_WAITING_FRAMES, Burst
+from meshnode.dataplane.reference.relay import Relay
 from meshnode.dataplane.routes import Owners, Routes
 from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
 from meshnode.dataplane.traffic import IngressRecorder
@@ -45,6 +54,7 @@ from meshnode.forwarding import (
     ControlReceived,
     EndpointMoved,
     HandshakeLoad,
+    PathHeard,
     PreferSession,
     ProgramComplete,
     RekeyDue,
@@ -63,6 +73,12 @@ from meshnode.wireguard.replay import ReplayWindow
 
 FRAMES_PER_SECOND = 200
 """Control frames of one peer that control has to read, and as many at once."""
+
+MAX_HEARD = 4
+"""Paths of one peer, beside its own, by which it comes without control hearing again.
+
+It may send by two channels and by an endpoint while we keep to a fourth.
+"""
 
 _HEADER_SIZE = DATA_HEADER.size
 _unpack_header = DATA_HEADER.unpack_from
@@ -91,6 +107,7 @@ class _Peer(TablePeer[_Session]):
         "data_bytes",
         "data_packets",
         "frames",
+        "heard",
         "keepalive_bytes",
         "keepalives",
     )
@@ -99,6 +116,7 @@ class _Peer(TablePeer[_Session]):
         super().__init__(slot)
         # Most peers never send a control frame.
         self.frames: TokenBucket | None = None
+        self.heard: tuple[Path, ...] = ()
         self.data_packets = 0
         self.data_bytes = 0
         self.keepalives = 0
@@ -165,12 +183,14 @@ class OpenHalf:
         workers: int = 1,
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
+        make_channels: Callable[[], ChannelTable] = ChannelTable,
     ) -> None:
         self.catch_up: Callable[[], object] = _no_commands
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
-            generation, _Peer, make_session, make_routes
+            generation, _Peer, make_session, make_routes, make_channels
         )
+        self._relay = Relay(self._table, self.drops)
         self._recorder = recorder
         self._sources = _Sources()
         self._gate = HandshakeGate.one_of(workers)
@@ -179,6 +199,7 @@ class OpenHalf:
         self._now = NEVER
         self._moved: dict[int, Path] = {}
         self._moves: list[SetEndpoint | PreferSession] = []
+        self._heard: list[int] = []
         self._reports: list[Report] = []
         self._waiting_frames = 0
         self._packets: list[bytes] = []
@@ -212,30 +233,12 @@ class OpenHalf:
         self._now = now
         if not self._table.is_up:
             self.drops[DropReason.DEVICE_DOWN] += 1
-            return
-        current: _Session | None = None
-        peer: _Peer | None = None
-        # An empty datagram is one, too: the steps must not be 0.
-        for at in range(0, length or 1, segment_size or 1):
-            size = min(segment_size, length - at)
-            opened = self._open(arena, at, size, path, now)
-            if opened is None:
-                continue
-            session, packet = opened
-            if session is not current or peer is None:
-                current = session
-                peer = self._table.peers.get(session.slot)
-                if peer is None:
-                    self.drops[DropReason.UNKNOWN_PEER] += 1
-                    continue
-                self._note_authenticated(peer, session, path, now)
-            if packet:
-                peer.data_packets += 1
-                peer.data_bytes += size
-                self._deliver(packet, peer)
-            else:
-                peer.keepalives += 1
-                peer.keepalive_bytes += size
+        elif may_have_channels(arena.data, length, segment_size):
+            self._sort_by_channel(arena, length, segment_size, path)
+        else:
+            self._take_run(
+                arena, range(0, length or 1, segment_size or 1), length, path
+            )
 
     @property
     def table(self) -> ForwardingTable[_Peer, _Session]:
@@ -246,15 +249,18 @@ class OpenHalf:
         """Tell control that traffic resumed, as who recorded it elsewhere found."""
         self._reports.append(TrafficResumed(slot))
 
-    def take_frame(self, slot: int, frame: bytes, size: int, *, now: float) -> None:
+    def take_frame(
+        self, slot: int, frame: bytes, size: int, path: Path, *, now: float
+    ) -> None:
         """Take a control frame that authenticated another way.
 
-        It came in *size* bytes, of which at least the first 1,218 are in *frame*.
+        It came in *size* bytes, of which at least the first 1,218 are in *frame*, and
+        by *path*.
         """
         self._now = now
         peer = self._table.peers.get(slot)
         if peer is not None:
-            self._report_frame(frame, size, peer)
+            self._report_frame(frame, size, peer, path)
 
     def admit(self, data: bytes, host: str, port: int, *, now: float) -> bool:
         """Tell whether control shall have what is no data; if so, `pass_up` it."""
@@ -270,6 +276,15 @@ class OpenHalf:
     def pass_up(self, datagram: Datagram) -> None:
         """Queue an admitted handshake message for control."""
         self._handshakes.append(datagram)
+
+    @property
+    def relayed(self) -> tuple[int, int]:
+        """How many datagrams went on to others, and their bytes together."""
+        return self._relay.datagrams, self._relay.octets
+
+    def bursts_to_forward(self) -> list[Burst]:
+        """Return and forget what goes on to others by our channels."""
+        return self._relay.bursts()
 
     def packets_to_deliver(self) -> list[bytes]:
         """Return and forget the inner packets, trimmed to their true length."""
@@ -289,6 +304,14 @@ class OpenHalf:
         moves, self._moves = self._moves, []
         return moves
 
+    def heard(self) -> list[int]:
+        """Return and forget which peers came by paths that control now knows of.
+
+        What comes by those, as by the peer's own, has no consequences any more.
+        """
+        slots, self._heard = self._heard, []
+        return slots
+
     def reports(self) -> list[Report]:
         """Write the facts of the batch; return and forget what control must be told.
 
@@ -302,6 +325,60 @@ class OpenHalf:
             self._reports.append(HandshakeLoad())
         reports, self._reports = self._reports, []
         return reports
+
+    def _sort_by_channel(
+        self, arena: Arena, length: int, segment_size: int, path: Path
+    ) -> None:
+        """Take a burst in which some datagrams, or all, came by a relay."""
+        data = arena.data
+        for run in runs(data, length, segment_size):
+            steps = range(run.start, run.end, segment_size)
+            if run.channel is None:
+                self._take_run(arena, steps, run.end, path)
+                continue
+            channel = self._relay.find(run.channel, path, len(steps), self.catch_up)
+            if channel is None:
+                continue
+            if channel.command.onward is None:
+                behind = Path(endpoint_of(run.channel))
+                self._take_run(arena, steps, run.end, behind, HEADER_SIZE)
+            else:
+                size = min(segment_size, run.end - run.start)
+                copy = data[run.start : run.end]
+                self._relay.forward(channel, copy, size, now=self._now)
+
+    def _take_run(
+        self, arena: Arena, steps: range, end: int, path: Path, skipped: int = 0
+    ) -> None:
+        """Take the datagrams that begin at *steps* but for their first bytes.
+
+        The last one goes up to *end*. The content of a channel never begins with
+        another channel: such a type is received as any other that is unknown.
+        """
+        current: _Session | None = None
+        peer: _Peer | None = None
+        now = self._now
+        for start in steps:
+            at = start + skipped
+            size = min(start + steps.step, end) - at
+            opened = self._open(arena, at, size, path, now)
+            if opened is None:
+                continue
+            session, packet = opened
+            if session is not current or peer is None:
+                current = session
+                peer = self._table.peers.get(session.slot)
+                if peer is None:
+                    self.drops[DropReason.UNKNOWN_PEER] += 1
+                    continue
+                self._note_authenticated(peer, session, path, now)
+            if packet:
+                peer.data_packets += 1
+                peer.data_bytes += size
+                self._deliver(packet, peer, path)
+            else:
+                peer.keepalives += 1
+                peer.keepalive_bytes += size
 
     def _open(
         self, arena: Arena, at: int, size: int, path: Path, now: float
@@ -354,10 +431,7 @@ class OpenHalf:
         self._active[peer.slot] = peer
         # Identity first: the pump gives equal paths as one object.
         if path is not peer.path and path != peer.path:
-            peer.path = path
-            self._moved[peer.slot] = path
-            self._moves.append(SetEndpoint(peer.slot, path))
-            self._sources.set(peer.slot, path)
+            self._hear_from(peer, path)
         if not session.is_confirmed:
             session.is_confirmed = True
             if not session.secrets.is_initiator:
@@ -369,13 +443,26 @@ class OpenHalf:
             due = RekeyDue(session.slot, session.local_index, received=True)
             self._reports.append(due)
 
-    def _deliver(self, packet: bytes, peer: _Peer) -> None:
+    def _hear_from(self, peer: _Peer, path: Path) -> None:
+        """Let the peer move to *path*, or control hear that it came by it."""
+        old = peer.path
+        if old is None or not (channel_of(old.remote) or channel_of(path.remote)):
+            peer.path = path
+            self._moved[peer.slot] = path
+            self._moves.append(SetEndpoint(peer.slot, path))
+            self._sources.set(peer.slot, path)
+        elif path not in peer.heard:
+            peer.heard = (*peer.heard, path)[-MAX_HEARD:]
+            self._heard.append(peer.slot)
+            self._reports.append(PathHeard(peer.slot, path))
+
+    def _deliver(self, packet: bytes, peer: _Peer, path: Path) -> None:
         """Check the inner packet and queue it without its padding."""
         try:
             size = ip.true_length(packet)
         except BadPacket as refusal:
             if packet[0] == CONTROL_FIRST_BYTE:
-                self._report_frame(packet, len(packet), peer)
+                self._report_frame(packet, len(packet), peer, path)
             else:
                 self.drops[refusal.reason] += 1
             return
@@ -385,7 +472,9 @@ class OpenHalf:
             return
         self._packets.append(packet if size == len(packet) else packet[:size])
 
-    def _report_frame(self, frame: bytes, size: int, peer: _Peer) -> None:
+    def _report_frame(
+        self, frame: bytes, size: int, peer: _Peer, path: Path | None
+    ) -> None:
         """Queue a control frame, if the peer and all together sent few enough."""
         if size > MAX_PADDED_FRAME:
             # A probe of the path's size: what fills it up goes no further.
@@ -394,7 +483,8 @@ class OpenHalf:
             peer.frames = TokenBucket(FRAMES_PER_SECOND, FRAMES_PER_SECOND)
         if self._waiting_frames < MAX_WAITING_FRAMES and peer.frames.take(self._now):
             self._waiting_frames += 1
-            self._reports.append(ControlReceived(peer.slot, frame, size - len(frame)))
+            cut = size - len(frame)
+            self._reports.append(ControlReceived(peer.slot, frame, cut, path))
         else:
             self.drops[DropReason.CONTROL_FULL] += 1
 
@@ -417,13 +507,19 @@ class OpenHalf:
         self._active.clear()
 
     def _refresh_sources(self, command: Command) -> None:
-        """Keep the gate's known sources equal to the paths of the peers in use."""
+        """Keep the gate's known sources equal to the paths of the peers in use.
+
+        Who decides about a path wants to hear anew by which others the peer comes.
+        """
         match command:
             case ProgramComplete():
                 for slot in self._sources.slots() - self._table.peers.keys():
                     self._sources.set(slot, None)
                 for slot, peer in self._table.peers.items():
                     self._sources.set(slot, peer.path)
+                    peer.heard = ()
             case SetEndpoint(slot, _) | RemovePeer(slot):
                 known = self._table.peers.get(slot)
                 self._sources.set(slot, known.path if known else None)
+                if known:
+                    known.heard = ()

@@ -14,6 +14,10 @@ datagrams and sealed together, because one segmented send costs a tenth of many 
 ones. A run ends when it is full, when a shorter datagram has closed it, or when the
 caller asks for the bursts, so nothing is ever held back. Facts for the timers are
 written once a peer and batch.
+
+What goes to the endpoint of a relay channel leaves for the relay, each datagram behind
+the channel's header (type 5). Data goes by a peer's standby path as well, in the same
+ciphertext; its receiver takes the second for a replay.
 """
 
 from collections import deque
@@ -21,6 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from meshnode.codec import ip
+from meshnode.codec.channels import HEADER_SIZE, wrap
 from meshnode.codec.icmp import unreachable
 from meshnode.codec.messages import CONTROL_FIRST_BYTE
 from meshnode.codec.virtio import segments
@@ -49,6 +54,7 @@ from meshnode.forwarding import (
     UseSession,
 )
 from meshnode.ports import NEVER
+from meshnode.types import Path
 from meshnode.wireguard.constants import (
     MAX_STAGED_PACKETS,
     PADDING,
@@ -169,8 +175,10 @@ class SealHalf:
                 self._send_keepalive(slot)
             case SetCipher(_, local_index, _):
                 self._follow_cipher(local_index)
-            case SendControl(slot, frame):
+            case SendControl(slot, frame, None):
                 self._send_control(slot, frame)
+            case SendControl(slot, frame, Path() as path):
+                self._send_by(slot, frame, path)
             case SendProbe(slot, frame, size):
                 self._send_probe(slot, frame + bytes(size - len(frame)))
             case DropStaged(slot):
@@ -355,22 +363,38 @@ class SealHalf:
         elif peer is not None:
             self._send_or_stage(peer, (frame,))
 
+    def _send_by(self, slot: int, frame: bytes, path: Path) -> None:
+        """Send a control frame by *path*, whatever the peer's is."""
+        packet = frame + bytes(_padding(len(frame), self._table.mtu))
+        data = self._seal_alone(slot, packet)
+        if data is not None:
+            self._leave(Burst(path, len(data), data))
+
     def _send_probe(self, slot: int, packet: bytes) -> None:
-        """Seal a datagram of its own, which is never padded nor kept for later."""
+        """Send a datagram that is never padded nor split."""
+        peer = self._table.find_peer(slot)
+        path = None if peer is None else peer.path
+        if path is None:
+            return
+        data = self._seal_alone(slot, packet)
+        if data is not None:
+            self._leave(Burst(path, len(data), data, is_probe=True))
+
+    def _seal_alone(self, slot: int, packet: bytes) -> bytearray | None:
+        """Return a datagram of its own, or None: it is not kept for later."""
         peer = self._table.find_peer(slot)
         if not self._table.is_up:
             self.drops[DropReason.DEVICE_DOWN] += 1
-            return
-        if peer is None or peer.path is None or peer.in_use is None:
-            return
+            return None
+        if peer is None or peer.in_use is None:
+            return None
         if not peer.in_use.can_carry(1, self._now):
-            return
+            return None
         self._active[slot] = peer
         size = len(packet) + DATA_OVERHEAD
-        data = self._seal(peer.in_use, [packet], size, peer.in_use.claim(1))
-        self._bursts.append(Burst(peer.path, size, data, is_probe=True))
         # As a keepalive: silence after it says nothing against the session.
         peer.keepalive_bytes += size
+        return self._seal(peer.in_use, [packet], size, peer.in_use.claim(1))
 
     def _drop_staged(self, slot: int) -> None:
         peer = self._table.find_peer(slot)
@@ -429,13 +453,32 @@ class SealHalf:
             self.drops[DropReason.NO_ENDPOINT] += len(run)
             return
         data = self._seal(session, run, total, peer.run_counter)
-        self._bursts.append(Burst(path, peer.run_size + DATA_OVERHEAD, data))
+        segment_size = peer.run_size + DATA_OVERHEAD
+        self._leave(Burst(path, segment_size, data))
+        if peer.standby is not None and peer.run_size and not _is_control(run[0]):
+            self._leave(Burst(peer.standby, segment_size, data))
         if peer.run_size:
             peer.data_packets += len(run)
             peer.data_bytes += total
         else:
             peer.keepalive_bytes += total
         self._check_rekey(session)
+
+    def _leave(self, burst: Burst) -> None:
+        """Queue sealed datagrams; those for a channel go by its relay."""
+        way, label = self._table.way_of(burst.path)
+        if way is None:
+            self.drops[DropReason.NO_ENDPOINT] += burst.count
+        elif not label:
+            self._bursts.append(burst)
+        else:
+            size = burst.segment_size + HEADER_SIZE
+            # With the headers a full burst is too much for one send.
+            room = max(MAX_BURST_BYTES // size, 1) * burst.segment_size
+            for at in range(0, len(burst.data), room):
+                part = memoryview(burst.data)[at : at + room]
+                data = wrap(part, burst.segment_size, label)
+                self._bursts.append(Burst(way, size, data, burst.is_probe))
 
     def _seal(
         self, session: _Session, run: Sequence[bytes], total: int, counter: int

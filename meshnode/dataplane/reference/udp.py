@@ -73,14 +73,24 @@ class UdpSocket:
     """One bound UDP socket, IPv4 or IPv6-only, made non-blocking and told its options.
 
     `segmentation` and `coalescing` tell how far the kernel's offloads are used, which
-    *offloads* limits.
+    *offloads* limits. What comes has *port* in its path's source: 0 for the node's own
+    socket. A full buffer holds back the sender for *wait_ms* milliseconds.
 
     Raises:
         OSError: if the kernel has not even the options to learn local addresses.
     """
 
-    def __init__(self, sock: socket.socket, offloads: Offloads = UNFORCED) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        offloads: Offloads = UNFORCED,
+        *,
+        port: int = 0,
+        wait_ms: int = SEND_WAIT_MS,
+    ) -> None:
+        self.port = port
         self._socket = sock
+        self._wait_ms = wait_ms
         self.version = 4 if sock.family == socket.AF_INET else 6
         self.segmentation = Switch(UDP_SEGMENTATION, offloads.udp_segmentation)
         self.coalescing = Switch(UDP_COALESCING, offloads.udp_coalescing)
@@ -191,7 +201,7 @@ class UdpSocket:
             try:
                 self._socket.sendmsg((data,), ancillary, 0, address)
             except BlockingIOError:
-                self._writable.poll(SEND_WAIT_MS)
+                self._writable.poll(self._wait_ms)
             except OSError as error:
                 return error.errno or errno.EIO
             else:
@@ -228,20 +238,22 @@ class UdpSocket:
         if path is None:
             if len(self._paths) >= MAX_KNOWN_PATHS:
                 self._paths.clear()
-            path = self._paths[origin] = _read_path(*origin)
+            path = self._paths[origin] = _read_path(*origin, self.port)
         return path
 
 
-def _read_path(address: tuple[Any, ...], info: bytes) -> Path:
+def _read_path(address: tuple[Any, ...], info: bytes, own_port: int) -> Path:
     host, port = str(address[0]), int(str(address[1]))
     scope_id = int(str(address[3])) if len(address) == 4 else 0
     source = None
     if len(info) == _PKTINFO4.size:
         interface, local, _ = _PKTINFO4.unpack(info)
-        source = Source(socket.inet_ntop(socket.AF_INET, local), interface)
+        host_here = socket.inet_ntop(socket.AF_INET, local)
+        source = Source(host_here, interface, own_port)
     elif len(info) == _PKTINFO6.size:
         local, interface = _PKTINFO6.unpack(info)
-        source = Source(socket.inet_ntop(socket.AF_INET6, local), interface)
+        host_here = socket.inet_ntop(socket.AF_INET6, local)
+        source = Source(host_here, interface, own_port)
     return Path(Endpoint(host, port, scope_id), source)
 
 

@@ -31,8 +31,8 @@ HEAVY = {
 
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
-    *("peers", "routes", "ping", "wait", "watch", "trace", "route", "cert", "issuer"),
-    *("policy", "peer", "import", "metrics", "service"),
+    *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
+    *("route", "cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 
 

@@ -16,8 +16,15 @@ PONG: dict[str, Any] = {
     "ipv6": "fd00::2",
     "seconds": 0.0123,
     "endpoint": "192.0.2.1:51820",
+    "path": {"kind": "direct", "endpoint": "192.0.2.1:51820", "via": []},
 }
-SILENCE = {**PONG, "seconds": None, "endpoint": None}
+NOWHERE = {"kind": "none", "endpoint": None, "via": []}
+SILENCE = {**PONG, "seconds": None, "endpoint": None, "path": NOWHERE}
+RELAYED = {
+    **PONG,
+    "endpoint": None,
+    "path": {"kind": "relayed", "endpoint": None, "via": ["rome"]},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +41,7 @@ def test_an_answer_is_a_line(meshnode: Run, node: Any) -> None:
     result = meshnode("ping", "paris", "--timeout", "2")
     assert result.code == 0
     assert result.out == (
-        "pong from paris (10.77.0.2) via 192.0.2.1:51820 in 12.3 ms\n"
+        "pong from paris (10.77.0.2) via 192.0.2.1:51820 (direct) in 12.3 ms\n"
     )
     assert node.of("ping") == {"peer": "paris", "timeout": 2.0}
 
@@ -60,6 +67,32 @@ def test_several_are_a_second_apart(
         None,
     ]
     assert naps == [1.0, 1.0]
+
+
+def test_until_direct_tells_each_path_once(meshnode: Run, node: Any) -> None:
+    """And ends with 0 as soon as no relay is on the way."""
+    node.answers["ping"] = [SILENCE, RELAYED, RELAYED, PONG]
+    result = meshnode("ping", "paris", "--until-direct")
+    assert result.code == 0
+    assert [line.split(" in ")[0] for line in result.out.splitlines()] == [
+        "no answer from paris within 2 s",
+        "pong from paris (10.77.0.2) via rome (relayed)",
+        "pong from paris (10.77.0.2) via 192.0.2.1:51820 (direct)",
+    ]
+
+
+def test_until_direct_ends_with_4_if_it_does_not_become_so(
+    meshnode: Run, node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the time given."""
+    moments = iter(range(0, 100, 1))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(moments)))
+    node.answers["ping"] = RELAYED
+    result = meshnode("ping", "paris", "--until-direct", "--timeout", "3", "--json")
+    assert result.code == 4
+    told = json.loads(result.out)
+    assert told["isDirect"] is False
+    assert [one["path"]["kind"] for one in told["answers"]] == ["relayed"]
 
 
 def test_nobody_of_that_name_ends_with_3(meshnode: Run, node: Any) -> None:

@@ -28,6 +28,7 @@ STATUS: dict[str, Any] = {
     "roles": ["relay", "issuer"],
     "members": 3,
     "sessions": 1,
+    "paths": {"direct": 1},
     "policy": 0,
     "receivedBytes": 2048,
     "sentBytes": 10,
@@ -52,6 +53,15 @@ PEER: dict[str, Any] = {
     "cipher": "aes-256-gcm",
     "mtu": 1420,
     "endpointKind": "published",
+    "path": {
+        "kind": "direct",
+        "endpoint": "192.0.2.7:51820",
+        "via": [],
+        "rttMs": 40.0,
+        "loss": 0.0,
+        "standby": "relayed",
+        "since": 1_800_000_000,
+    },
     "receivedBytes": 1024,
     "sentBytes": 0,
     "groups": ["staff", "web"],
@@ -163,13 +173,21 @@ def test_peers_are_a_table(
     node.answers["peers"] = {"peers": [{**PEER, **changes}], "mtu": 1420}
     head, row = meshnode("peers").out.splitlines()
     assert head.split() == [
-        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "RX/TX"),
+        *("NAME", "ADDRESS", "STATE", "ENDPOINT", "PATH", "RX/TX"),
         *("GROUPS", "ROUTES", "CIPHER"),
     ]
     assert row.split() == [
-        *("paris", "10.77.0.2", state, "192.0.2.1:51820", "1.0", "KiB/0", "B"),
+        *("paris", "10.77.0.2", state, "192.0.2.1:51820", "direct", "40ms"),
+        *("1.0", "KiB/0", "B"),
         *("staff,web", "10.1.0.0/16", "aes-256-gcm"),
     ]
+
+
+def test_relays_are_told_where_there_is_one(meshnode: Run, node: Any) -> None:
+    """Instead of an endpoint, by name."""
+    path = {**PEER["path"], "kind": "relayed", "endpoint": None, "via": ["rome"]}
+    node.answers["peers"] = {"peers": [{**PEER, "path": path}], "mtu": 1420}
+    assert "via rome  relayed 40ms" in meshnode("peers").out
 
 
 def test_peer_on_our_link_is_marked(meshnode: Run, node: Any) -> None:

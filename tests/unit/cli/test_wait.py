@@ -11,7 +11,8 @@ from meshnode.manage.api_client import NoReplyError, NotRunningError, RemoteErro
 
 Run = Callable[..., Any]
 READY = {"isReady": True}
-PONG = {"seconds": 0.01, "endpoint": "192.0.2.1:1"}
+PONG = {"seconds": 0.01, "endpoint": "192.0.2.1:1", "path": {"kind": "lan"}}
+RELAYED = {**PONG, "path": {"kind": "relayed"}}
 
 
 class Clock:
@@ -40,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         (["ip"], "hello", [NotRunningError("down"), {"isReady": False}, READY]),
         (["peer", "paris"], "ping", [RemoteError("no member", 3), PONG]),
         (["peer", "paris"], "ping", [NoReplyError("slow"), {"seconds": None}, PONG]),
-        (["direct", "paris"], "ping", [PONG]),
+        (["direct", "paris"], "ping", [{"seconds": None}, RELAYED, PONG]),
     ],
 )
 def test_it_waits_until_it_is_so(

@@ -9,7 +9,7 @@ from meshnode.types import Datagram, Endpoint, Path, Source
 
 PATHS = [
     Path(Endpoint("192.0.2.1", 51820)),
-    Path(Endpoint("192.0.2.1", 1), Source("198.51.100.7", 3)),
+    Path(Endpoint("192.0.2.1", 1), Source("198.51.100.7", 3, 40_000)),
     Path(Endpoint("fe80::1", 65535, 4), Source("fe80::2", 4)),
     Path(Endpoint("2001:db8::1", 0), Source("2001:db8::2")),
 ]
@@ -24,9 +24,9 @@ def test_round_trip(path: Path, data: bytes) -> None:
 
 
 def test_bytes_on_the_link() -> None:
-    """The form is fixed: lengths, port, zone, interface, addresses, data."""
+    """The form is fixed: lengths, port, zone, where it came to, addresses, data."""
     message = encode_datagram(Datagram(b"\xaa", PATHS[1]))
-    assert message.hex() == "040400010000000000000003c0000201c6336407aa"
+    assert message.hex() == "0404000100000000000000039c40c0000201c6336407aa"
 
 
 def test_anything_else_is_refused() -> None:

@@ -13,7 +13,9 @@ from meshnode.codec.lifeline import (
     Begin,
     ControlMessage,
     Direction,
+    DropSocket,
     Failed,
+    KeepSocket,
     LinkChanged,
     Ready,
     Rebind,
@@ -41,6 +43,8 @@ _FROM_SUPERVISOR = st.one_of(
 _FROM_CONTROL = st.one_of(
     st.builds(Rebind, _U16, _U32),
     st.just(Ready()),
+    st.builds(KeepSocket, _U16),
+    st.builds(DropSocket, _U16),
     st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),
 )
 

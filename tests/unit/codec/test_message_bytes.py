@@ -7,7 +7,7 @@ import pytest
 
 from meshnode.codec import messages as m
 from meshnode.codec.message_bytes import decode_message, encode_message
-from meshnode.codec.records import Kind
+from meshnode.codec.records import Kind, Mapping, NatHint
 from meshnode.errors import CodecError
 from meshnode.types import Endpoint
 
@@ -17,6 +17,8 @@ EIGHT = bytes(range(8))
 EIGHT_HEX = "c4080001020304050607"
 SEEN = Endpoint("192.0.2.1", 51820)
 SEEN_HEX = "c406c0000201ca6c"
+PLACE = Endpoint("192.0.2.1", 5)
+PLACE_HEX = "c406c00002010005"
 
 # A message of every type, and the array that it is.
 PINNED: list[tuple[m.Message, str]] = [
@@ -48,6 +50,26 @@ PINNED: list[tuple[m.Message, str]] = [
     (m.Accepts((8,), (1, 2**32 - 1)), "9313" + "9108" + "9201ceffffffff"),
     (m.LargestSize(1280), "9214cd0500"),
     (m.SizeProven(EIGHT, 65_455), f"9316{EIGHT_HEX}cdffaf"),
+    (
+        m.RelayOpen(KEY, (KEY,), (), 5, (b"a", b"bc")),
+        f"9617{KEY_HEX}91{KEY_HEX}900592c40161c4026263",
+    ),
+    (m.RelayOffer(KEY, 2**32 - 1, ()), f"9418{KEY_HEX}ceffffffff90"),
+    (m.RelayAccept(1, 2), "93190102"),
+    (m.RelayOpened(1, 2, 300), "941a0102cd012c"),
+    (m.RelayClose(7, m.RelayReason.LOOP), "931b0705"),
+    (m.Refresh(9), "922909"),
+    (
+        m.CallMe(
+            *(7, True, KEY, (PLACE,), None),
+            NatHint(Mapping.ENDPOINT_DEPENDENT, 5, 6),
+            (),
+        ),
+        f"981e07c3{KEY_HEX}91{PLACE_HEX}c09302050690",
+    ),
+    (m.ProbeMe(KEY, PLACE), f"941f{KEY_HEX}{PLACE_HEX}c0"),
+    (m.ProbeThem(KEY, KEY, PLACE), f"9420{KEY_HEX}{KEY_HEX}{PLACE_HEX}"),
+    (m.ProbeKey(KEY, True), f"9321{KEY_HEX}c3"),
 ]
 PROBE = (m.SizeProbe(EIGHT, 8920), f"9315{EIGHT_HEX}cd22d8")
 """The one that is longer than it is."""
@@ -189,6 +211,17 @@ DIGESTS = bytes(128)
         [18, 6, 1, 0, 2, b"abc"],
         [18, 6, 1, 65536, 65536, b"a"],
         [18, 6, 1, 0, 65537, b"a"],
+        [23, KEY, [KEY] * 3, [], 1, []],
+        [23, KEY, [], [KEY] * 3, 1, []],
+        [23, KEY, [], [], 0, []],
+        [23, KEY, [], [], 1, [b""]],
+        [23, KEY, [], [], 1, [b"a"] * 3],
+        [23, KEY, [], [], 1, [bytes(540), bytes(541)]],
+        [24, KEY[1:], 1, []],
+        [25, 1, 2**32],
+        [26, 1, 1, 3601],
+        [27, 1, 7],
+        [27, 1, True],
     ],
 )
 def test_other_arrays_are_refused(plain: Any) -> None:
@@ -226,12 +259,27 @@ def test_longer_spellings_are_refused() -> None:
         m.Accepts((8,), (2**32,)),
         m.Accepts((-1,), (1,)),
         m.Accepts(tuple(range(9)), (1,)),
+        m.RelayOpen(KEY, (KEY,) * 3, (), 1, ()),
+        m.RelayOpen(KEY, (), (), 0, ()),
+        m.RelayOpen(KEY, (), (), 1, (bytes(1000), bytes(81))),
+        m.RelayOffer(KEY, 1, (b"",)),
+        m.RelayOpened(1, 1, 3601),
     ],
 )
 def test_fields_out_of_range_are_not_written(message: m.Message) -> None:
     """What could not be read is not sent."""
     with pytest.raises(CodecError):
         encode_message(message)
+
+
+def test_the_longest_question_for_a_channel_fits() -> None:
+    """With as many relays and datagrams as there may be."""
+    for via in range(3):
+        relays = (KEY, bytes(32))
+        keys = relays[:via], relays[via:]
+        datagrams = (bytes(932), bytes(148))
+        message = m.RelayOpen(KEY, *keys, 2**32 - 1, datagrams)
+        assert len(encode_message(message)) <= 1203
 
 
 def test_a_message_has_at_most_1200_bytes() -> None:

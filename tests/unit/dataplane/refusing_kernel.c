@@ -1,8 +1,9 @@
 /* A kernel that refuses what it offered, to be preloaded.
 
    REFUSED names what: "segments" (no checksums for segmented sends, EIO), "tails" (a
-   last segment that is shorter, EINVAL, as Linux 6.6.44 did), "tcp" and "udp" (frames
-   of many such packets for a TUN device, EINVAL). `refusals` counts them. */
+   last segment that is shorter, EINVAL, as Linux 6.6.44 did), "room" (whatever is sent,
+   EAGAIN: the buffer is full), "tcp" and "udp" (frames of many such packets for a TUN
+   device, EINVAL). `refusals` counts them. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -47,6 +48,8 @@ ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags) {
     size_t size = segment_size(message), total = 0;
     for (size_t number = 0; number < message->msg_iovlen; number++)
         total += message->msg_iov[number].iov_len;
+    if (is_refused("room"))
+        return refuse(EAGAIN);
     if (size != 0 && is_refused("segments"))
         return refuse(EIO);
     if (size != 0 && total % size != 0 && is_refused("tails"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from meshnode.codec.probes import PROBE_SIZE, PROBE_TYPE
 from meshnode.crypto.primitives import mac
 from meshnode.dataplane.gate import (
     COOKIES_PER_MESSAGE,
@@ -299,3 +300,27 @@ def test_several_workers_share_the_rates() -> None:
     assert sum(flood(one, message(1)) for one in gates) == DEFAULT_BURST
     later = [flood(one, message(1), now=0.1) for one in gates]
     assert sum(later) == COOKIES_PER_MESSAGE * DEFAULT_RATE * 0.1
+
+
+PROBE = PROBE_TYPE.to_bytes(4, "little").ljust(PROBE_SIZE, b"x")
+
+
+def test_probes_pass_by_their_length_alone() -> None:
+    """Whose they are, the gate cannot know; without an identity they are nobody's."""
+    built = gate()
+    assert built.admit(PROBE, HOST, PORT, now=0.0) is None
+    for data in (PROBE[:-1], PROBE + b"x", PROBE[:4]):
+        assert built.admit(data, HOST, PORT, now=9.0) is DropReason.BAD_LENGTH
+    built.set_identity(b"")
+    assert built.admit(PROBE, HOST, PORT, now=9.0) is DropReason.NO_IDENTITY
+
+
+def test_a_flood_of_probes_costs_nobody_else_anything() -> None:
+    """They have their own tokens, and load is no matter of theirs."""
+    built = gate(burst=8)
+    assert flood(built, PROBE) == 2
+    assert flood(built, message(1)) == 8
+    assert built.admit(PROBE, HOST, PORT, now=0.1) is None
+    other = gate(burst=8)
+    flood(other, message(1))
+    assert flood(other, PROBE) == 2

@@ -205,6 +205,49 @@ def test_a_tcp_stream_crosses_two_engines() -> None:
     assert output.split() == ["1000000", "equal"]
 
 
+def test_a_tcp_stream_crosses_a_relay() -> None:
+    """Both ways over a third engine, which has no session and opens nothing."""
+    output = in_new_namespace(
+        """
+    from tests.unit.dataplane.tunnel import carry_stream_by_relay
+    print(carry_stream_by_relay(1_000_000))
+    """
+    )
+    assert output.split() == ["1000000", "equal"]
+
+
+def test_nobody_speaks_from_where_channels_are() -> None:
+    """Their addresses are no host's: what claims to come from there was forged."""
+    output = in_new_namespace(
+        PAIR
+        + """
+    from meshnode.channels import endpoint_of
+    from meshnode.errors import DropReason
+    behind = endpoint_of(7)
+    run("ip", "address", "add", behind.host + "/128", "dev", "lo")
+    ours = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); ours.bind(("::1", 0))
+    liar = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    liar.bind((behind.host, behind.port))
+    there = ours.getsockname()
+    engine = make_engine("ingress", tun, ours)
+    program_engine(engine, *start_session(session()))
+    program_engine(engine, SetEndpoint(SLOT, Path(behind)))
+    engine.reports()
+    initiation = bytes((1, 0, 0, 0)) + bytes(144)
+    for counter in range(3):
+        liar.sendto(seal_data(b"", counter), there)
+        liar.sendto(initiation, there)
+    [descriptor] = engine.descriptors()
+    for _ in range(6):
+        engine.pump(descriptor, now=BORN_AT + 1)
+    print(engine.drops[DropReason.CHANNEL_SOURCE], sum(engine.drops.values()))
+    print(engine.handshakes(), engine.reports())
+    engine.close()
+    """
+    )
+    assert output.split() == ["6", "6", "[]", "[]"]
+
+
 def test_real_workers_carry_a_control_frame() -> None:
     """From a command of one control to a report to the other; no TUN device sees it."""
     output = in_new_namespace(

@@ -21,7 +21,8 @@ PREAMBLE = """
     from meshnode.errors import DropReason
     from meshnode.offloads import Offloads
     from tests.inner_packets import tcp_packet, udp_packet
-    from tests.property.test_engines_agree import Rig
+    from tests.property.test_channels_agree import ONWARD, Crossing, wrapped
+    from tests.property.test_engines_agree import Rig, drain
     from tests.unit.dataplane.reference.halves import open_data, seal_data
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -84,6 +85,24 @@ INGRESS = """
         assert rig.engine.drops[DropReason.DEVICE_DOWN] == 0
         assert seen[1] == seen[-1]
         print(seen[-1], frames["tcp"], frames["udp"], *states())
+"""
+
+
+RELAY = """
+    refused = os.environ["REFUSED"]
+    sent = [wrapped(ONWARD, bytes((n,)) * 500) for n in range(20)]
+    sent.append(wrapped(ONWARD, b"tail"))
+    with ExitStack() as stack:
+        rig = Crossing(engine, "ingress", stack)
+        for _ in range(2):
+            os.environ["REFUSED"] = "nothing"
+            rig.send(0, sent, to_beside=False)
+            os.environ["REFUSED"] = refused
+            rig.pump()
+        got = [one[8:] for one in drain(rig.hosts[2])]
+        assert got in ([], [one[8:] for one in sent] * 2)
+        state = next(one for one in states() if one[0] == "udp-segmentation")
+        print(len(got), rig.engine.drops[DropReason.SEND_ERROR], state)
 """
 
 
@@ -167,7 +186,7 @@ def test_refused_frames_are_written_as_packets(
     assert refusals == "1"
     assert (tcp, udp) == (("8", "1") if refused == "tcp" else ("1", "8"))
     assert f"('tun-{refused}', 'reads', 1)" in states
-    assert states.count("'full', 0") == 2
+    assert states.count("'full', 0") == 3
     assert logged.count("\n") == 1
     assert f"tun-{refused} is now reads" in logged
     assert f"tun-{refused}=off" in logged
@@ -183,3 +202,17 @@ def test_limited_frames_are_never_refused(
     assert printed.startswith("0 8 1 " if refused == "tcp" else "0 1 8 ")
     assert f"('tun-{refused}', 'off', 0)" in printed
     assert logged == ""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("refused", "counts", "state"),
+    [("segments", "42 0", "off"), ("tails", "42 0", "whole"), ("room", "0 42", "full")],
+)
+def test_relay_sends_another_way_and_waits_for_no_room(
+    kernel: Path, engine: str, refused: str, counts: str, state: str
+) -> None:
+    """Who forwards drops what finds the buffer full, and nothing else."""
+    printed, _ = run(kernel, refused, RELAY, engine)
+    lowered = 0 if refused == "room" else 1
+    assert printed == f"{counts} ('udp-segmentation', '{state}', {lowered})"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from meshnode.channels import endpoint_of
 from meshnode.dataplane.routes import Owners
 from meshnode.dataplane.table import (
     HELD_PER_REPORT,
@@ -14,9 +15,11 @@ from meshnode.dataplane.table import (
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
+    CloseChannel,
     Command,
     HeldSession,
     InstallSession,
+    OpenChannel,
     PreferSession,
     ProgramComplete,
     RemoveAllowedIps,
@@ -29,6 +32,7 @@ from meshnode.forwarding import (
     SetEndpoint,
     SetIdentity,
     SetLink,
+    SetStandby,
     ShareOfPrefix,
     SharePrefix,
     UnsharePrefix,
@@ -347,3 +351,45 @@ def test_a_program_brings_its_shares(table: Table) -> None:
     assert isinstance(found, Owners)
     assert found.forward == (ShareOfPrefix(2, 1),)
     assert table.peers[2].is_sought
+
+
+BEHIND = Path(endpoint_of(7))
+
+
+def test_a_channel_leads_by_the_peer_that_has_it(table: Table) -> None:
+    """An endpoint leads to itself; a channel that goes on to another is no way out."""
+    assert table.way_of(OTHER_PATH) == (OTHER_PATH, 0)
+    assert table.way_of(BEHIND) == (None, 0)
+    apply(table, OpenChannel(7, 1, 70))
+    assert table.way_of(BEHIND) == (PATH, 70)
+    apply(table, SetEndpoint(1, BEHIND))
+    assert table.direct_path(1) is None
+    assert table.way_of(BEHIND)[0] is None
+    apply(table, SetEndpoint(1, PATH), OpenChannel(7, 1, 70, onward=2))
+    assert table.way_of(BEHIND) == (None, 0)
+    apply(table, OpenChannel(7, 1, 71), CloseChannel(8))
+    assert table.way_of(BEHIND) == (PATH, 71)
+    apply(table, CloseChannel(7))
+    assert table.way_of(BEHIND) == (None, 0)
+
+
+def test_channels_are_only_between_peers(table: Table) -> None:
+    """Of the program, while there is one."""
+    apply(table, OpenChannel(7, 9, 70), OpenChannel(8, 1, 80, onward=9))
+    assert table.channels.find(7) is table.channels.find(8) is None
+    apply(table, Reset(3), AddPeer(9), OpenChannel(7, 9, 70), OpenChannel(8, 1, 80))
+    apply(table, ProgramComplete())
+    assert table.channels.find(7) is not None
+    assert table.channels.find(8) is None
+
+
+def test_a_removed_peer_takes_channels_and_standby_along(table: Table) -> None:
+    """From the table in use, and from the program under way."""
+    apply(table, OpenChannel(7, 1, 70), SetStandby(1, OTHER_PATH))
+    assert table.peers[1].standby == OTHER_PATH
+    apply(table, Reset(3), AddPeer(1), AddPeer(2), OpenChannel(8, 2, 80, onward=1))
+    apply(table, SetStandby(1, OTHER_PATH), RemovePeer(1))
+    assert table.channels.find(7) is None
+    apply(table, AddPeer(1), ProgramComplete())
+    assert table.channels.find(8) is None
+    assert table.peers[1].standby is None

@@ -16,7 +16,7 @@ from meshnode.dataplane import worker
 from meshnode.dataplane.interface import DeviceGoneError
 from meshnode.dataplane.switches import Switch
 from meshnode.dataplane.waiting import Waiter
-from meshnode.dataplane.worker import COUNTERS_BYTES, SOCKETS, WorkerEnd
+from meshnode.dataplane.worker import COUNTERS_BYTES, RELAYED_AT, SOCKETS, WorkerEnd
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     AddPeer,
@@ -47,6 +47,7 @@ class FakeEngine:
     def __init__(self, device: socket.socket) -> None:
         self.drops = dict.fromkeys(DropReason, 0)
         self.switches: list[Switch] = []
+        self.relayed = 0, 0
         self.device = device
         self.log: list[object] = []
         self.outgoing: list[Report] = []
@@ -284,6 +285,21 @@ def test_drops_are_published(rig: Rig) -> None:
     wanted = [0] * len(words)
     wanted[list(DropReason).index(DropReason.NO_ROUTE)] = 4
     assert words == wanted
+
+
+def test_what_was_forwarded_is_published(rig: Rig) -> None:
+    """Datagrams and bytes, whenever there are more of them."""
+    rig.start()
+    rig.engine.relayed = 3, 4000
+    for number in range(2):
+        # The second turn begins when the first was published.
+        answer_with(rig, NeedSession(number + 2))
+        rig.send(AddPeer(number + 2))
+        rig.next_report()
+    rig.device.send(b"!")
+    rig.finish()
+    words = list(memoryview(rig.counters).cast("Q"))
+    assert words[RELAYED_AT:] == [3, 4000]
 
 
 def test_offloads_are_published(rig: Rig) -> None:

@@ -8,12 +8,14 @@ import os
 import select
 import socket
 
+from meshnode.channels import endpoint_of
 from meshnode.codec.virtio import HEADER, NEEDS_CSUM
 from meshnode.errors import DropReason
 from meshnode.forwarding import (
     AddAllowedIps,
     AddPeer,
     InstallSession,
+    OpenChannel,
     ProgramComplete,
     Reset,
     Session,
@@ -39,14 +41,43 @@ def carry_stream(size: int) -> str:
     Fails if the kernel's super-packets were not used, or anything was dropped.
     """
     sockets = [_bound() for _ in range(2)]
+    paths = [_path_to(sock) for sock in sockets]
+    return _carry(size, sockets, [[SetEndpoint(0, path)] for path in reversed(paths)])
+
+
+def carry_stream_by_relay(size: int) -> str:
+    """As `carry_stream`, but all goes over a third host's ingress engine."""
+    sockets = [_bound() for _ in range(3)]
+    paths = [_path_to(sock) for sock in sockets]
+    ends = []
+    for number in range(2):
+        # Behind channel 11 or 12 is the other, which the relay knows as 21 or 22.
+        opened = OpenChannel(11 + number, 1, 21 + number)
+        behind = SetEndpoint(0, Path(endpoint_of(11 + number)))
+        ends.append((AddPeer(1), SetEndpoint(1, paths[2]), opened, behind))
+    relay = make_engine("ingress", open_tun("t2", "10.9.0.1/24"), sockets[2])
+    peers = [AddPeer(number) for number in range(2)]
+    places = [SetEndpoint(number, paths[number]) for number in range(2)]
+    channels = OpenChannel(21, 0, 12, onward=1), OpenChannel(22, 1, 11, onward=0)
+    for command in (Reset(1), SetLink(1420, True), *peers, *places, *channels):
+        relay.apply(command, now=NOW)
+    relay.apply(ProgramComplete(), now=NOW)
+    outcome = _carry(size, sockets[:2], ends, relay)
+    datagrams, octets = relay.relayed
+    assert octets > size
+    assert datagrams > size / 1420
+    return outcome
+
+
+def _carry(size, sockets, ways, *more):  # type: ignore[no-untyped-def]
     first = open_tun("t0", "10.0.0.1/24")
     listener = socket.create_server(("10.0.0.1", 80))
-    engines = _host(first, sockets[0], sockets[1], 0)
+    engines = _host(first, sockets[0], ways[0], 0)
     enter_namespace()
     second = open_tun("t1", "10.0.0.2/24")
     client = socket.socket()
     client.setblocking(False)
-    engines += _host(second, sockets[1], sockets[0], 1)
+    engines += [*_host(second, sockets[1], ways[1], 1), *more]
     data = os.urandom(size)
     received = _run(engines, client, listener, data)
     for engine in engines:
@@ -62,7 +93,12 @@ def _bound() -> socket.socket:
     return sock
 
 
-def _host(tun, ours, theirs, number):  # type: ignore[no-untyped-def]
+def _path_to(sock: socket.socket) -> Path:
+    return Path(Endpoint(*sock.getsockname()))
+
+
+def _host(tun, ours, way, number):  # type: ignore[no-untyped-def]
+    """Build both directions of a host that reaches its peer by *way*, commands."""
     session = Session(
         number + 1, 2 - number, KEYS[number], KEYS[1 - number], NOW, number == 0
     )
@@ -70,7 +106,7 @@ def _host(tun, ours, theirs, number):  # type: ignore[no-untyped-def]
         Reset(1),
         SetLink(1420, True),
         AddPeer(0),
-        SetEndpoint(0, Path(Endpoint(*theirs.getsockname()))),
+        *way,
         AddAllowedIps(0, PREFIXES),
         ProgramComplete(),
         InstallSession(0, session),

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from meshnode.host.ancillary import (
     IP_PKTINFO,
+    IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
     IPPROTO_UDP,
+    IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     UDP_GRO,
     UDP_SEGMENT,
@@ -128,3 +130,14 @@ def test_segments_join_to_the_payload(payload: bytes, size: int) -> None:
 def test_payload_that_was_not_merged_stays_whole(size: int | None) -> None:
     """An empty datagram is one datagram too."""
     assert split_segments(b"", size) == [b""]
+
+
+@pytest.mark.parametrize(
+    ("remote", "level", "kind"),
+    [(V4, IPPROTO_IP, IP_TTL), (V6, IPPROTO_IPV6, IPV6_HOPLIMIT)],
+)
+def test_hops_are_an_integer(remote: Endpoint, level: int, kind: int) -> None:
+    """As the option of that name has it; none are said unless they are few."""
+    message = (level, kind, struct.pack("=i", 3))
+    assert ancillary_for(Path(remote), hops=3) == [message]
+    assert ancillary_for(Path(remote)) == []

@@ -7,6 +7,7 @@ from meshnode.host.routing import (
     Conflict,
     address_conflicts,
     choose_routes,
+    narrow_prefixes,
     sized_prefixes,
     with_sizes,
 )
@@ -175,3 +176,33 @@ def test_every_route_says_its_size_where_some_are_larger() -> None:
     ]
     only_v4 = [route for route in routes if route.prefix.version == 4]
     assert [r for r in with_sizes(plan, only_v4) if r.prefix.version == 6] == []
+
+
+def test_what_is_narrow_has_a_route_that_says_so() -> None:
+    """Whether others are larger or not; throw routes say nothing."""
+    plan = HostPlan(
+        *("office", "mesh0", 1, 1, 1420, ("10.99.0.1/24", "fd99::1/48")),
+        routes=(Prefix.parse("10.0.0.0/8"),),
+        narrower=(
+            (Prefix.parse("10.0.0.0/8"), 1296),
+            (Prefix.parse("10.99.0.7/32"), 1216),
+            (Prefix.parse("fd99::7/128"), 1216),
+        ),
+    )
+    own = narrow_prefixes(plan)
+    assert own == [Prefix.parse("10.99.0.7/32"), Prefix.parse("fd99::7/128")]
+    alone = [lead("10.0.0.0/8"), throw("10.1.0.0/16"), *choose(*map(str, own))[0]]
+    narrow = [
+        sized("10.0.0.0/8", 1296),
+        throw("10.1.0.0/16"),
+        sized("10.99.0.7/32", 1216),
+        sized("fd99::7/128", 1216),
+    ]
+    assert with_sizes(plan, alone) == narrow
+    larger = replace(plan, larger=Larger(8920))
+    routes = [*choose(*map(str, sized_prefixes(larger)))[0], *alone]
+    assert with_sizes(larger, routes) == [
+        sized("10.99.0.0/24", 1420, 8880),
+        sized("fd99::/48", 1420, 8860),
+        *narrow,
+    ]

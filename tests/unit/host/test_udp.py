@@ -16,7 +16,9 @@ from meshnode.host.udp import (
     open_udp_pair,
     open_udp_pairs,
 )
-from meshnode.types import Endpoint
+from meshnode.types import Datagram, Endpoint, Path
+
+_IP_RECVTTL = 12  # ip(7); the module has no name for it
 
 
 def test_each_family_has_its_socket() -> None:
@@ -127,3 +129,22 @@ def test_pairs_travel_as_descriptors(has_v6: bool) -> None:
             for ours, theirs in zip(before.sockets(), after.sockets(), strict=True):
                 assert os.path.sameopenfile(ours.fileno(), theirs.fileno())
             after.close()
+
+
+def test_hops_are_of_one_datagram_only() -> None:
+    """The socket sends the next as usual; each arrives with what it was given."""
+    with udp.open_beside() as ours, udp.open_beside() as theirs:
+        theirs.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+        theirs.setblocking(True)
+        theirs.settimeout(5)
+        path = Path(Endpoint("127.0.0.1", theirs.getsockname()[1]))
+        seen = []
+        for hops in (3, 0):
+            udp.send_by(ours, Datagram(b"x", path, hops))
+            _, ancillary, _, _ = theirs.recvmsg(16, 256)
+            seen += [
+                int.from_bytes(data[:1], "little")
+                for level, kind, data in ancillary
+                if (level, kind) == (socket.IPPROTO_IP, socket.IP_TTL)
+            ]
+    assert seen == [3, 64]

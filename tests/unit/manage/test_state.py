@@ -464,7 +464,9 @@ _APPLY = """
 import os, random, sys
 from pathlib import Path
 from meshnode.manage.state import StateStore
-from meshnode.mesh.ports import *
+from meshnode.mesh.ports import (
+    DropInvite, DropRecord, KeepEndpoints, KeepInvite, KeepIssued, KeepOwn, KeepRecord
+)
 from meshnode.types import Endpoint
 store = StateStore.open(Path(sys.argv[1]))
 r = random.Random(sys.argv[2])
@@ -528,7 +530,7 @@ import errno, os, sys
 from pathlib import Path
 from meshnode.errors import HostError
 from meshnode.manage.state import StateStore
-from meshnode.mesh.ports import *
+from meshnode.mesh.ports import KeepOwn, KeepRecord
 path = Path("/mnt/home/state.db")
 store = StateStore.open(path)
 kept, number = 0, 0

@@ -30,9 +30,10 @@ from meshnode.mesh.ports import (
     TunnelPeer,
 )
 from meshnode.mesh.record_set import RecordSet
+from meshnode.mesh.relays import RelayWay
 from meshnode.mesh.trust import Trust, VerifiedMember
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 WALL = 1_800_000_000
 NOW = 1000.0
@@ -51,6 +52,9 @@ class FakeTunnels:
     dropped: list[bytes] = field(default_factory=list)
     paths: dict[bytes, Endpoint] = field(default_factory=dict)
     sessions: set[bytes] = field(default_factory=set)
+    sent_by: list[tuple[bytes, Message, Path]] = field(default_factory=list)
+    standbys: dict[bytes, Path | None] = field(default_factory=dict)
+    channels: dict[int, tuple[bytes, int, bytes | None]] = field(default_factory=dict)
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Remember the peer."""
@@ -99,13 +103,53 @@ class FakeTunnels:
     ) -> None:
         """Do nothing."""
 
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Remember the message and its path."""
+        self.sent_by.append((key, message, path))
+
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Remember the path."""
+        self.paths.pop(key, None)
+        if path is not None:
+            self.paths[key] = path.remote
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Remember the path."""
+        self.standbys[key] = path
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Remember the channel: from whom, with which label, to whom."""
+        self.channels[channel] = (key, label, onward)
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Forget the channel."""
+        self.channels.pop(channel, None)
+
     def last_received(self, key: bytes) -> float:
+        """Say never."""
+        return NEVER
+
+    def last_control_sent(self, key: bytes) -> float:
         """Say never."""
         return NEVER
 
     def last_data_sent(self, key: bytes) -> float:
         """Say never."""
         return NEVER
+
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Say none."""
+        return 0, 0
 
     def drain(self) -> list[tuple[bytes, Message]]:
         """Return what was sent since the last time."""
@@ -319,3 +363,23 @@ class Office:
         revocation = self.trust.verify_revocation(data)
         merge = self.records.offer(revocation, wall=float(wall))
         self.directory.follow(self.membership.update(merge, wall=float(wall)))
+
+
+class NoRelays:
+    """Relays where nobody relays."""
+
+    homes: tuple[bytes, ...] = ()
+
+    def want(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def drop(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
+    def ways(self, key: bytes) -> tuple[Endpoint, ...]:
+        """Return none."""
+        return ()
+
+    def describe(self, key: bytes) -> tuple[RelayWay, ...]:
+        """Return none."""
+        return ()

@@ -38,7 +38,7 @@ from meshnode.mesh.ports import (
 )
 from meshnode.mesh.settings import IssuerIdentity, NodeIdentity, NodeSettings
 from meshnode.ports import NEVER
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Path, Prefix
 
 _E = TypeVar("_E")
 
@@ -139,6 +139,34 @@ class Wires:
         if key in self.peers:
             self._world.letters.append((self._key, key, message))
 
+    def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
+        """Lose it: there is one path only, and nobody sees which."""
+
+    def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Remember the path."""
+        self.paths.pop(key, None)
+        if path is not None:
+            self.paths[key] = path.remote
+
+    def set_standby(self, key: bytes, path: Path | None, *, now: float) -> None:
+        """Do nothing."""
+
+    def open_channel(
+        self,
+        channel: int,
+        key: bytes,
+        label: int,
+        *,
+        onward: bytes | None = None,
+        rate: int = 0,
+        quota: int = 0,
+        now: float,
+    ) -> None:
+        """Do nothing."""
+
+    def close_channel(self, channel: int, *, now: float) -> None:
+        """Do nothing."""
+
     def drop_waiting(self, key: bytes, *, now: float) -> None:
         """Note it."""
         self.dropped.append(key)
@@ -174,6 +202,10 @@ class Wires:
     def last_data_sent(self, key: bytes) -> float:
         """Nothing."""
         return NEVER
+
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Say none."""
+        return 0, 0
 
 
 class Computer:

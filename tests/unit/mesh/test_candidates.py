@@ -2,7 +2,8 @@
 
 import pytest
 
-from meshnode.mesh.candidates import CandidateFilter
+from meshnode.channels import endpoint_of
+from meshnode.mesh.candidates import CandidateFilter, tellable
 from meshnode.types import Endpoint, Prefix
 
 OVERLAY = (Prefix.parse("10.9.0.0/16"), Prefix.parse("fd12:3456:789a::/48"))
@@ -75,3 +76,12 @@ def test_of_our_own_configuration_only_the_overlay_is_left_out() -> None:
     mine = (Endpoint("127.0.0.1", 1), Endpoint("fe80::1", 2, 3))
     inside = (Endpoint("10.9.0.1", 1), Endpoint("fd12:3456:789a::1", 1))
     assert HOST.outside([*inside, *mine]) == mine
+
+
+def test_others_are_told_no_zone_and_no_channel() -> None:
+    """They mean something on this host only."""
+    outside = Endpoint("192.0.2.1", 1)
+    assert tellable(outside) is outside
+    assert tellable(None) is None
+    assert tellable(Endpoint("fe80::1", 1, 2)) is None
+    assert tellable(endpoint_of(7)) is None

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from meshnode.channels import endpoint_of
 from meshnode.codec.records import Role, Route
 from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.mesh.describe import (
     complaints,
+    count_paths,
     describe_event,
+    describe_path,
     describe_peers,
     describe_routes,
     describe_status,
@@ -79,7 +82,9 @@ def test_peers_are_all_others_by_name(world: World) -> None:
         cipher=Cipher.AES_256_GCM,
     )
     world.founder.wires.sessions.add(key)
-    peers = describe_peers(world.founder.node, {key: status}, now=world.now)
+    peers = describe_peers(
+        world.founder.node, {key: status}, now=world.now, wall=world.wall
+    )
     assert json.loads(json.dumps(peers)) == peers
     alpha, beta = peers
     assert (alpha["name"], beta["name"]) == ("alpha", "beta")
@@ -91,6 +96,14 @@ def test_peers_are_all_others_by_name(world: World) -> None:
     assert alpha["groups"] == ["staff"]
     assert alpha["isNeighbour"]
     assert beta["endpoint"] is None
+    assert (alpha["path"]["kind"], beta["path"]["kind"]) == ("none", "none")
+    world.founder.wires.paths[key] = Endpoint("192.0.2.1", 5)
+    path = describe_path(world.founder.node, key, now=world.now, wall=world.wall)
+    assert (path["kind"], path["endpoint"]) == ("direct", "192.0.2.1:5")
+    assert count_paths(world.founder.node) == {"direct": 1}
+    world.founder.wires.paths[key] = endpoint_of(7)
+    path = describe_path(world.founder.node, key, now=world.now, wall=world.wall)
+    assert (path["kind"], path["endpoint"]) == ("relayed", None)
     assert beta["receivedBytes"] == 0
 
 

@@ -14,8 +14,8 @@ from meshnode.mesh.introduction import MemberIntroduction, open_introduction
 from meshnode.mesh.lookups import GIVE_UP_AFTER, Lookups
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import KeepEndpoints
-from meshnode.types import Endpoint, Prefix
-from tests.unit.mesh.issuing_parts import FakeTunnels
+from meshnode.types import Endpoint, Path, Prefix
+from tests.unit.mesh.issuing_parts import FakeTunnels, NoRelays
 
 ONE, TWO, THREE, FOUR = (Endpoint(f"192.0.2.{n}", 51820) for n in (1, 2, 3, 4))
 OVERLAY = Prefix.parse("10.9.0.0/16")
@@ -46,6 +46,8 @@ class Node:
         self.dialler = Dialler(
             tunnels=self.tunnels,
             outbox=self.outbox,
+            relays=NoRelays(),
+            is_public=lambda key: False,
             lookups=lookups,
             book=self.book,
             candidates=CandidateFilter((OVERLAY,), ("198.51.100.1",)),
@@ -67,11 +69,11 @@ class Node:
     def introduced(self) -> list[Endpoint]:
         """Return where our record went, readable by the peer, since the last time."""
         sent, self.outbox.datagrams = self.outbox.datagrams, []
-        for data, _ in sent:
-            assert open_introduction(data, self.peer) == MemberIntroduction(
+        for datagram in sent:
+            assert open_introduction(datagram.data, self.peer) == MemberIntroduction(
                 b"our record"
             )
-        return [to for _, to in sent]
+        return [datagram.path.remote for datagram in sent]
 
     def kept(self) -> list[tuple[Endpoint, ...]]:
         """Return what was kept about the peer since the last time."""
@@ -186,9 +188,9 @@ def test_a_new_record_is_introduced_again(node: Node) -> None:
     assert node.introduced() == []
     node.dialler.set_record(b"another")
     node.dialler.introduce(node.key, now=2.0)
-    [(data, to)] = node.outbox.datagrams
-    assert to == ONE
-    assert open_introduction(data, node.peer) == MemberIntroduction(b"another")
+    [datagram] = node.outbox.datagrams
+    assert datagram.path == Path(ONE)
+    assert open_introduction(datagram.data, node.peer) == MemberIntroduction(b"another")
 
 
 def test_a_dial_ends_with_the_handshakes_of_the_tunnels(node: Node) -> None:

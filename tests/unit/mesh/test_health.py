@@ -34,6 +34,10 @@ class FakeTunnels:
         """Return when it was last sent to."""
         return self.sent.get(key, NEVER)
 
+    def sent_to(self, key: bytes) -> tuple[int, int]:
+        """Not used."""
+        return 0, 0
+
     def sessions_of(self, key: bytes) -> tuple[int, ...]:
         """Not used."""
         return ()

@@ -9,6 +9,7 @@ from meshnode.crypto.primitives import fingerprint
 from meshnode.mesh.neighbours import (
     HELLO_INTERVAL,
     HELLO_TIMEOUT,
+    LAST_HELLO_INTERVAL,
     LAST_RETRY,
     MAX_UNANSWERED,
     RETRY_SPACING,
@@ -71,19 +72,44 @@ def test_a_small_network_is_all_neighbours(members: int, rng: random.Random) -> 
     assert sorted(scene.neighbours.chosen) == sorted(scene.members)
 
 
-def test_neighbours_are_greeted_every_twenty_seconds(rng: random.Random) -> None:
+def gaps_of(scene: Scene, key: bytes) -> list[float]:
+    """Return the seconds between the last greetings of a neighbour."""
+    times = [at for at, greeted in scene.greeted if greeted == key]
+    return [b - a for a, b in pairwise(times)]
+
+
+def test_neighbours_that_agree_are_greeted_less_and_less(rng: random.Random) -> None:
     """Give or take a quarter, not all at once; nobody else is greeted."""
     scene = Scene(30, rng)
-    greeted = scene.run(600.0)
+    greeted = scene.run(7200.0)
     for neighbour in scene.neighbours.chosen:
-        times = [at for at, key in greeted if key == neighbour]
-        gaps = [b - a for a, b in pairwise(times)]
-        assert all(
-            0.75 * HELLO_INTERVAL <= gap <= 1.25 * HELLO_INTERVAL for gap in gaps
-        )
-        assert len(times) >= 24
+        wanted = HELLO_INTERVAL
+        for gap in gaps_of(scene, neighbour):
+            assert 0.75 * wanted <= gap <= 1.25 * wanted
+            wanted = min(2 * wanted, LAST_HELLO_INTERVAL)
+        assert wanted == LAST_HELLO_INTERVAL
     assert {key for _, key in greeted} == set(scene.neighbours.chosen)
     assert len({at for at, _ in greeted}) == len(greeted)
+
+
+@pytest.mark.parametrize("why", ["differs", "changes", "again"])
+def test_who_may_know_other_things_is_greeted_soon(
+    why: str, rng: random.Random
+) -> None:
+    """One that differs, or all when something new is pushed or was lost."""
+    scene = Scene(30, rng)
+    scene.run(7200.0)
+    first, *others = scene.neighbours.chosen
+    match why:
+        case "differs":
+            scene.neighbours.differs(first, now=scene.now)
+        case "changes":
+            scene.neighbours.expect_changes(now=scene.now)
+        case "again":
+            scene.neighbours.greet_again(now=scene.now)
+    soon = {key for _, key in scene.run(1.25 * HELLO_INTERVAL)}
+    assert first in soon
+    assert (why == "differs") or soon == {first, *others}
 
 
 def test_three_unanswered_hellos_two_seconds_apart_give_way(rng: random.Random) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from meshnode.codec.messages import (
     Accepts,
+    CallMe,
     Chunk,
     Digests,
     Fetch,
@@ -21,6 +22,9 @@ from meshnode.codec.messages import (
     Message,
     Ping,
     Pong,
+    ProbeKey,
+    ProbeMe,
+    ProbeThem,
     Publish,
     Published,
     Push,
@@ -35,6 +39,7 @@ from meshnode.codec.record_bytes import MAX_VERSION
 from meshnode.codec.records import (
     Kind,
     Member,
+    NatHint,
     Policy,
     Revocation,
     Role,
@@ -535,6 +540,11 @@ OTHERS: tuple[Message, ...] = (
     LargestSize(8920),
     SizeProbe(bytes(8), 8920),
     SizeProven(bytes(8), 8920),
+    CallMe(7, False, bytes(31) + b"k", (PLACE,), PLACE, NatHint(), (PLACE,)),
+    CallMe(7, True, bytes(32), (), None, NatHint(), ()),
+    ProbeMe(bytes(31) + b"k", PLACE),
+    ProbeThem(bytes(32), bytes(31) + b"k", PLACE),
+    ProbeKey(bytes(31) + b"k", True),
 )
 
 
@@ -839,7 +849,7 @@ def test_member_whose_introduction_was_lost_comes_in_all_the_same(
     node.handshake_begun(world.founder.key, now=world.now, wall=world.wall)
     assert node.outbox.datagrams == []
     node.handshake_begun(world.founder.key, now=world.now + 5, wall=world.wall)
-    assert [place for _, place in node.outbox.datagrams] == [PLACE]
+    assert [one.path.remote for one in node.outbox.datagrams] == [PLACE]
 
 
 # --- events of the tunnels ---
@@ -991,7 +1001,10 @@ def test_endpoints_are_published_to_a_rendezvous(world: World) -> None:
         lambda node: node.endpoint_wanted(alpha.key, now=world.now, wall=world.wall),
     )
     world.run(2.0)
-    assert beta.wires.candidates[alpha.key] == (PLACE,)
+    dialler = beta.node.reach.dialler
+    assert dialler.candidates_of(alpha.key, now=world.now) == (PLACE,)
+    # A relay comes first.
+    assert PLACE not in beta.wires.candidates[alpha.key]
 
 
 # --- time, and what it costs ---
@@ -1192,7 +1205,10 @@ def test_mapped_port_is_found_by_others(world: World) -> None:
         lambda node: node.endpoint_wanted(alpha.key, now=world.now, wall=world.wall),
     )
     world.run(2.0)
-    assert beta.wires.candidates[alpha.key] == (PLACE,)
+    dialler = beta.node.reach.dialler
+    assert dialler.candidates_of(alpha.key, now=world.now) == (PLACE,)
+    # A relay comes first.
+    assert PLACE not in beta.wires.candidates[alpha.key]
 
 
 def test_only_members_are_near(world: World) -> None:

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from meshnode.codec.messages import Publish, Published
-from meshnode.codec.records import Endpoints
+from meshnode.codec.messages import Message, Publish, Published, Refresh
+from meshnode.codec.records import Endpoints, Mapping, NatHint, RelayHint
 from meshnode.mesh.endpoint_book import EndpointBook
-from meshnode.mesh.publishing import PASSED_OVER_FOR, Publishing
+from meshnode.mesh.publishing import PASSED_OVER_FOR, PUBLISH_EVERY, Hints, Publishing
 from meshnode.mesh.ranking import rank_by_hash
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.rendezvous import Rendezvous
@@ -30,6 +30,7 @@ class Publisher:
         self.signed: dict[bytes, Endpoints] = {}
         self.book = EndpointBook(lambda key, data: self.signed[data])
         self.now = 0.0
+        self.sent: list[Message] = []
         self.publishing = Publishing(
             key=self.key,
             sign=self.sign,
@@ -58,13 +59,16 @@ class Publisher:
         self.now = deadline.at
         self.publishing.handle_deadline(now=self.now, wall=WALL)
         sent = self.tunnels.drain()
-        assert all(isinstance(message, Publish) for _, message in sent)
+        self.sent = [message for _, message in sent]
+        assert all(isinstance(one, Publish | Refresh) for one in self.sent)
         return [to for to, _ in sent]
 
-    def answer(self, *servers: bytes) -> None:
-        """Let these servers confirm."""
+    def answer(self, *servers: bytes, version: int = 1) -> None:
+        """Let these servers confirm, by default another version than ours."""
         for server in servers:
-            self.publishing.receive_published(server, Published(1, None))
+            self.publishing.receive_published(
+                server, Published(version, None), now=self.now
+            )
 
 
 def test_nothing_happens_before_there_are_candidates(rng: random.Random) -> None:
@@ -81,13 +85,51 @@ def test_a_change_goes_to_the_first_three_at_once(rng: random.Random) -> None:
     node.answer(*node.ranked)
     node.publishing.set_candidates(HOME, now=1.0, wall=WALL)
     assert node.step() == node.ranked[:3]
-    assert 45.0 <= node.now <= 75.0
+    assert 0.75 * PUBLISH_EVERY <= node.now <= 1.25 * PUBLISH_EVERY
     node.publishing.set_candidates(AWAY, now=node.now, wall=WALL + 9)
     before = node.now
     assert node.step() == node.ranked[:3]
     assert node.now == before
     versions = [endpoints.version for endpoints in node.signed.values()]
     assert versions == [WALL, WALL + 9]
+
+
+def test_who_has_the_record_is_only_told_that_it_holds(rng: random.Random) -> None:
+    """And who has lost it gets it at once, but not a second time for nothing."""
+    node = Publisher(rng, 3)
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    node.step()
+    node.answer(*node.ranked, version=WALL)
+    assert node.step() == node.ranked
+    assert node.sent == [Refresh(WALL)] * 3
+    node.answer(*node.ranked[:2], version=WALL)
+    node.answer(node.ranked[2], version=0)
+    [(to, message)] = node.tunnels.drain()
+    assert to == node.ranked[2]
+    assert isinstance(message, Publish)
+    node.answer(node.ranked[2], version=0)
+    assert node.tunnels.drain() == []
+    node.step()
+    assert [type(message) for message in node.sent] == [Refresh, Refresh, Publish]
+
+
+def test_hints_are_published_beside_the_candidates(rng: random.Random) -> None:
+    """Not before there are candidates; the same ones again are no change."""
+    node = Publisher(rng, 1)
+    hints = Hints(
+        rng.randbytes(32),
+        NatHint(Mapping.ENDPOINT_DEPENDENT, 1024, 2047),
+        (RelayHint(rng.randbytes(32), 12),),
+    )
+    node.publishing.set_hints(hints, now=0.0, wall=WALL)
+    assert node.publishing.next_deadline() is None
+    node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
+    node.publishing.set_hints(hints, now=0.0, wall=WALL)
+    node.publishing.set_hints(Hints(hints.probe_key), now=0.0, wall=WALL)
+    assert list(node.signed.values()) == [
+        Endpoints(node.key, WALL, HOME, hints.probe_key, hints.nat, hints.relays),
+        Endpoints(node.key, WALL + 1, HOME, hints.probe_key),
+    ]
 
 
 def test_versions_grow_within_a_second_and_with_a_clock_set_back(
@@ -105,7 +147,7 @@ def test_versions_grow_within_a_second_and_with_a_clock_set_back(
 def test_who_does_not_answer_is_asked_three_times_and_replaced(
     rng: random.Random,
 ) -> None:
-    """The fourth in the order takes its place, for two minutes."""
+    """The fourth in the order takes its place, for ten minutes."""
     node = Publisher(rng, 5)
     first, second, third, fourth, fifth = node.ranked
     node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
@@ -117,7 +159,7 @@ def test_who_does_not_answer_is_asked_three_times_and_replaced(
     assert node.step() == [fourth]
     assert node.now == 6.0
     node.answer(fourth)
-    while node.now < 6.0 + PASSED_OVER_FOR - 75:
+    while node.now < 6.0 + PASSED_OVER_FOR - 1.25 * PUBLISH_EVERY:
         assert node.step() == [first, third, fourth]
         node.answer(first, third, fourth)
     while (asked := node.step()) == [first, third, fourth]:
@@ -146,10 +188,11 @@ def test_with_fewer_than_three_all_are_used(rng: random.Random, servers: int) ->
     node.publishing.set_candidates(HOME, now=0.0, wall=WALL)
     assert node.step() == node.ranked
     times = []
-    while node.now < 400:
+    while node.now < 4 * PASSED_OVER_FOR:
         if node.step():
             times.append(node.now)
-    assert max(b - a for a, b in itertools.pairwise(times)) < 260
+    most = PASSED_OVER_FOR + 1.25 * PUBLISH_EVERY
+    assert max(b - a for a, b in itertools.pairwise(times)) < most
 
 
 def test_a_rendezvous_among_the_three_serves_itself(rng: random.Random) -> None:

@@ -13,7 +13,7 @@ from meshnode.mesh.publishing import PUBLISH_EVERY
 from meshnode.mesh.reach import MAX_SEEN, Reach
 from meshnode.mesh.trust import ula_prefix
 from meshnode.types import Endpoint
-from tests.unit.mesh.issuing_parts import NOW, WALL, FakeTunnels, Host, Office
+from tests.unit.mesh.issuing_parts import NOW, WALL, FakeTunnels, Host, NoRelays, Office
 
 HOME = Endpoint("192.168.1.5", 51820)
 NAMED = Endpoint("203.0.113.1", 4000)
@@ -43,6 +43,7 @@ class Place:
             tunnels=self.tunnels,
             outbox=self.outbox,
             neighbours=lambda: (self.founder,),
+            relays=NoRelays(),
             entropy=rng.randbytes,
             stored=StoredState(),
         )

@@ -50,6 +50,7 @@ class Net:
         self.office = Office(rng)
         self.tunnels = NotingTunnels()
         self.sizes: dict[bytes, int] = {}
+        self.keepalives: dict[bytes, int] = {}
         self.health = OwnerHealth(self.tunnels, rng.randbytes)
         self.overlay = (
             self.office.trust.charter.cidr,
@@ -67,6 +68,7 @@ class Net:
             tunnels=self.tunnels,
             health=self.health,
             sizes=lambda: self.sizes,
+            keepalive=lambda key: self.keepalives.get(key, 0),
             settings=replace(SETTINGS, accept=ACCEPT_ALL),
         )
 
@@ -225,7 +227,26 @@ def test_plan_has_the_addresses_that_take_more(net: Net) -> None:
     member = net.office.membership.by_key(one.key)
     assert member is not None
     assert plan.larger == Larger(8920, tuple((a, 4000) for a in member.addresses))
-    assert plan.mtu == 1420
+    assert (plan.mtu, plan.narrower) == (1420, ())
+
+
+def test_plan_has_all_that_only_less_reaches(net: Net) -> None:
+    """Members' addresses and what is behind them; of shared ones the narrowest way."""
+    one = net.add("one", ROUTE)
+    two = net.add("two", ROUTE)
+    net.add("three")
+    net.sizes |= {one.key: 1296, two.key: 1216, bytes(32): 1200}
+    net.roads.refresh(now=NOW)
+    plan = net.roads.plan()
+    assert plan is not None
+    found = dict(plan.narrower)
+    members = [net.office.membership.by_key(host.key) for host in (one, two)]
+    for member, size in zip(members, (1296, 1216), strict=True):
+        assert member is not None
+        assert [found.pop(address) for address in member.addresses] == [size, size]
+    assert found == {LAN: 1216}
+    assert (plan.larger, plan.mtu) == (None, 1420)
+    assert LAN in plan.routes
 
 
 def test_who_is_no_member_has_no_plan(net: Net) -> None:

@@ -35,7 +35,7 @@ def await_end(child: Child) -> None:
 
 def test_a_child_is_started_when_due_and_collected() -> None:
     """At first it is due at once; a crash is told with its exit code."""
-    child = Child(None, lambda: start("raise SystemExit(3)"))
+    child = Child("control", lambda: start("raise SystemExit(3)"))
     assert child.is_due(0.0)
     child.start(now=100.0)
     assert child.is_running
@@ -48,7 +48,7 @@ def test_a_child_is_started_when_due_and_collected() -> None:
 
 def test_a_crash_loop_backs_off() -> None:
     """The second crash in a row waits."""
-    child = Child(None, lambda: start("raise SystemExit(1)"))
+    child = Child("control", lambda: start("raise SystemExit(1)"))
     for _ in range(2):
         child.start(now=100.0)
         await_end(child)
@@ -63,7 +63,7 @@ def test_a_start_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
     def refuse() -> int:
         raise HostError("no more processes")
 
-    child = Child(None, refuse)
+    child = Child("control", refuse)
     child.start(now=1.0)
     assert not child.is_running
     assert child.is_due(1.0)
@@ -72,7 +72,7 @@ def test_a_start_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
 
 def test_children_that_obey_are_not_killed(caplog: pytest.LogCaptureFixture) -> None:
     """SIGTERM is enough for those that do not resist."""
-    child = Child(None, lambda: start("import time; time.sleep(60)"))
+    child = Child("control", lambda: start("import time; time.sleep(60)"))
     child.start(now=0.0)
     end_children([child])
     assert not child.is_running
@@ -86,7 +86,7 @@ def test_children_that_resist_are_killed(
     monkeypatch.setattr(children, "END_GRACE", 0.1)
     # Ignored from before it runs, so the signal cannot come too early.
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = Child(None, lambda: start("import time; time.sleep(60)"))
+    child = Child("control", lambda: start("import time; time.sleep(60)"))
     child.start(now=0.0)
     signal.signal(signal.SIGTERM, before)
     end_children([child])

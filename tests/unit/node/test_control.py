@@ -62,6 +62,9 @@ class Surroundings:
             api_fd=NO_DESCRIPTOR,
             udp4_fds=(unbound_pair().v4.detach(),),
             udp6_fds=(),
+            beside_fds=(),
+            tls_fd=NO_DESCRIPTOR,
+            tls_problem="",
         )
 
     def begin(self) -> None:

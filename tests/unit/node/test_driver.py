@@ -282,11 +282,21 @@ class NodeWithMesh(Node):
     def callbacks(self) -> dict[str, Any]:
         """Return the callbacks of a mesh."""
         self.before_sending: Callable[[], list[Datagram]] = list
+        self.received: list[Datagram] = []
+        self.carry: Callable[[Datagram], Datagram | None] = lambda datagram: datagram
         return {
             "introductions": lambda *what: self.story.append(("introduction", *what)),
+            "probes": lambda *what: self.story.append(("probe", *what)),
             "on_event": lambda event: self.story.append(type(event).__name__),
             "before_sending": lambda: self.before_sending(),
+            "take_received": self.take_received,
+            "carry": lambda datagram: self.carry(datagram),
         }
+
+    def take_received(self) -> list[Datagram]:
+        """Return what came along with frames."""
+        received, self.received = self.received, []
+        return received
 
 
 @pytest.fixture
@@ -303,6 +313,15 @@ def test_introductions_go_to_the_mesh(with_mesh: NodeWithMesh) -> None:
     driver.receive([INTRODUCTION, Datagram(bytes(148), HERE)], queued=0)
     assert with_mesh.story == [("introduction", INTRODUCTION.data, HERE)]
     assert with_mesh.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
+
+
+def test_probes_go_to_the_mesh(with_mesh: NodeWithMesh, node: Node) -> None:
+    """Without one they are of a type that nobody knows."""
+    probe = Datagram(b"\6\0\0\0" + bytes(112), HERE)
+    with_mesh.driver.receive([probe], queued=0)
+    assert with_mesh.story == [("probe", probe.data, HERE)]
+    node.driver.receive([probe], queued=0)
+    assert node.engine.drop_counts() == {DropReason.BAD_TYPE: 1}
 
 
 def test_without_a_mesh_introductions_are_counted(node: Node) -> None:
@@ -332,6 +351,34 @@ def test_what_the_mesh_sends_leaves_before_the_initiation(
         "datagrams",
     ]
     assert [d.data[0] for d in with_mesh.outlet.sent] == [7, 1]
+
+
+def test_what_came_along_with_a_frame_is_received(with_mesh: NodeWithMesh) -> None:
+    """In the same step, and the mesh is asked again what follows from it."""
+    asked: list[int] = []
+
+    def before_sending() -> list[Datagram]:
+        asked.append(len(with_mesh.received))
+        return []
+
+    with_mesh.before_sending = before_sending
+    with_mesh.received = [INTRODUCTION]
+    with_mesh.story.clear()
+    with_mesh.driver.drain()
+    assert ("introduction", INTRODUCTION.data, HERE) in with_mesh.story
+    assert asked == [1, 0]
+
+
+def test_the_mesh_says_what_goes_in_place_of_a_datagram(
+    with_mesh: NodeWithMesh,
+) -> None:
+    """Another one, or nothing."""
+    other = Datagram(b"relayed", HERE)
+    kept = Datagram(b"kept", HERE)
+    with_mesh.before_sending = lambda: [INTRODUCTION, kept]
+    with_mesh.carry = lambda datagram: None if datagram is kept else other
+    with_mesh.driver.drain()
+    assert with_mesh.outlet.sent == [other]
 
 
 def test_what_the_mesh_asks_of_the_engine_belongs_to_the_step(

@@ -24,6 +24,7 @@ from meshnode.errors import HostError
 from meshnode.forwarding import ProgramComplete, Reset
 from meshnode.host.clock import boottime
 from meshnode.host.udp import open_udp_pair, receive_datagrams, send_datagram
+from meshnode.manage.config_values import TlsSettings
 from meshnode.mesh.engine_tunnels import EngineTunnels
 from meshnode.mesh.introduction import INTRODUCTION_TYPE
 from meshnode.mesh.join_request import create_join_request
@@ -38,6 +39,9 @@ from meshnode.wireguard import events
 from meshnode.wireguard.config import DeviceChange
 from meshnode.wireguard.engine import Engine
 from tests.unit.mesh.node_parts import DAY, NOTHING, SETTINGS, World
+
+TLS = TlsSettings(port=1)
+"""Nobody serves there."""
 
 
 class Issuer:
@@ -206,6 +210,7 @@ def join(
         token=token,
         private_key=host.private,
         endpoints=resolve(places or token.endpoints),
+        tls=TLS,
         timeout=timeout,
         on_progress=([] if progress is None else progress).append,
     )

@@ -1,6 +1,6 @@
 """Who of the workers is told what, and where their sessions are shared."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ class FakeLink:
         self.generation = 0
         self.commands: list[Command] = []
         self.sockets: Any = None
+        self.beside: list[object] = []
         self._worker = worker
         self._story = story
 
@@ -48,9 +49,10 @@ class FakeLink:
         self.generation = generation
         self.commands = [Reset(generation), *program, ProgramComplete()]
 
-    def use_sockets(self, pair: object) -> None:
+    def use_sockets(self, pair: object, beside: Sequence[object] = ()) -> None:
         """Take sockets."""
         self.sockets = pair
+        self.beside = list(beside)
 
 
 class Workers:
@@ -199,3 +201,18 @@ def test_bits_are_those_that_the_workers_use() -> None:
     """Egress in the lower sixteen, ingress above."""
     assert bit_of(Worker(Direction.EGRESS, 3)) == 1 << 3
     assert bit_of(Worker(Direction.INGRESS, 3)) == 1 << 19
+
+
+def test_sockets_beside_are_everybodys(workers: Workers) -> None:
+    """A worker that is new gets them again, for it was started without."""
+    pairs: Any = ("first", "second")
+    beside: Any = ["one"]
+    workers.fleet.use_sockets(pairs)
+    workers.fleet.use_beside(beside)
+    assert all(link.beside == beside for link in workers.links.values())
+    link = workers.links[SECOND_INGRESS]
+    link.sockets, link.beside = None, []
+    workers.fleet.start_over(SECOND_INGRESS, 2, [])
+    assert (link.sockets, link.beside) == ("second", beside)
+    workers.fleet.use_beside([])
+    assert all(link.beside == [] for link in workers.links.values())

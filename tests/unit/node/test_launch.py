@@ -31,6 +31,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         tun=SimpleNamespace(offload=offload),
         queues_of=lambda worker: (2,),
         udp=(SimpleNamespace(v4=descriptor(3), v6=None),),
+        beside={},
         uapi=descriptor(4),
         api=None,
         programs={
@@ -43,6 +44,9 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         counters_fd=14,
         sessions_fd=16,
         vault_fd=15,
+        tls=SimpleNamespace(control=descriptor(20), worker=descriptor(21)),
+        listeners=(descriptor(22), descriptor(23)),
+        tls_problem="taken",
     )
 
 
@@ -139,3 +143,13 @@ def test_several_workers_have_their_own(tasks: list[Any]) -> None:
     assert egress.sessions_fd == ingress.sessions_fd == control.sessions_fd == 16
     assert (control.egress_fds, control.ingress_fds) == ((60, 61), (62, 63))
     assert (control.udp4_fds, control.udp6_fds) == ((20, 21), (30, 31))
+
+
+def test_who_speaks_tls_gets_link_and_listeners(tasks: list[Any]) -> None:
+    """Control has the other end, and knows why nobody is served."""
+    launcher = Launcher(resources(), SETTINGS)
+    launcher.tls()
+    launcher.control(30)
+    tls, control = tasks
+    assert (tls.link_fd, tls.listener_fds) == (21, (22, 23))
+    assert (control.tls_fd, control.tls_problem) == (20, "taken")

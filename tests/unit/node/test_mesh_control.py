@@ -75,7 +75,7 @@ class Process:
         numbers = dict.fromkeys(
             (
                 *("lifeline_fd", "handshakes_fd", "traffic_fd", "counters_fd"),
-                *("sessions_fd", "vault_fd", "uapi_fd", "api_fd"),
+                *("sessions_fd", "vault_fd", "uapi_fd", "api_fd", "tls_fd"),
             ),
             NO_DESCRIPTOR,
         )
@@ -92,8 +92,10 @@ class Process:
             journal_fd=journal,
             udp4_fds=(udp.fileno(),),
             udp6_fds=(),
+            beside_fds=(),
             egress_fds=(),
             ingress_fds=(),
+            tls_problem="",
             **numbers,
         )
         engine = Engine(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
-from meshnode.manage.config_values import NetworkConfig
+from meshnode.manage.config_values import NetworkConfig, TlsSettings
 from meshnode.manage.network_config import load_config, save_config
 from meshnode.node import network
-from meshnode.node.network import start_network
+from meshnode.node.network import start_network, tls_places
 from meshnode.node.reserved import table_of
 from tests.founded_node import directories_in, found_home
 
@@ -28,3 +29,19 @@ def test_two_networks_never_share_a_routing_table(tmp_path: Path) -> None:
     network._require_own_table(
         "home", load_config(directories.config_file("home")), directories
     )
+
+
+@pytest.mark.parametrize(
+    ("listen", "roles", "places"),
+    [
+        ("auto", Role.NONE, []),
+        ("auto", Role.RELAY, ["0.0.0.0:8443", "[::]:8443"]),
+        ("auto", Role.RENDEZVOUS | Role.EXIT, ["0.0.0.0:8443", "[::]:8443"]),
+        ("off", Role.RELAY, []),
+        ("192.0.2.1:443", Role.NONE, ["192.0.2.1:443"]),
+    ],
+)
+def test_who_serves_tls(listen: str, roles: Role, places: list[str]) -> None:
+    """Relays and rendezvous, and who is told to."""
+    config = NetworkConfig("home", tls=TlsSettings(listen, 8443))
+    assert [str(one) for one in tls_places(config, roles)] == places

@@ -10,7 +10,7 @@ from meshnode.errors import HostError
 from meshnode.host.udp import UdpPair
 from meshnode.node import outlet
 from meshnode.node.outlet import Outlet
-from meshnode.types import Datagram, Endpoint, Path
+from meshnode.types import Datagram, Endpoint, Path, Source
 
 
 def unbound_pair() -> UdpPair:
@@ -74,3 +74,22 @@ def test_all_pairs_are_marked_and_closed(
     assert ours.pair is pair
     ours.close()
     assert pair.v4.fileno() == second.v4.fileno() == -1
+
+
+def test_what_names_a_socket_beside_leaves_by_it(
+    pair: UdpPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once that is closed, it leaves by the node's own."""
+    sent: list[tuple[str, Datagram]] = []
+    monkeypatch.setattr(
+        outlet, "send_datagram", lambda pair, one: sent.append(("own", one))
+    )
+    monkeypatch.setattr(outlet, "send_by", lambda _, one: sent.append(("beside", one)))
+    ours = Outlet([pair])
+    source = Source("192.0.2.9", 0, 4711)
+    one = Datagram(b"x", Path(Endpoint("192.0.2.1", 1), source))
+    ours.beside = {4711: pair.v4}
+    ours.send([one, datagram("192.0.2.1")])
+    ours.beside = {}
+    ours.send([one])
+    assert [by for by, _ in sent] == ["beside", "own", "own"]

@@ -4,9 +4,15 @@ import mmap
 
 from meshnode.codec.lifeline import workers_of
 from meshnode.dataplane.switches import Switch, summarise
-from meshnode.dataplane.worker import COUNTERS_BYTES
+from meshnode.dataplane.worker import COUNTERS_BYTES, RELAYED_AT
 from meshnode.errors import DropReason
-from meshnode.node.shared import counters_bytes, drop_counts, offload_states, row_of
+from meshnode.node.shared import (
+    counters_bytes,
+    drop_counts,
+    offload_states,
+    relayed,
+    row_of,
+)
 from meshnode.offloads import OFF, READS, TUN_TCP, UDP_SEGMENTATION, WHOLE, Offloads
 
 
@@ -34,6 +40,15 @@ def test_drops_of_all_workers_are_added() -> None:
         DropReason.BAD_TAG.value: 10,
         DropReason.CONTROL_FULL.value: 100,
     }
+
+
+def test_what_all_workers_forwarded_is_added() -> None:
+    """Datagrams and bytes, from where the workers put them."""
+    memory = bytearray(counters_bytes(2))
+    for number, worker in enumerate(workers_of(2), 1):
+        words = row_of(memory, worker).cast("Q")
+        words[RELAYED_AT], words[RELAYED_AT + 1] = number, 1000 * number
+    assert relayed(memoryview(memory)) == (10, 10_000)
 
 
 def test_an_offload_stands_where_the_most_limited_worker_has_it() -> None:

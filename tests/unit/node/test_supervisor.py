@@ -13,12 +13,15 @@ from meshnode.codec.lifeline import (
     Begin,
     ControlMessage,
     Direction,
+    DropSocket,
     Failed,
+    KeepSocket,
     LinkChanged,
     Ready,
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantTls,
     Worker,
     WorkerStarted,
     decode_from_supervisor,
@@ -26,7 +29,7 @@ from meshnode.codec.lifeline import (
     workers_of,
 )
 from meshnode.errors import HostError
-from meshnode.host.channels import recv_with_fds
+from meshnode.host.channels import recv_with_fds, send_with_fds
 from meshnode.host.clock import boottime
 from meshnode.host.linkwatch import LinkGone
 from meshnode.host.rtnetlink import LinkState
@@ -88,6 +91,11 @@ class FakeLauncher:
         self.started.append((worker, generation))
         return os.posix_spawn(sys.executable, _SLEEP, os.environ)
 
+    def tls(self) -> int:
+        """Start the process that speaks TLS."""
+        self.started.append("tls")
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
     def control(self, lifeline_fd: int) -> int:
         """Start control."""
         self.started.append("control")
@@ -107,6 +115,7 @@ class Story:
             udp=pairs,
             replaced=[*pairs],
             programs=dict.fromkeys(workers_of(workers)),
+            listeners=(),
         )
 
         def replace_udp(new: Any) -> None:
@@ -114,6 +123,9 @@ class Story:
             resources.replaced += new
 
         resources.replace_udp = replace_udp
+        resources.beside = {}
+        resources.keep_beside = resources.beside.__setitem__
+        resources.drop_beside = lambda port: os.close(resources.beside.pop(port))
         self.resources = resources
         self.supervisor: Any = Supervisor(
             resources, SETTINGS, lambda: self.ready.append(1)
@@ -213,6 +225,13 @@ def test_ready_is_told_once(story: Story) -> None:
     """A restarted control is ready again, but nobody waits any more."""
     story.play(story.say(Ready()), story.say(Ready()))
     assert story.ready == [1]
+
+
+def test_tls_is_started_when_control_wants_it(story: Story) -> None:
+    """Once, and not before."""
+    assert "tls" not in story.launcher.started
+    story.play(story.say(Ready()), story.say(WantTls()), story.say(WantTls()))
+    assert story.launcher.started.count("tls") == 1
 
 
 def test_a_death_before_ready_ends_the_start(story: Story) -> None:
@@ -345,3 +364,24 @@ def test_a_new_port_is_had_for_all_workers(
     monkeypatch.setattr(module, "open_udp_pairs", open_pairs)
     story_of_two.play(story_of_two.say(Rebind(4711, 7)))
     assert story_of_two.heard()[-1] == (Rebound(0), 2)
+
+
+def test_a_socket_beside_is_kept_until_control_drops_it(story: Story) -> None:
+    """What comes with other messages is closed, for nobody else would."""
+    reading, writing = os.pipe()
+
+    def give(message: ControlMessage) -> Callable[[], None]:
+        return lambda: (
+            send_with_fds(story.launcher.lifelines[-1], encode(message), [reading])
+            and None
+        )
+
+    def check() -> None:
+        assert list(story.resources.beside) == [4711]
+        assert os.fstat(story.resources.beside[4711]) == os.fstat(reading)
+        story.say(DropSocket(4711))()
+
+    story.play(give(Ready()), give(KeepSocket(4711)), check)
+    assert story.resources.beside == {}
+    os.close(writing)
+    os.close(reading)

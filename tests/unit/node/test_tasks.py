@@ -9,6 +9,7 @@ from meshnode.codec.lifeline import Direction, Worker
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
+    TlsTask,
     WorkerTask,
     arguments_of,
     descriptors_of,
@@ -58,6 +59,12 @@ CONTROL = ControlTask(
     api_fd=17,
     udp4_fds=(11, 21),
     udp6_fds=(12, 22),
+    beside_fds=(),
+    tls_fd=23,
+    tls_problem="TCP port 443 is taken",
+)
+TLS = TlsTask(
+    interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
 )
 
 
@@ -65,6 +72,7 @@ def test_tasks_survive_the_command_line() -> None:
     """What is parsed is what was meant, whatever characters are in it."""
     assert parse_task(WorkerTask, arguments_of(WORKER)) == WORKER
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
+    assert parse_task(TlsTask, arguments_of(TLS)) == TLS
     free = replace(WORKER, offloads=Offloads())
     assert parse_task(WorkerTask, arguments_of(free)) == free
     without = replace(CONTROL, udp6_fds=())
@@ -74,7 +82,7 @@ def test_tasks_survive_the_command_line() -> None:
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
     assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 23)]
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 24)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])

@@ -112,7 +112,7 @@ def test_i2_catches_a_replay_window_that_takes_everything(monkeypatch):
 def test_i2_catches_a_missing_check_of_the_source(monkeypatch):
     """A peer speaks with the address of a third."""
     monkeypatch.setattr(
-        OpenHalf, "_deliver", lambda self, packet, slot: self._packets.append(packet)
+        OpenHalf, "_deliver", lambda self, packet, *more: self._packets.append(packet)
     )
     world = pair(DeliveredOnce)
     with pytest.raises(Violation, match=r"I2: .*\n.*a got through with the source"):
@@ -126,7 +126,7 @@ def test_i2_catches_a_missing_check_of_the_source(monkeypatch):
 def test_i2_catches_a_packet_delivered_with_its_padding(monkeypatch):
     """What comes out must be as long as it says."""
     monkeypatch.setattr(
-        OpenHalf, "_deliver", lambda self, packet, slot: self._packets.append(packet)
+        OpenHalf, "_deliver", lambda self, packet, *more: self._packets.append(packet)
     )
     with pytest.raises(Violation, match="malformed"):
         play(pair(DeliveredOnce))

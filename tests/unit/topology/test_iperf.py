@@ -9,6 +9,7 @@ TCP_REPORT = {
     "end": {
         "sum_sent": {"seconds": 1.0, "bytes": 600, "bits_per_second": 4800.0},
         "sum_received": {"seconds": 2.0, "bytes": 500, "bits_per_second": 2000.0},
+        "cpu_utilization_percent": {"host_total": 30.0, "remote_total": 20.0},
     }
 }
 UDP_REPORT = {
@@ -30,6 +31,7 @@ def test_tcp_is_what_was_received() -> None:
     """The sender's own sum has bytes that never arrived."""
     result = iperf.throughput(TCP_REPORT, processor_seconds=3.0)
     assert (result.bits_per_second, result.seconds) == (2000.0, 2.0)
+    assert result.program_seconds == 1.0
 
 
 def test_processor_time_is_told_for_each_gigabit() -> None:

@@ -383,7 +383,12 @@ def test_probes_are_commands_and_what_was_cut_off_is_told(nodes):
     a.engine.send_probe(STRANGER, FRAME, 8920, now=a.now)
     a.drain()
     assert a.commands == [SendProbe(0, FRAME, 8920)]
-    for frame, size in ((b"", 8920), (FRAME, 1203), (FRAME, 65_456)):
+    for frame, size in (
+        (b"", 8920),
+        (b"\1" * 257, 8920),
+        (FRAME, 255),
+        (FRAME, 65_456),
+    ):
         with pytest.raises(ValueError, match=r"not a"):
             a.engine.send_probe(b.public, frame, size, now=a.now)
     a.report(ControlReceived(0, FRAME, 8914))

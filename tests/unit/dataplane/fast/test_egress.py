@@ -97,7 +97,7 @@ def test_more_than_a_burst_holds_goes_in_several(rig: Rig) -> None:
 
 def test_without_segmented_sends_datagrams_go_alone(rig: Rig) -> None:
     """The switch of the socket holds for both ways, until there are new sockets."""
-    for sock in rig.engine._sockets.values():
+    for sock in rig.engine._sockets:
         sock.segmentation.lower(OFF, "as the test wants")
     rig.engine._follow_switches()
     rig.kernel.send(FRAME)

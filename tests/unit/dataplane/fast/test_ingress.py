@@ -159,7 +159,8 @@ def test_control_frames_reach_control(rig: Receiving, exceptions: list[float]) -
     frame = b"\1\2\0ab"
     rig.receive(PACKET, frame + bytes(11), PACKET)
     assert rig.packets() == [PACKET, PACKET]
-    assert ControlReceived(SLOT, frame + bytes(11)) in rig.engine.reports()
+    path = rig.engine._half.table.peers[SLOT].path
+    assert ControlReceived(SLOT, frame + bytes(11), 0, path) in rig.engine.reports()
     assert exceptions == []
 
 
@@ -170,7 +171,8 @@ def test_a_probe_reaches_control_without_what_fills_it_up(
     frame = b"\1\2\0ab"
     rig.receive(PACKET, frame + bytes(8915), PACKET)
     assert rig.packets() == [PACKET, PACKET]
-    assert ControlReceived(SLOT, frame, 8915) in rig.engine.reports()
+    path = rig.engine._half.table.peers[SLOT].path
+    assert ControlReceived(SLOT, frame, 8915, path) in rig.engine.reports()
     assert exceptions == []
 
 

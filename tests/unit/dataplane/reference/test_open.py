@@ -196,7 +196,7 @@ def test_too_short_for_anything(ingress: Ingress, size: int) -> None:
     ingress.assert_undisturbed(DropReason.BAD_LENGTH)
 
 
-@pytest.mark.parametrize("kind", [0, 5, 255, 0x104, 0x04000004, 2**32 - 1])
+@pytest.mark.parametrize("kind", [0, 9, 255, 0x104, 0x04000004, 2**32 - 1])
 @pytest.mark.parametrize("size", [4, 32, 148])
 def test_unknown_types(ingress: Ingress, kind: int, size: int) -> None:
     """Other types, and data with reserved bytes, are dropped."""
@@ -504,7 +504,7 @@ def test_a_control_frame_goes_to_control(ingress: Ingress) -> None:
     assert ingress.half.moves() == moves
     assert ingress.reports() == [
         CONFIRMED,
-        ControlReceived(SLOT, FRAME + bytes(10)),
+        ControlReceived(SLOT, FRAME + bytes(10), path=OTHER_PATH),
         RESUMED,
         EndpointMoved(SLOT, OTHER_PATH),
     ]
@@ -531,7 +531,7 @@ def test_the_length_of_control_frames_is_bounded(ingress: Ingress, size: int) ->
     whole = (FRAME + bytes(size))[:size]
     ingress.receive(seal_data(whole, 0))
     kept = whole if size <= 1218 else FRAME
-    assert ControlReceived(SLOT, kept, size - len(kept)) in ingress.reports()
+    assert ControlReceived(SLOT, kept, size - len(kept), PATH) in ingress.reports()
     assert ingress.dropped() == {}
     assert ingress.delivered() == []
 
@@ -571,7 +571,7 @@ def test_control_frames_of_one_batch_are_limited(ingress: Ingress) -> None:
     assert sum(isinstance(r, ControlReceived) for r in reports) == MAX_WAITING_FRAMES
     assert ingress.dropped() == {DropReason.CONTROL_FULL: 300 - 256}
     ingress.receive(seal_data(FRAME, 150, index=SLOT + 1))
-    assert ControlReceived(SLOT + 1, FRAME) in ingress.reports()
+    assert ControlReceived(SLOT + 1, FRAME, path=PATH) in ingress.reports()
 
 
 # --- shared prefixes ---
