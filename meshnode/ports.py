@@ -22,7 +22,8 @@ class Traffic:
     `unanswered_since` is when the first data packet left after the last
     authenticated receive, or None if nothing waits for an answer.
     `unacknowledged_since` is when the first data packet arrived after our last
-    authenticated send, or None if we owe nothing.
+    authenticated send, or None if we owe nothing. `last_sent_for_users_at` is when a
+    data packet last left that was no control frame.
     """
 
     sent_packets: int = 0
@@ -35,6 +36,7 @@ class Traffic:
     last_data_received_at: float = NEVER
     unanswered_since: float | None = None
     unacknowledged_since: float | None = None
+    last_sent_for_users_at: float = NEVER
 
 
 class TrafficView(Protocol):

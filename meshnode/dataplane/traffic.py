@@ -48,6 +48,7 @@ _LAST_AT: Final = 2
 _LAST_DATA_AT: Final = 3
 _WAIT_SINCE: Final = 4
 _WAIT_MARK: Final = 5
+_LAST_USERS_AT: Final = 6
 _STAMP: Final = 7
 
 # Words of control's line. A time holds if there was a handshake.
@@ -189,7 +190,7 @@ class _Recorder:
         """Start a line for a new generation; its stamp, last, makes it valid."""
         self._words[line + _PACKETS] = 0
         self._words[line + _BYTES] = 0
-        for word in (_LAST_AT, _LAST_DATA_AT, _WAIT_SINCE):
+        for word in (_LAST_AT, _LAST_DATA_AT, _WAIT_SINCE, _LAST_USERS_AT):
             self._times[line + word] = NEVER
         self._words[line + _WAIT_MARK] = _NO_MARK
         self._words[line + _STAMP] = self._words[record + self._generation] + 1
@@ -209,6 +210,11 @@ class EgressRecorder(_Recorder):
             we last received anything, and control watches no timer of the peer.
         """
         return self._data(slot, packets, octets, now)
+
+    def sent_for_users(self, slot: int, now: float) -> None:
+        """Note that some of the data just counted was not of control's making."""
+        line = slot * self._record_words + self._line
+        self._times[line + _LAST_USERS_AT] = now
 
     def sent_keepalive(self, slot: int, octets: int, now: float) -> bool:
         """Count one empty packet; it waits for no answer, so always False."""
@@ -284,6 +290,7 @@ class ControlView:
             received[3],
             _earliest(unanswered, received[0] + answers),
             _earliest(unacknowledged, sent_packets),
+            self._last_for_users(record),
         )
 
     def watch(self, slot: int, watched: bool) -> None:
@@ -342,6 +349,12 @@ class ControlView:
             (self._words[line + _WAIT_MARK], self._times[line + _WAIT_SINCE])
             for line in self._current(record, lines)
         ]
+
+    def _last_for_users(self, record: int) -> float:
+        lines = self._current(record, self._egress)
+        return max(
+            (self._times[line + _LAST_USERS_AT] for line in lines), default=NEVER
+        )
 
     def _facts(
         self, record: int, lines: tuple[int, ...]

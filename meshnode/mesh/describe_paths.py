@@ -12,6 +12,7 @@ from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.relay_homes import KEEPALIVE
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.mesh.why import Pair, judge_pair
+from meshnode.types import Endpoint
 
 _MAPPINGS = {
     Mapping.UNKNOWN: "not seen yet",
@@ -53,7 +54,7 @@ def describe_why(
         ],
         "attempts": [
             {
-                "endpoint": str(attempt.endpoint),
+                "endpoint": _place(attempt.endpoint),
                 "how": attempt.how.value,
                 "openers": attempt.openers,
                 "pings": attempt.pings,
@@ -89,6 +90,10 @@ def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
             for hint in node.relays.best()
         ],
     }
+
+
+def _place(endpoint: Endpoint) -> str:
+    return str(endpoint) if endpoint.port else f"{endpoint.host}, any port"
 
 
 def _nat(hint: NatHint) -> dict[str, Any]:

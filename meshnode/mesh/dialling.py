@@ -298,7 +298,7 @@ class Dialler:
 
     def _goes_by_relay(self, key: bytes) -> bool:
         """Whether relays are what a member is dialled by first."""
-        has_relays = bool(self._relays.homes or self._relays.ways(key))
+        has_relays = self._relays.are_known or bool(self._relays.ways(key))
         return has_relays and not self._is_public(key)
 
     def _want_relays(self, key: bytes, now: float) -> None:
@@ -322,7 +322,7 @@ class Dialler:
         if began_at is not None:
             is_open = any(way.is_open for way in self._relays.describe(key))
             patience = MEMBER_ANSWERS_IN if is_open else RELAY_ANSWERS_IN
-            if not ways or now >= began_at + patience:
+            if now >= began_at + patience:
                 return everything
         return (*ways, *self.safe_of(key, now=now))
 

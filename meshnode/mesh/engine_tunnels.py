@@ -24,7 +24,6 @@ class EngineTunnels:
         self._shared: tuple[SharedPrefix, ...] = ()
         self._waiting: list[PeerChange] = []
         self._now = NEVER
-        self._control_sent: dict[bytes, float] = {}
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Add the peer or change it; sessions stay if it was there."""
@@ -43,7 +42,6 @@ class EngineTunnels:
 
     def remove_peer(self, key: bytes, *, now: float) -> None:
         """Forget the peer and cut its sessions; unknown ones are ignored."""
-        self._control_sent.pop(key, None)
         if self._peers.pop(key, None) is not None:
             self._waiting.append(PeerChange(PublicKey(key), remove=True))
 
@@ -75,17 +73,12 @@ class EngineTunnels:
     def send(self, key: bytes, message: Message, *, now: float) -> None:
         """Send a control frame; without a session a handshake begins first."""
         self.flush(now=now)
-        self._control_sent[key] = now
         self._engine.send_control(PublicKey(key), encode_message(message), now=now)
 
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
         frame = encode_message(message)
         self._engine.send_control(PublicKey(key), frame, path=path, now=now)
-
-    def last_control_sent(self, key: bytes) -> float:
-        """Return when a control frame was last sent to the peer, or `NEVER`."""
-        return self._control_sent.get(key, NEVER)
 
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
@@ -158,8 +151,8 @@ class EngineTunnels:
         return self._engine.traffic_of(PublicKey(key)).last_received_at
 
     def last_data_sent(self, key: bytes) -> float:
-        """Return when data was last sent to the peer, or `NEVER`."""
-        return self._engine.traffic_of(PublicKey(key)).last_data_sent_at
+        """Return when data of users was last sent to the peer, or `NEVER`."""
+        return self._engine.traffic_of(PublicKey(key)).last_sent_for_users_at
 
     def sent_to(self, key: bytes) -> tuple[int, int]:
         """Return how many datagrams were sent to the peer, and their bytes."""

@@ -21,8 +21,8 @@ That is longer than the tunnels watch it, which tell us of new traffic afterward
 TWO_WAY: Final = 0.25
 """Seconds: who was heard so shortly before was answering, and is silent now."""
 
-OWN_LAG: Final = 0.1
-"""Seconds in which a ping of ours has left: what was sent later is traffic."""
+AFTER_PONG: Final = 0.1
+"""Seconds: what is received so soon after a pong may be that."""
 
 ASK_PAUSE: Final = 0.5
 """Seconds from an answered question to the next: some traffic has no answers."""
@@ -55,16 +55,15 @@ class PathState:
 class Member:
     """The state of one; times are boottime seconds.
 
-    `own_at` is when we last sent a frame of our own making, `pong_at` when the last
-    pong came, `traffic_at` when other
-    data was last seen to go, `busy_from` since when without a pause. `asked_at` is the
-    first ping to a path that we have begun to ask, None if we have not.
+    `pong_at` is when the last pong came, `traffic_at` when data of users was last seen
+    to go, `busy_from` since when without a pause. `awake_at` is when a session began,
+    or anything passed after a rest. `asked_at` is the first ping to a path that we have begun to ask, None if we have not.
     """
 
     ways: dict[Place, Way] = field(default_factory=dict)
     chooser: Chooser = field(default_factory=Chooser)
-    own_at: float = NEVER
     pong_at: float = NEVER
+    awake_at: float = NEVER
     traffic_at: float = NEVER
     busy_from: float = NEVER
     received_at: float = NEVER
@@ -119,8 +118,8 @@ class Member:
         self.traffic_at = max(self.traffic_at, now)
 
     def follow(self, *, sent: float, received: float, now: float) -> None:
-        """Take note when data was last sent and anything received."""
-        if sent > self.own_at + OWN_LAG and sent > self.traffic_at:
+        """Take note when data of users was last sent, and anything received."""
+        if sent > self.traffic_at:
             if sent > self.traffic_at + BUSY:
                 self.busy_from = sent
             self.traffic_at = sent
@@ -128,7 +127,7 @@ class Member:
             self.waits_since = None
         elif self.waits_since is None or received > self.received_at:
             # Who was answering until now is silent from its last answer on.
-            is_answer = received > self.pong_at + OWN_LAG
+            is_answer = received > self.pong_at + AFTER_PONG
             self.was_two_way = is_answer and self.traffic_at < received + TWO_WAY
             self.waits_since = received if self.was_two_way else self.traffic_at
         self.received_at = received

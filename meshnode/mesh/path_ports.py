@@ -19,8 +19,8 @@ class RelayWays(Protocol):
         """Return the endpoints of our channels to it, the best first."""
 
     @property
-    def homes(self) -> tuple[bytes, ...]:
-        """The relays near to us; none if we know of no relay that answers."""
+    def are_known(self) -> bool:
+        """Whether any member but us may serve as a relay."""
 
     def describe(self, key: bytes) -> tuple[RelayWay, ...]:
         """Return the same, with what is known of each."""

@@ -30,6 +30,9 @@ from meshnode.mesh.ports import PathTunnels
 from meshnode.ports import NEVER, Entropy
 from meshnode.types import Endpoint, Path
 
+LOOK_AT_ONCE: Final = 0.005
+"""Seconds from the beginning of a session until what waited for it has left."""
+
 LOOK: Final = 0.1
 """Seconds between two looks at a member that data goes to."""
 
@@ -54,6 +57,9 @@ ASK_AGAIN: Final = 0.15
 SAMPLE: Final = 5.0
 SAMPLE_STANDBY: Final = 15.0
 """Seconds between two probes of the path in use, and of others that are alive."""
+
+FORGOTTEN_AFTER: Final = 25.0
+"""Seconds of silence both ways until NATs may have forgotten a direct path."""
 
 FORGET_AFTER: Final = 60.0
 """Seconds that a dead direct path is probed."""
@@ -118,14 +124,10 @@ class Paths:
         way = self._way(key, member, Path(endpoint))
         way.prove(now=now)
         member.settle(way, now=now)
-        member.note_traffic(now=now)
-        for other in list(member.ways.values()):
-            is_due = now >= other.asked_at + SAMPLE_STANDBY
-            if other is way or (other.is_alive and other.is_relayed and is_due):
-                self._ask(key, member, other, now)
+        member.awake_at = now
         self._consider(key, member, now)
-        self._seek(key, member, now)
-        self._wake(key, now + LOOK)
+        # What waited for the session leaves now, if anything did.
+        self._wake(key, now + LOOK_AT_ONCE)
 
     def adopt(self, key: bytes, *, now: float) -> None:
         """Go on with a member that an earlier control process spoke to by a channel.
@@ -235,16 +237,13 @@ class Paths:
         member = self._members.get(key)
         if member is not None and member.is_resting:
             member.is_resting = False
-            present = member.present
-            if present is not None and present.is_relayed:
-                self._relays.want(key, now=now)
-            self._wake(key, now + LOOK)
+            member.awake_at = now
+            self._wake(key, now + LOOK_AT_ONCE)
 
     def receive_ping(self, key: bytes, path: Path, *, now: float) -> None:
         """A ping came by *path* and is answered, which is no traffic of ours."""
         member = self._members.get(key)
         if member is not None:
-            member.own_at = now
             self.heard(key, path, now=now)
 
     def receive_pong(
@@ -306,10 +305,6 @@ class Paths:
             self._seeker.stop(key)
             del self._members[key]
             return
-        # Members that only tell each other something are not to be kept busy by that.
-        if not member.is_busy(now):
-            control_at = self._tunnels.last_control_sent(key)
-            member.own_at = max(member.own_at, control_at)
         member.follow(
             sent=self._tunnels.last_data_sent(key),
             received=self._tunnels.last_received(key),
@@ -324,10 +319,14 @@ class Paths:
         self._go_on_asking(key, member, now)
         is_idle = not member.is_busy(now) and not member.is_asking
         if is_idle and not any(way.is_candidate for way in member.ways.values()):
-            if now >= member.traffic_at + LINGER:
+            if self._is_forgotten(key, member, now):
+                self._leave_stale(key, now)
+                return
+            if now >= max(member.traffic_at, member.awake_at) + LINGER:
                 self._rest(key, member, now)
                 return
-            self._wake(key, now + LOOK_RARELY)
+            is_new = now < member.awake_at + LOOK_RARELY
+            self._wake(key, now + (LOOK if is_new else LOOK_RARELY))
             return
         member.is_resting = False
         self._probe(key, member, now)
@@ -352,6 +351,24 @@ class Paths:
             self._wake(key, now + LINGER)
         else:
             self._relays.drop(key, now=now)
+
+    def _is_forgotten(self, key: bytes, member: Member, now: float) -> bool:
+        """Whether the NATs of a path in use may expect nobody by now."""
+        present = member.present
+        if present is None or present.kind is not PathKind.DIRECT:
+            return False
+        last = max(member.received_at, member.traffic_at, member.awake_at)
+        if now < last + FORGOTTEN_AFTER:
+            return False
+        return present.path.remote not in self._candidates(key, now)
+
+    def _leave_stale(self, key: bytes, now: float) -> None:
+        """Be nowhere: the next packet dials, and so comes by a relay.
+
+        Sent to where the member was, it could be taken for an attack, and spoil it.
+        """
+        self._tunnels.set_path(key, None, now=now)
+        self.forget(key, now=now)
 
     def _count_lost(self, member: Member, now: float) -> bool:
         """Count what was not answered; return whether anything was not."""
@@ -447,7 +464,6 @@ class Paths:
         way.quality.ask(nonce, now=now)
         way.asked += 1
         way.asked_at = now
-        member.own_at = now
         way.next_at = now + (self._sample(member, way) if way.is_alive else way.pause())
         if way.asked > UNANSWERED:
             way.answers = 0

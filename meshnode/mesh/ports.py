@@ -93,7 +93,10 @@ class Tunnels(Protocol):
         """Return when authenticated data last came from the peer, or `NEVER`."""
 
     def last_data_sent(self, key: bytes) -> float:
-        """Return when data was last sent to the peer, or `NEVER`."""
+        """Return when data of users was last sent to the peer, or `NEVER`.
+
+        Control frames are none.
+        """
 
     def sent_to(self, key: bytes) -> tuple[int, int]:
         """Return how many datagrams were sent to the peer, and their bytes."""
@@ -104,12 +107,6 @@ class PathTunnels(Tunnels, Protocol):
 
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
-
-    def last_control_sent(self, key: bytes) -> float:
-        """Return when a control frame was last sent to the peer, or `NEVER`.
-
-        It is data to the tunnels; what was sent later is traffic of users.
-        """
 
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Speak to the peer by *path*, which has been proven; None: it is nowhere."""

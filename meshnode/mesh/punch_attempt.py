@@ -65,7 +65,7 @@ class Attempt:
     """A candidate, for people: how many probes went there, and their fate.
 
     `milliseconds` is after how long it answered, None if it did not; `openers` went a
-    few hops only.
+    few hops only. Port 0 stands for all ports that a search tried.
     """
 
     endpoint: Endpoint
@@ -92,8 +92,9 @@ class Running:
     """An attempt that goes on.
 
     `call` names it, ours if `is_caller`. `rounds` are the moments of those to come,
-    and `full_at` is from when on probes go as far as they can. `found` are the paths
-    that answered.
+    and `full_at` is from when on probes go as far as they can. `searched` counts the
+    tries of the search, which have port 0 together. `found` are the paths that
+    answered.
     """
 
     call: int
@@ -107,7 +108,7 @@ class Running:
     tried: dict[tuple[Endpoint, int], Tried] = field(default_factory=dict)
     opened: dict[Endpoint, None] = field(default_factory=dict)
     search: Search | None = None
-    searched: int = 0
+    searched: Tried | None = None
     found: dict[tuple[Endpoint, int], None] = field(default_factory=dict)
 
     def add(self, endpoint: Endpoint, how: How, path: Path | None = None) -> Tried:
@@ -129,6 +130,9 @@ class Running:
 
     def describe(self) -> tuple[Attempt, ...]:
         """Return each candidate and its fate."""
+        all_tried = [(endpoint, tried) for (endpoint, _), tried in self.tried.items()]
+        if self.searched is not None:
+            all_tried.append((self.searched.path.remote, self.searched))
         return tuple(
             [
                 Attempt(
@@ -138,6 +142,6 @@ class Running:
                     tried.pings,
                     None if tried.seconds is None else 1000 * tried.seconds,
                 )
-                for (endpoint, _), tried in self.tried.items()
+                for endpoint, tried in all_tried
             ]
         )

@@ -432,9 +432,15 @@ class Puncher:
                 running.search = None  # others search at this moment
             return
         for shot in search.take_due(now):
+            if running.searched is None:
+                host = Endpoint(shot.remote.host, 0)
+                running.searched = Tried(How.SEARCHED, Path(host))
             # The other side tries ports at full hops; ours shall only open.
             hops = self._opener_hops() if shot.port else 0
-            running.searched += 1
+            if shot.port:
+                running.searched.openers += 1
+            else:
+                running.searched.pings += 1
             source = Source(_ANY_HOST, 0, shot.port) if shot.port else None
             self._ping_by(key, Path(shot.remote, source), now, hops=hops)
 

@@ -59,7 +59,9 @@ AVOID_FOR: Final = 30.0
 """Seconds in which a route that failed comes after all others."""
 
 REFUSED_FOR: Final = 2.0
-"""Seconds in which a route that was refused is not asked for at all."""
+SECOND_REFUSED_FOR: Final = 60.0
+"""Seconds in which a route that was refused is not asked for at all: if there is no
+other way, and if there is."""
 
 LOOK_AGAIN: Final = 5.0
 """Seconds until a relay is looked for again where there was none."""
@@ -163,7 +165,9 @@ class RelayClient:
         """The relay keeps this channel no longer, or never did."""
         if not way.is_open:
             # Its reason lasts: asked at once, it would refuse at once, for ever.
-            self._refused[way.key, way.relays] = now + REFUSED_FOR
+            others = [one for one in self._hopeful(way.key, now) if one is not way]
+            pause = SECOND_REFUSED_FOR if others else REFUSED_FOR
+            self._refused[way.key, way.relays] = now + pause
         self._lose(way, now)
 
     def close(self, way: Way, reason: RelayReason, *, now: float) -> None:

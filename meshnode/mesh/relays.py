@@ -171,6 +171,11 @@ class Relays:
         return self._homes.homes
 
     @property
+    def are_known(self) -> bool:
+        """Whether any member but us may serve as a relay."""
+        return bool(self._homes.others())
+
+    @property
     def forwarded(self) -> int:
         """How many channels of others lead through us."""
         return len(self._server)

@@ -15,6 +15,7 @@ cdef struct Facts:
 cdef bint note_data(
     const Facts *facts, int slot, uint64_t packets, uint64_t octets, double now
 ) noexcept nogil
+cdef void note_users(const Facts *facts, int slot, double now) noexcept nogil
 cdef void note_keepalives(
     const Facts *facts, int slot, uint64_t packets, uint64_t octets, double now
 ) noexcept nogil

@@ -24,6 +24,7 @@ cdef enum:
     _LAST_DATA_AT = 3
     _WAIT_SINCE = 4
     _WAIT_MARK = 5
+    _LAST_USERS_AT = 6
     _STAMP = 7
     # Words of control's line.
     _SENT_HANDSHAKES = 0
@@ -76,6 +77,10 @@ cdef class Recorder:
         self._check(slot)
         note_keepalives(&self.facts, slot, packets, octets, now)
 
+    def users(self, int slot, double now):
+        """Note that some of the data just counted was not of control's making."""
+        self._check(slot)
+        note_users(&self.facts, slot, now)
 
     cdef int _check(self, int slot) except -1:
         if not 0 <= slot < self.facts.slots:
@@ -99,6 +104,7 @@ cdef uint64_t *_count(
         _put_time(line + _LAST_AT, _NEVER)
         _put_time(line + _LAST_DATA_AT, _NEVER)
         _put_time(line + _WAIT_SINCE, _NEVER)
+        _put_time(line + _LAST_USERS_AT, _NEVER)
         line[_WAIT_MARK] = ~<uint64_t>0
         store(line + _STAMP, stamp)
     store(line + _PACKETS, line[_PACKETS] + packets)
@@ -129,6 +135,12 @@ cdef bint note_data(
     _put_time(line + _WAIT_SINCE, now)
     store(line + _WAIT_MARK, mark)
     return not load(control + _WATCH) & _WATCHED_BIT
+
+
+cdef void note_users(const Facts *facts, int slot, double now) noexcept nogil:
+    """Note that some of the data just counted was not of control's making."""
+    cdef uint64_t *record = facts.words + <size_t>slot * facts.record
+    _put_time(record + facts.line + _LAST_USERS_AT, now)
 
 
 cdef void note_keepalives(

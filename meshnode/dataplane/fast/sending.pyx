@@ -39,7 +39,7 @@ from meshnode.dataplane.fast.bursts cimport (
 )
 from meshnode.dataplane.fast.channels cimport PREFIX_BYTES, put_prefix
 from meshnode.dataplane.fast.cipher cimport seal
-from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data
+from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data, note_users
 from meshnode.dataplane.fast.frames cimport (
     FRAME_SLACK,
     Frame,
@@ -336,6 +336,7 @@ cdef class Sender:
                 &self._facts, slot, target.packets, target.octets, self._now
             ):
                 target.has_resumed = True
+            note_users(&self._facts, slot, self._now)
             target.packets = target.octets = 0
             is_due = target.keys != NULL and _is_rekey_due(target.keys, self._now)
             if (target.has_resumed or is_due) and not target.is_noted:

@@ -110,6 +110,7 @@ class _Peer(TablePeer[_Session]):
         "asked_at",
         "data_bytes",
         "data_packets",
+        "has_users_data",
         "keepalive_bytes",
         "run",
         "run_bytes",
@@ -128,6 +129,7 @@ class _Peer(TablePeer[_Session]):
         self.run_bytes = 0
         self.run_counter = 0
         self.data_packets = 0
+        self.has_users_data = False
         self.data_bytes = 0
         self.keepalive_bytes = 0
 
@@ -418,6 +420,8 @@ class SealHalf:
         # Before anything is encrypted: whatever happens, no counter is used twice.
         counter = session.claim(len(packets))
         for packet in packets:
+            if packet and not _is_control(packet):
+                peer.has_users_data = True
             size = len(packet)
             padding = _padding(size, mtu)
             if padding:
@@ -512,6 +516,9 @@ class SealHalf:
                     slot, peer.data_packets, peer.data_bytes, self._now
                 )
                 peer.data_packets = peer.data_bytes = 0
+                if peer.has_users_data:
+                    self._recorder.sent_for_users(slot, self._now)
+            peer.has_users_data = False
             if peer.keepalive_bytes:
                 self._recorder.sent_keepalive(slot, peer.keepalive_bytes, self._now)
                 peer.keepalive_bytes = 0

@@ -139,10 +139,6 @@ class FakeTunnels:
         """Say never."""
         return NEVER
 
-    def last_control_sent(self, key: bytes) -> float:
-        """Say never."""
-        return NEVER
-
     def last_data_sent(self, key: bytes) -> float:
         """Say never."""
         return NEVER
@@ -368,7 +364,7 @@ class Office:
 class NoRelays:
     """Relays where nobody relays."""
 
-    homes: tuple[bytes, ...] = ()
+    are_known: bool = False
 
     def want(self, key: bytes, *, now: float) -> None:
         """Do nothing."""

@@ -38,7 +38,7 @@ class Relays:
     def __init__(self, first: int) -> None:
         self.wanted: Counter[bytes] = Counter()
         self.dropped: Counter[bytes] = Counter()
-        self.homes = RELAYS
+        self.are_known = True
         self.channels = {first + n: relay for n, relay in enumerate(RELAYS)}
 
     def want(self, key: bytes, *, now: float) -> None:
@@ -123,12 +123,8 @@ class End(FakeTunnels):
         """Return when anything came."""
         return self.received
 
-    def last_control_sent(self, key: bytes) -> float:
-        """Nothing but pings goes."""
-        return NEVER
-
     def last_data_sent(self, key: bytes) -> float:
-        """Return when anything went."""
+        """Return when a packet of the user went."""
         return self.sent_data
 
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
@@ -142,7 +138,6 @@ class End(FakeTunnels):
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame."""
         self.pings += isinstance(message, Ping)
-        self.sent_data = now
         self.world.carry(self, message, path)
 
     def send_data(self, frame: tuple[str, int]) -> None:

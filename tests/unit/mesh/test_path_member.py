@@ -32,12 +32,9 @@ def test_silence_is_counted_from_the_last_answer_of_who_was_answering() -> None:
     assert one.asks_at(20.0) == 20.0 + one.patience
 
 
-def test_what_we_send_ourselves_is_no_traffic() -> None:
-    """Nor does its answer make a stream a conversation."""
+def test_an_answer_to_a_ping_makes_a_stream_no_conversation() -> None:
+    """Who only answers pings is not silent when it sends nothing else."""
     one = member()
-    one.own_at = 10.0
-    one.follow(sent=10.01, received=0.0, now=10.1)
-    assert not one.is_busy(10.1)
     one.pong_at = 10.2
     one.follow(sent=10.3, received=10.2, now=10.3)
     assert one.is_busy(10.3)
