@@ -80,7 +80,7 @@ class Dialler:
     ) -> None:
         self._tunnels = tunnels
         self._relays = relays
-        self._is_public = is_public
+        self.is_public = is_public
         self._outbox = outbox
         self._lookups = lookups
         self._book = book
@@ -235,7 +235,7 @@ class Dialler:
 
     def safe_of(self, key: bytes, *, now: float) -> tuple[Endpoint, ...]:
         """Return where the member is reached without opening a NAT for it first."""
-        if self._is_public(key):
+        if self.is_public(key):
             return self.candidates_of(key, now=now)
         endpoints = (*self._static.get(key, ()), *self._near.get(key, ()))
         path = self._tunnels.path_of(key)
@@ -299,10 +299,10 @@ class Dialler:
     def _goes_by_relay(self, key: bytes) -> bool:
         """Whether relays are what a member is dialled by first."""
         has_relays = self._relays.are_known or bool(self._relays.ways(key))
-        return has_relays and not self._is_public(key)
+        return has_relays and not self.is_public(key)
 
     def _want_relays(self, key: bytes, now: float) -> None:
-        if not self._is_public(key):
+        if not self.is_public(key):
             self._relays.want(key, now=now)
 
     def _begin(self, key: bytes, now: float) -> None:

@@ -152,6 +152,11 @@ class NodeDispatch(NodeSteps):
             return False
         return self.nat_view.take_pong(opened) or self.hops.take_pong(opened)
 
+    def _note_helper(self, key: bytes, now: float) -> None:
+        """Look at our NATs if there is somebody new to see them."""
+        if any(helper.key == key for helper in self._helpers()):
+            self.nat_view.note_helper(now=now)
+
     def _note_record(self, key: bytes, message: Message, now: float) -> None:
         """Know how to speak to whom an endpoint record is about, before it does."""
         match message:

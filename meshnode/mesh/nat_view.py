@@ -100,26 +100,40 @@ class NatView:
         self._port = port
         self._is_local = is_local
         self._at: float | None = None
-        self._is_looking = False
+        self._is_looking = self._is_asked_again = False
         self._has_begun = False
         self._to_ask: list[Helper] = []
         self._asked: dict[int, tuple[bytes, int]] = {}
         self._answers: dict[int, Endpoint] = {}
         self._samples: dict[int, Endpoint] = {}
         self._has_sampled = False
+        self._lacks_samples = False
+        self._is_asked_again = False
         self._counted: NatHint | None = None
         self._counts_until: float | None = None
 
     def look(self, *, now: float) -> None:
         """Look anew, soon: we are elsewhere, or there is somebody to ask."""
-        if not self._is_looking:
+        if self._is_looking:
+            self._is_asked_again = True
+        else:
             self._at = now
+
+    def note_helper(self, *, now: float) -> None:
+        """There is somebody more to ask."""
+        if not self.is_sure:
+            self.look(now=now)
 
     def note_seen(self, seen: Endpoint, *, now: float) -> None:
         """A member sees our own socket there."""
         is_known = seen == self.seen or self.hint.mapping is Mapping.ENDPOINT_DEPENDENT
         if seen.version == 4 and not is_known:
             self.look(now=now)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether enough members have seen us."""
+        return self.hint.mapping is not Mapping.UNKNOWN
 
     @property
     def latest(self) -> NatHint:
@@ -208,7 +222,8 @@ class NatView:
             return
         for helper in helpers:
             self._ask_key(helper.key, now)
-        self._is_looking, self._has_begun, self._has_sampled = True, False, False
+        self._is_looking, self._is_asked_again = True, False
+        self._has_begun = self._has_sampled = self._lacks_samples = False
         self._asked, self._answers, self._samples = {}, {}, {}
         self._at = now + WAIT
 
@@ -226,6 +241,7 @@ class NatView:
             return False
         self._has_sampled = True
         if not self._sockets.ask(SAMPLES, _USER):
+            self._lacks_samples = True
             return False
         self._at = now + 2 * WAIT
         return True
@@ -258,6 +274,17 @@ class NatView:
         self._is_looking, self._asked = False, {}
         outermost = self._outermost()
         seen = outermost[-1] if outermost else None
-        self.hint, self.seen, self._counted = self._judge(), seen, None
-        is_enough = self.hint.mapping is not Mapping.UNKNOWN
-        self._at = now + (LOOK_EVERY if is_enough else AGAIN_IN)
+        hint = self._judge()
+        is_enough = hint.mapping is not Mapping.UNKNOWN
+        if is_enough or not self._is_where_we_were(seen):
+            self.hint, self.seen, self._counted = hint, seen, None
+        if is_enough and not self._lacks_samples:
+            self._at = now + LOOK_EVERY
+        else:
+            self._at = now + (0.0 if self._is_asked_again else AGAIN_IN)
+
+    def _is_where_we_were(self, seen: Endpoint | None) -> bool:
+        """Whether too few answers say nothing against what we knew before."""
+        if seen is None or self.seen is None:
+            return seen is None
+        return seen.host == self.seen.host

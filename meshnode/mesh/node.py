@@ -297,8 +297,7 @@ class MeshNode(NodeDispatch):
             self.sizes.session_started(key, now=now)
             self.narrow.session_started(key, now=now)
             self.paths.session_started(key, now=now)
-            if self.nat_view.seen is None and self._helpers():
-                self.nat_view.look(now=now)
+            self._note_helper(key, now)
         if member is not None and key not in self._sessions:
             self._sessions.add(key)
             self.outbox.report(PeerUp(member.certificate.name, key), now=now)
@@ -322,6 +321,8 @@ class MeshNode(NodeDispatch):
         self.sizes.path_changed(key, now=now)
         self.narrow.path_changed(key, now=now)
         self.paths.path_changed(key, now=now)
+        self.relays.path_changed(key, now=now)
+        self._note_helper(key, now)
         if self._is_ours(key) and self.has_session(key):
             self.reach.dialler.keep_path(key, now=now)
         self._end_step(now)
@@ -353,7 +354,7 @@ class MeshNode(NodeDispatch):
         self.narrow.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
         self.paths.handle_deadline(now=now)
-        if self.nat_view.handle_deadline(now=now):
+        if self.nat_view.handle_deadline(now=now) and self.nat_view.is_sure:
             self.hops.begin(now=now)
         self.hops.handle_deadline(now=now)
         self.puncher.handle_deadline(now=now)

@@ -220,6 +220,7 @@ class NodeParts:
             seeker=self.puncher,
             kind_of=self._kind_of,
             candidates=lambda key, now: self.reach.dialler.safe_of(key, now=now),
+            is_public=lambda key: self.reach.dialler.is_public(key),
         )
 
     def packet_sizes(self) -> dict[bytes, int]:

@@ -17,7 +17,7 @@ from meshnode.ports import NEVER
 from meshnode.types import Path
 from meshnode.values import frozen
 
-LOSSY: Final = 0.05
+LOSSY: Final = 0.1
 """Share of lost probes from which a better class is none any more."""
 
 DWELL: Final = 30.0

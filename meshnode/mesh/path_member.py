@@ -57,7 +57,8 @@ class Member:
 
     `pong_at` is when the last pong came, `traffic_at` when data of users was last seen
     to go, `busy_from` since when without a pause. `awake_at` is when a session began,
-    or anything passed after a rest. `asked_at` is the first ping to a path that we have begun to ask, None if we have not.
+    or anything passed after a rest. `asked_at` is the first ping to a path that we
+    have begun to ask, None if we have not.
     """
 
     ways: dict[Place, Way] = field(default_factory=dict)

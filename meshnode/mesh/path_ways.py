@@ -56,6 +56,14 @@ class Quality:
             return 0.0
         return 1 - sum(self._fates) / len(self._fates)
 
+    @property
+    def sure_loss(self) -> float:
+        """The same as if probes that were not sent yet had been answered.
+
+        So the first lost one of a few says little.
+        """
+        return self._fates.count(False) / PROBES
+
     def ask(self, nonce: bytes, *, now: float) -> None:
         """Take note that a probe was sent."""
         self._open[nonce] = now
@@ -138,11 +146,12 @@ class Way:
     def measured(self) -> Measured:
         """The path as the choice between several sees it."""
         quality = self.quality
-        return Measured(self.kind, quality.seconds, quality.loss, len(self.via))
+        return Measured(self.kind, quality.seconds, quality.sure_loss, len(self.via))
 
     def prove(self, *, now: float) -> None:
         """Something made the round trip by this very path."""
-        if self.is_dead:
+        if self.is_dead or not self.is_proven:
+            # Until now something stood in the way, which is no loss of this path.
             self.quality.forget()
         if not self.is_proven or self.is_dead:
             self.proven_at = now

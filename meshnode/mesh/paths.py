@@ -90,6 +90,8 @@ class Paths:
         seeker: looks for direct paths.
         kind_of: tells what kind a direct endpoint of a member is of.
         candidates: gives a member's endpoints that need no way opened through a NAT.
+        is_public: whether a member serves others, and so is to be reached directly
+            whatever is said to it.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Paths:
         seeker: Seeker,
         kind_of: Callable[[bytes, Endpoint], PathKind],
         candidates: Callable[[bytes, float], tuple[Endpoint, ...]],
+        is_public: Callable[[bytes], bool],
     ) -> None:
         self._key = key
         self._tunnels = tunnels
@@ -110,6 +113,7 @@ class Paths:
         self._seeker = seeker
         self._kind_of = kind_of
         self._candidates = candidates
+        self._is_public = is_public
         self._members: dict[bytes, Member] = {}
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
 
@@ -126,6 +130,8 @@ class Paths:
         member.settle(way, now=now)
         member.awake_at = now
         self._consider(key, member, now)
+        if way.is_relayed and self._is_public(key):
+            self._seek_direct(key, member, now)
         # What waited for the session leaves now, if anything did.
         self._wake(key, now + LOOK_AT_ONCE)
 
@@ -511,6 +517,9 @@ class Paths:
             self._relays.want(key, now=now)
         if member.is_direct:
             return
+        self._seek_direct(key, member, now)
+
+    def _seek_direct(self, key: bytes, member: Member, now: float) -> None:
         self._seeker.want(key, now=now)
         for endpoint in self._candidates(key, now):
             if (endpoint, 0) not in member.ways:

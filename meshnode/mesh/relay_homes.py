@@ -124,6 +124,14 @@ class HomeRelays:
         self._choose()
         return True
 
+    def path_changed(self, key: bytes, *, now: float) -> None:
+        """The way to a relay is another: measure that, if it is direct."""
+        path = self._tunnels.path_of(key)
+        is_direct = path is not None and not channel_of(path)
+        is_new = key not in self.measured and key not in self._open
+        if is_direct and is_new and self._tunnels.has_session(key):
+            self._ask(key, now)
+
     def note_busy(self, key: bytes, *, now: float) -> None:
         """A relay had no room for us, or is not willing."""
         self._busy[key] = now + BUSY_FOR

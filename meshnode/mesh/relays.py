@@ -210,6 +210,11 @@ class Relays:
         """Hear that packets go to this member, or wait for a session with it."""
         self._watch.traffic_resumed(key, now=now)
 
+    def path_changed(self, key: bytes, *, now: float) -> None:
+        """A member is spoken to elsewhere: measure it, if it is a relay."""
+        if key in self._relay_keys():
+            self._homes.path_changed(key, now=now)
+
     def relays_changed(self, *, now: float) -> None:
         """A member that may serve as a relay came, or we are at another place."""
         self._homes.measure_soon(now=now)

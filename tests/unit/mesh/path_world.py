@@ -84,6 +84,8 @@ class End(FakeTunnels):
         self.got: dict[int, float] = {}
         self.copies = 0
         self.sought = 0
+        self.open_at: tuple[Endpoint, ...] = ()
+        self.is_other_public = False
         self.paths = Paths(
             self.key,
             self,
@@ -91,7 +93,8 @@ class End(FakeTunnels):
             relays=self.relays,
             seeker=self,
             kind_of=lambda key, endpoint: PathKind.DIRECT,
-            candidates=lambda key, now: (),
+            candidates=lambda key, now: self.open_at,
+            is_public=lambda key: self.is_other_public,
         )
 
     # --- the seeker ---

@@ -131,6 +131,51 @@ def test_without_answers_we_look_again_soon(bench: Bench) -> None:
     assert bench.run(AGAIN_IN)
 
 
+def test_a_helper_that_comes_meanwhile_is_asked_at_once(bench: Bench) -> None:
+    """One alone tells no mapping."""
+    late = bench.helpers.pop()
+    del bench.helpers[1:]
+    bench.ports = [7]
+    bench.view.look(now=0.0)
+    bench.run(0.6)
+    bench.helpers.append(late)
+    bench.view.note_helper(now=bench.now)
+    bench.run(0.5)
+    assert not bench.view.is_sure
+    bench.ports = [7] * 2
+    bench.run(1.2)
+    assert bench.view.hint == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+    bench.view.note_helper(now=bench.now)
+    asked = len(bench.asked)
+    bench.run(5.0)
+    assert len(bench.asked) == asked
+
+
+def test_too_few_answers_say_nothing_against_what_is_known(bench: Bench) -> None:
+    """Unless they come from elsewhere."""
+    bench.ports = [51820] * 3
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    bench.ports = [51820]
+    bench.view.look(now=bench.now)
+    bench.run(3.0)
+    assert bench.view.hint == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+
+
+def test_samples_that_could_not_be_taken_are_taken_soon(bench: Bench) -> None:
+    """Another search had the sockets."""
+    assert bench.sockets.ask(1, OURS)
+    bench.sockets.take_orders()
+    bench.ports = [20500, 40000, 30600]
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    assert bench.view.facts().samples == 0
+    bench.sockets.choose(OURS, 0)
+    bench.ports = [20500, 40000, 30600, *range(1, 1 + SAMPLES)]
+    bench.run(AGAIN_IN + 3.0)
+    assert bench.view.facts().samples == SAMPLES
+
+
 def test_without_anybody_to_ask_there_is_nothing_to_do(bench: Bench) -> None:
     """And no deadline."""
     bench.helpers = []

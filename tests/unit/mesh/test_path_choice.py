@@ -49,7 +49,7 @@ def test_the_cost_is_the_round_trip_with_loss_and_extra_hops() -> None:
         pytest.param(direct(0.04), Measured(LAN, 0.04), True, id="the same link"),
         pytest.param(direct(0.2), relayed(0.02), False, id="not back to a relay"),
         pytest.param(direct(0.2, LOSSY), relayed(0.02), False, id="nor for some loss"),
-        pytest.param(direct(0.2, 0.1), relayed(0.02), True, id="for more loss"),
+        pytest.param(direct(0.2, 0.2), relayed(0.02), True, id="for more loss"),
         pytest.param(direct(0.04, 0.1), relayed(0.08), False, id="unless it is slower"),
         pytest.param(relayed(0.08), relayed(0.07), False, id="not a fifth less"),
         pytest.param(relayed(0.010), relayed(0.006), False, id="not 5 ms less"),

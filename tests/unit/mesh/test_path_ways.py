@@ -50,6 +50,22 @@ def test_loss_is_that_of_the_last_probes() -> None:
     assert quality.loss == 0.0
 
 
+def test_one_lost_probe_of_few_is_no_judgement() -> None:
+    """And what was lost before the first answer is no loss of the path."""
+    way = Way(Path(HERE), PathKind.DIRECT)
+    way.quality.ask(b"early", now=0.0)
+    way.quality.give_up(now=LOST_AFTER)
+    way.prove(now=2.0)
+    assert way.quality.loss == 0.0
+    for number in range(2):
+        way.quality.ask(b"%d" % number, now=2.0)
+    way.quality.answer(b"0", now=2.1)
+    way.quality.give_up(now=2.0 + LOST_AFTER)
+    assert way.quality.loss == 0.5
+    assert way.measured.loss == 1 / PROBES
+    assert not way.measured.is_lossy
+
+
 def test_a_candidate_is_one_until_it_was_asked_often_enough() -> None:
     """With growing pauses; a channel is none."""
     way = Way(Path(HERE), PathKind.DIRECT)

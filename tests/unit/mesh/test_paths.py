@@ -5,7 +5,7 @@ import pytest
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import LINGER
-from meshnode.mesh.paths import FORGET_AFTER, MAX_DIRECT
+from meshnode.mesh.paths import FORGET_AFTER, FORGOTTEN_AFTER, MAX_DIRECT
 from meshnode.types import Endpoint, Path
 from tests.unit.mesh.path_world import DIRECT, RELAYED, End, PathWorld
 
@@ -259,8 +259,10 @@ def test_who_has_no_traffic_costs_nothing() -> None:
 
 
 def test_traffic_after_a_rest_is_watched_again() -> None:
-    """The path broke meanwhile."""
+    """The path, behind which nobody has to be expected, broke meanwhile."""
     world = talking(7)
+    for end in (world.a, world.b):
+        end.open_at = (end.other.address,)
     world.is_talking = False
     world.run(300.0)
     world.is_up["direct"] = False
@@ -270,6 +272,53 @@ def test_traffic_after_a_rest_is_watched_again() -> None:
     world.talk()
     world.run(3.0)
     assert world.silence(woken) < 1.5
+
+
+def test_who_only_gossips_is_neither_measured_nor_sought() -> None:
+    """Sessions for that are many, and few of them ever carry data."""
+    world = PathWorld(1)
+    world.connect(relayed=True)
+    world.run(LINGER + 5.0)
+    assert world.a.sought == world.b.sought == 0
+    assert world.a.pings == world.b.pings == 0
+    assert not is_direct(world.a)
+    world.talk()
+    for end in (world.a, world.b):
+        end.paths.traffic_resumed(end.other.key, now=world.now)
+    world.run(0.3)
+    assert is_direct(world.a)
+
+
+def test_traffic_soon_after_the_session_is_seen_soon() -> None:
+    """Nobody tells of it, as the tunnels watch the member still."""
+    world = PathWorld(1)
+    world.connect(relayed=True)
+    world.run(0.3)
+    world.talk()
+    world.run(0.5)
+    assert is_direct(world.a)
+
+
+def test_who_serves_others_is_reached_directly_whatever_is_said() -> None:
+    """A relay behind a relay is none, and sees nobody's NAT."""
+    world = PathWorld(1)
+    world.a.is_other_public = True
+    world.connect(relayed=True)
+    world.run(2.0)
+    assert world.a.sought
+    assert is_direct(world.a)
+
+
+def test_a_direct_path_that_nats_may_have_forgotten_is_left() -> None:
+    """So the next packet goes by a relay, and spoils no NAT."""
+    world = talking(7)
+    world.is_talking = False
+    world.run(FORGOTTEN_AFTER - 2.0)
+    assert is_direct(world.a)
+    world.run(5.0)
+    assert world.a.path is None
+    assert world.a.paths.describe(world.b.key) is None
+    assert world.a.paths.next_deadline() is None
 
 
 def test_what_is_dead_for_a_minute_is_left_to_the_seeker() -> None:
