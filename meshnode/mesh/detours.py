@@ -83,6 +83,11 @@ class Detours:
         """An initiation went to a member."""
         self.watch.asked(key, now=now)
 
+    def asked(self, key: bytes, endpoint: Endpoint, *, now: float) -> None:
+        """Something that is answered at once went to a member, to *endpoint*."""
+        if _is_outside(endpoint):
+            self.watch.asked(key, now=now)
+
     def session_started(self, key: bytes, *, now: float) -> None:
         """A session with a member is confirmed."""
         endpoint = self._tunnels.path_of(key)

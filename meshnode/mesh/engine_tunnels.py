@@ -1,7 +1,16 @@
 """`Tunnels` over the WireGuard engine of this node."""
 
+from typing import Final
+
 from meshnode.codec.message_bytes import encode_message
-from meshnode.codec.messages import Message
+from meshnode.codec.messages import (
+    Lookup,
+    Message,
+    Ping,
+    Publish,
+    Refresh,
+    RelayOpen,
+)
 from meshnode.crypto.keys import PublicKey
 from meshnode.mesh.ports import SharedPrefix, TunnelPeer
 from meshnode.ports import NEVER
@@ -9,6 +18,9 @@ from meshnode.types import Cipher, Endpoint, Path
 from meshnode.wireguard import config
 from meshnode.wireguard.config import DeviceChange, PeerChange
 from meshnode.wireguard.engine import Engine
+
+_QUESTIONS: Final = (Ping, Publish, Refresh, Lookup, RelayOpen)
+"""What is answered at once by whoever gets it."""
 
 
 class EngineTunnels:
@@ -24,6 +36,7 @@ class EngineTunnels:
         self._shared: tuple[SharedPrefix, ...] = ()
         self._waiting: list[PeerChange] = []
         self._now = NEVER
+        self._questions: dict[bytes, Endpoint] = {}
 
     def set_peer(self, peer: TunnelPeer, *, now: float) -> None:
         """Add the peer or change it; sessions stay if it was there."""
@@ -73,12 +86,19 @@ class EngineTunnels:
     def send(self, key: bytes, message: Message, *, now: float) -> None:
         """Send a control frame; without a session a handshake begins first."""
         self.flush(now=now)
+        self._note_question(key, message, self.path_of(key))
         self._engine.send_control(PublicKey(key), encode_message(message), now=now)
 
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
         frame = encode_message(message)
+        self._note_question(key, message, path.remote)
         self._engine.send_control(PublicKey(key), frame, path=path, now=now)
+
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return who was sent what is answered at once, and where."""
+        questions, self._questions = self._questions, {}
+        return questions
 
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
@@ -158,6 +178,12 @@ class EngineTunnels:
         """Return how many datagrams were sent to the peer, and their bytes."""
         traffic = self._engine.traffic_of(PublicKey(key))
         return traffic.sent_packets, traffic.sent_bytes
+
+    def _note_question(
+        self, key: bytes, message: Message, endpoint: Endpoint | None
+    ) -> None:
+        if endpoint is not None and isinstance(message, _QUESTIONS):
+            self._questions[key] = endpoint
 
     # --- for the shell ---
 

@@ -105,6 +105,12 @@ class Tunnels(Protocol):
 class PathTunnels(Tunnels, Protocol):
     """Tunnels whose paths and relay channels the mesh decides about."""
 
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return who was sent what is answered at once, and where, since the last call.
+
+        Of several places it is the last one.
+        """
+
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
 

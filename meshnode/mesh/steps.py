@@ -252,6 +252,8 @@ class NodeSteps(NodeParts):
         self._is_plan_stale |= self.narrow.take_change()
         self._follow_homes(now)
         self._follow_ways(now)
+        for key, endpoint in self.tunnels.take_questions().items():
+            self.detours.asked(key, endpoint, now=now)
         if not self.nat_view.is_counting:
             self.puncher.go_on(now=now)
         self._tell_hints(now)

@@ -1,6 +1,6 @@
 """Whether UDP gets through at all, and whom to reach by TLS as long as it does not.
 
-    watch.asked(key, now=...)       # an initiation went to a member by UDP
+    watch.asked(key, now=...)       # a question went to a member by UDP
     watch.heard(now=...)            # something authenticated came by UDP
     watch.connected(key, now=...)   # TLS reaches it
     watch.lost(key, now=...)        # or does not, or no longer
@@ -9,11 +9,11 @@
     watch.take_probes(now=...)      # whom to ask by UDP now
 
 Theory of operation. A *home* is a member that may serve TLS: a contact, a relay, a
-rendezvous. When one was asked and for `SILENCE` seconds nothing came by UDP from
-anybody, UDP is suspected, and two homes are dialled by TLS; one that cannot be had
-gives its place to the next. A connection that cannot be had does no harm: one answer
-by UDP, and all of it ends. On TLS, homes go on being asked by UDP, every
-`PROBE_EVERY` seconds. After the first answer we linger: the connections are kept until
+rendezvous. When one was asked and does not answer, so are others; and when for
+`SILENCE` seconds nothing came by UDP from anybody, UDP is suspected, and two homes are
+dialled by TLS; one that cannot be had gives its place to the next. A connection that
+cannot be had does no harm: one answer by UDP, and all of it ends. On TLS, homes go on
+being asked by UDP, every `PROBE_EVERY` seconds. After the first answer we linger: the connections are kept until
 UDP has answered for a while, and longer each time that UDP fails soon after.
 """
 
@@ -25,10 +25,13 @@ from meshnode.deadlines import Deadline
 from meshnode.mesh.jitter import spread
 from meshnode.ports import NEVER, Entropy
 
+CHECK_AFTER: Final = 0.7
+"""Seconds after a question without any answer until other homes are asked as well."""
+
 SILENCE: Final = 1.7
 """Seconds after a question without any answer until TLS is tried."""
 
-RECENT: Final = 5.0
+RECENT: Final = 3.0
 """Seconds for which something heard by UDP speaks against suspicion."""
 
 PROBE_EVERY: Final = 8.0
@@ -39,6 +42,7 @@ RELAPSE: Final = 600.0
 """Seconds after leaving TLS within which its return makes us linger longer."""
 
 MAX_WANTED: Final = 2
+MAX_CHECKED: Final = 3
 FIRST_REST: Final = 2.0
 LONGEST_REST: Final = 60.0
 
@@ -64,6 +68,7 @@ class UdpWatch:
         self._homes = homes
         self._entropy = entropy
         self._asked_at: float | None = None
+        self._check_at: float | None = None
         self._heard_at = NEVER
         self._answered_at: float | None = None  # by UDP, while on TLS
         self._left_at = NEVER
@@ -85,16 +90,17 @@ class UdpWatch:
         return bool(self._connected) and self._answered_at is None
 
     def asked(self, key: bytes, *, now: float) -> None:
-        """A home was sent an initiation by UDP; others do not count."""
+        """A home was sent what it answers at once; others do not count."""
         if self._is_suspected or self._asked_at is not None:
             return
         if key in self._homes():
             self._asked_at = now
+            self._check_at = now + CHECK_AFTER
 
     def heard(self, *, now: float) -> None:
         """Something authenticated came from an address, and by UDP."""
         self._heard_at = now
-        self._asked_at = None
+        self._asked_at = self._check_at = None
         if not self._is_suspected:
             return
         if not self._connected:
@@ -134,7 +140,7 @@ class UdpWatch:
             at = self._suspect_at()
             if at is not None and now >= at:
                 self._is_suspected = True
-                self._asked_at = None
+                self._asked_at = self._check_at = None
                 self._probe_at = now + spread(PROBE_EVERY, self._entropy)
                 self._choose(now)
             return
@@ -148,6 +154,9 @@ class UdpWatch:
 
     def take_probes(self, *, now: float) -> tuple[bytes, ...]:
         """Return the homes to ask by UDP now, if it is time."""
+        if self._check_at is not None and now >= self._check_at:
+            self._check_at = None
+            return self._homes()[:MAX_CHECKED]
         if self._probe_at is None or now < self._probe_at:
             return ()
         is_leaving = self._answered_at is not None
@@ -157,7 +166,7 @@ class UdpWatch:
 
     def next_deadline(self) -> Deadline | None:
         """Return when something is due."""
-        times = [self._suspect_at(), self._probe_at]
+        times = [self._suspect_at(), self._check_at, self._probe_at]
         if self._answered_at is not None:
             times.append(self._answered_at + self._linger)
         if self._is_suspected and len(self._wanted) < MAX_WANTED:

@@ -246,6 +246,10 @@ class Node:
         """Return `NEVER`: no packets flow."""
         return NEVER
 
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return none."""
+        return {}
+
     def sent_to(self, key: bytes) -> tuple[int, int]:
         """Return none: no packets flow."""
         return 0, 0

@@ -139,6 +139,10 @@ class FakeTunnels:
         """Say never."""
         return NEVER
 
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return none."""
+        return {}
+
     def last_data_sent(self, key: bytes) -> float:
         """Say never."""
         return NEVER

@@ -203,6 +203,10 @@ class Wires:
         """Nothing."""
         return NEVER
 
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return none."""
+        return {}
+
     def sent_to(self, key: bytes) -> tuple[int, int]:
         """Say none."""
         return 0, 0

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnode.mesh.udp_watch import (
+    CHECK_AFTER,
     LINGER,
     MAX_WANTED,
     PROBE_EVERY,
@@ -28,6 +29,10 @@ def watch(rng: random.Random) -> UdpWatch:
 def suspected(watch: UdpWatch) -> float:
     """Ask a home, and hear nothing; return when that is suspicious."""
     watch.asked(b"a", now=100.0)
+    check = watch.next_deadline()
+    assert check is not None
+    watch.handle_deadline(now=check.at)
+    assert watch.take_probes(now=check.at)
     deadline = watch.next_deadline()
     assert deadline is not None
     watch.handle_deadline(now=deadline.at)
@@ -67,6 +72,9 @@ def test_an_answer_or_another_member_dispels_it(watch: UdpWatch) -> None:
     watch.heard(now=100.5)
     assert watch.next_deadline() is None
     watch.asked(b"a", now=101.0)
+    assert watch.take_probes(now=101.0) == ()
+    watch.handle_deadline(now=101.0 + CHECK_AFTER)
+    assert watch.take_probes(now=101.0 + CHECK_AFTER) == HOMES
     deadline = watch.next_deadline()
     assert deadline is not None
     assert deadline.at == 100.5 + RECENT
