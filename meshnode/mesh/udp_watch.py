@@ -13,8 +13,9 @@ rendezvous. When one was asked and does not answer, so are others; and when for
 `SILENCE` seconds nothing came by UDP from anybody, UDP is suspected, and two homes are
 dialled by TLS; one that cannot be had gives its place to the next. A connection that
 cannot be had does no harm: one answer by UDP, and all of it ends. On TLS, homes go on
-being asked by UDP, every `PROBE_EVERY` seconds. After the first answer we linger: the connections are kept until
-UDP has answered for a while, and longer each time that UDP fails soon after.
+being asked by UDP, every `PROBE_EVERY` seconds. After the first answer we linger: the
+connections are kept until UDP has answered for a while, and longer each time that UDP
+fails soon after.
 """
 
 from collections.abc import Callable
