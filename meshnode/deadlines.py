@@ -28,6 +28,17 @@ def earliest(*deadlines: Deadline | None) -> Deadline | None:
     )
 
 
+def next_turn(now: float, pause: float) -> float:
+    """Return the next moment at which everything with that *pause* is due together.
+
+    It is later than *now*, though a quotient may be rounded down to the one before.
+    """
+    turn = now // pause
+    while turn * pause <= now:
+        turn += 1
+    return turn * pause
+
+
 class DeadlineHeap(Generic[Key]):
     """The next deadline of each key; superseded entries are skipped lazily."""
 

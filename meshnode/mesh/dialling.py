@@ -199,7 +199,7 @@ class Dialler:
         if self._record:
             self._knows_us.add(key)
         self._end(key)
-        self._lookups.stop(key)
+        self._lookups.reached(key)
         self.keep_path(key, now=now)
 
     def keep_path(self, key: bytes, *, now: float) -> None:

@@ -22,6 +22,11 @@ GIVE_UP_AFTER: Final = 10.0
 ASK_AT: Final = (0.0, 1.0, 3.0, 6.0)
 """Seconds from the beginning of a search at which it asks."""
 
+FIRST_REST: Final = 5.0
+LONGEST_REST: Final = 40.0
+"""Seconds from a search to the next for a member that does not answer. Until then
+those that were asked tell of changes."""
+
 MAX_SEARCHES: Final = 256
 MAX_INTERESTS: Final = 4096
 
@@ -32,6 +37,12 @@ class _Search:
     neighbours: tuple[bytes, ...]
     rounds: int = 0
     silent: set[bytes] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Rest:
+    seconds: float
+    until: float
 
 
 class Lookups:
@@ -57,19 +68,25 @@ class Lookups:
         self._tunnels = tunnels
         self._rendezvous_keys = rendezvous_keys
         self._searches: dict[bytes, _Search] = {}
+        self._rests: dict[bytes, _Rest] = {}
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
         # Until when others tell us changes, in the order we asked.
         self._interests: dict[bytes, float] = {}
 
     def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> bool:
-        """Begin to look for the member with *key*; False if too many are sought.
+        """Look for the member with *key*; return whether a search is under way.
 
-        A search that is under way goes on. *neighbours* may be asked, too.
+        None begins if too many are sought, or soon after the last one. *neighbours*
+        may be asked, too.
         """
         if key in self._searches or key == self._key:
             return True
-        if len(self._searches) >= MAX_SEARCHES:
+        rest = self._rests.get(key)
+        is_resting = rest is not None and now < rest.until
+        if is_resting or len(self._searches) >= MAX_SEARCHES:
             return False
+        seconds = FIRST_REST if rest is None else min(2 * rest.seconds, LONGEST_REST)
+        self._rests[key] = _Rest(seconds, now + seconds)
         self._searches[key] = _Search(now, neighbours)
         self._interests.pop(key, None)
         self._interests[key] = now + SUBSCRIBED_FOR
@@ -83,9 +100,14 @@ class Lookups:
         if self._searches.pop(key, None) is not None:
             self._deadlines.set(key, None)
 
+    def reached(self, key: bytes) -> None:
+        """The member answers: no search, and the next one at once."""
+        self.stop(key)
+        self._rests.pop(key, None)
+
     def forget(self, key: bytes) -> None:
         """End the search and take no more news about *key*."""
-        self.stop(key)
+        self.reached(key)
         self._interests.pop(key, None)
 
     def receive_found(self, peer: bytes, message: Found, *, now: float) -> bool:

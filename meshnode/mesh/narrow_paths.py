@@ -27,7 +27,7 @@ from typing import Final
 from meshnode.channels import channel_of
 from meshnode.codec.messages import SizeProbe, SizeProven
 from meshnode.codec.wireguard import DATA_OVERHEAD
-from meshnode.deadlines import Deadline, DeadlineHeap
+from meshnode.deadlines import Deadline, DeadlineHeap, next_turn
 from meshnode.mesh.ports import Tunnels
 from meshnode.ports import NEVER, Entropy
 from meshnode.types import Endpoint
@@ -128,17 +128,6 @@ def sizes_for(endpoint: Endpoint, base: int) -> tuple[int, ...]:
     found = (link - overhead for link in LINKS)
     narrow = (size - size % _GRAIN for size in found if size < base)
     return tuple(dict.fromkeys((base, *narrow)))
-
-
-def _next_turn(now: float, pause: float) -> float:
-    """Return when all members with that *pause* are looked at in one moment.
-
-    It is later than *now*, though a quotient may be rounded down to the one before.
-    """
-    turn = now // pause
-    while turn * pause <= now:
-        turn += 1
-    return turn * pause
 
 
 class NarrowPaths:
@@ -260,13 +249,13 @@ class NarrowPaths:
         if is_large:
             peer.busy_at = now
         pause = CHECK * min(2**peer.unheard, MAX_BACK_OFF)
-        if is_large and now >= peer.asked_at + pause and peer.endpoint is not None:
+        if self._tunnels.last_data_sent(key) <= now - AWAKE:
+            self._deadlines.set(key, None)  # what control says is large at times
+        elif is_large and now >= peer.asked_at + pause and peer.endpoint is not None:
             self._begin(key, peer, peer.endpoint, now)
-        elif self._tunnels.last_data_sent(key) > now - AWAKE:
-            pause = min(max(LAZINESS * (now - peer.busy_at), LOOK), LAZY_LOOK)
-            self._wake(key, _next_turn(now, pause))
         else:
-            self._deadlines.set(key, None)
+            pause = min(max(LAZINESS * (now - peer.busy_at), LOOK), LAZY_LOOK)
+            self._wake(key, next_turn(now, pause))
 
     def _was_sent_large(self, key: bytes, peer: _Peer, now: float) -> bool:
         """Whether there may be a large packet among what was sent since last asked."""

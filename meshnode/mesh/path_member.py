@@ -155,6 +155,13 @@ class Member:
         self.standby = None
         self.waits_since = None
 
+    def renew(self, way: Way, path: Path) -> None:
+        """Take note by which address of ours *way* is there now."""
+        if path.source is not None and path != way.path:
+            if self.chooser.path == way.path:
+                self.chooser.path = path
+            way.path = path
+
     def settle(self, way: Way, *, now: float) -> None:
         """Take note that *way* is in use."""
         self.chooser.use(way.path, now=now)

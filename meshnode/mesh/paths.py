@@ -21,9 +21,10 @@ from typing import Final
 
 from meshnode.channels import channel_of
 from meshnode.codec.messages import Ping
-from meshnode.deadlines import Deadline, DeadlineHeap
+from meshnode.deadlines import Deadline, DeadlineHeap, next_turn
 from meshnode.mesh.path_choice import Measured, PathKind, is_better_class
 from meshnode.mesh.path_member import LINGER, Member, PathState
+from meshnode.mesh.path_members import PathMembers
 from meshnode.mesh.path_ports import RelayWays, Seeker
 from meshnode.mesh.path_ways import ANSWERS_TO_RETURN, Way, place_of
 from meshnode.mesh.ports import PathTunnels
@@ -70,9 +71,6 @@ WANT_EVERY: Final = 5.0
 LASTING: Final = 2.0
 """Seconds of traffic that a standby is kept for: not for a message now and then."""
 
-MAX_DIRECT: Final = 16
-"""Direct paths to one member that are known at once; the oldest makes room."""
-
 UNANSWERED: Final = 3
 """Pings without an answer that interrupt answers in a row."""
 
@@ -111,10 +109,9 @@ class Paths:
         self._entropy = entropy
         self._relays = relays
         self._seeker = seeker
-        self._kind_of = kind_of
         self._candidates = candidates
         self._is_public = is_public
-        self._members: dict[bytes, Member] = {}
+        self._members = PathMembers(relays, kind_of)
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
 
     # --- inputs ---
@@ -124,8 +121,8 @@ class Paths:
         endpoint = self._tunnels.path_of(key)
         if endpoint is None:
             return
-        member = self._member(key)
-        way = self._way(key, member, Path(endpoint))
+        member = self._members.meet(key)
+        way = self._members.way(key, member, Path(endpoint))
         way.prove(now=now)
         member.settle(way, now=now)
         member.awake_at = now
@@ -144,7 +141,7 @@ class Paths:
         if endpoint is None or not channel_of(endpoint) or key in self._members:
             return
         if self._tunnels.has_session(key):
-            member = self._member(key)
+            member = self._members.meet(key)
             member.note_traffic(now=now)
             self._relays.want(key, now=now)
             self._wake(key, now + LOOK)
@@ -157,7 +154,7 @@ class Paths:
         present = member.present
         if present is not None and present.path.remote == endpoint:
             return
-        way = self._way(key, member, Path(endpoint))
+        way = self._members.way(key, member, Path(endpoint))
         if present is not None and self._insists(key, member, present, way):
             self._tunnels.set_path(key, present.path, now=now)
             return
@@ -181,10 +178,11 @@ class Paths:
 
     def found(self, key: bytes, path: Path, *, now: float) -> None:
         """Somebody's probe made the round trip by *path*: prove it for data."""
-        member = self._member(key)
-        if not self._is_wanted(member, self._kind_of(key, path.remote)):
+        member = self._members.meet(key)
+        if not self._is_wanted(member, self._members.kind_of(key, path.remote)):
             return
-        way = self._way(key, member, path)
+        way = self._members.way(key, member, path)
+        member.renew(way, path)
         if way is member.present or now < way.asked_at + ASK_AGAIN:
             return
         way.asked = 0
@@ -210,7 +208,7 @@ class Paths:
             return
         # It may not hear us where we speak, or may have moved. It may also prefer that
         # channel: two that prefer different ones would ask each other without end.
-        self._add_relayed(key, member)
+        self._members.add_relayed(key, member)
         holds = ASK_AGAIN if member.is_busy(now) else CERTAIN
         if now < present.ponged_at + holds:
             return
@@ -224,7 +222,7 @@ class Paths:
         """Channels to the member came, went or were opened."""
         member = self._members.get(key)
         if member is not None:
-            self._add_relayed(key, member)
+            self._members.add_relayed(key, member)
             self._consider(key, member, now)
             self._renew_standby(key, member, now)
             self._wake(key, now)
@@ -232,7 +230,7 @@ class Paths:
 
     def addresses_changed(self, *, now: float) -> None:
         """We are somewhere else: doubt every path at once."""
-        for key, member in list(self._members.items()):
+        for key, member in self._members.items():
             if member.present is not None and self._tunnels.has_session(key):
                 self._begin_asking(key, member, member.present, now)
                 self._double(key, member, now)
@@ -265,6 +263,8 @@ class Paths:
         way = member.present if path is None else member.ways.get(place_of(path))
         if way is None or not way.quality.answer(nonce, now=now):
             return False
+        if path is not None:
+            member.renew(way, path)
         member.pong_at = now
         way.answers += 1
         way.asked, way.ponged_at = 0, now
@@ -281,7 +281,7 @@ class Paths:
 
     def forget(self, key: bytes, *, now: float) -> None:
         """The member does not answer, or is none any more."""
-        if self._members.pop(key, None) is not None:
+        if self._members.forget(key):
             self._deadlines.set(key, None)
             self._relays.drop(key, now=now)
             self._seeker.stop(key)
@@ -309,7 +309,7 @@ class Paths:
             if not member.is_busy(now):
                 self._relays.drop(key, now=now)  # else somebody dials it by them
             self._seeker.stop(key)
-            del self._members[key]
+            self._members.forget(key)
             return
         member.follow(
             sent=self._tunnels.last_data_sent(key),
@@ -331,8 +331,10 @@ class Paths:
             if now >= max(member.traffic_at, member.awake_at) + LINGER:
                 self._rest(key, member, now)
                 return
-            is_new = now < member.awake_at + LOOK_RARELY
-            self._wake(key, now + (LOOK if is_new else LOOK_RARELY))
+            # Often at first: what waited for a session may leave a little later.
+            pause = max(LOOK, min(now - member.awake_at, LOOK_RARELY))
+            idle_until = next_turn(now, pause) if pause == LOOK_RARELY else now + pause
+            self._wake(key, idle_until)
             return
         member.is_resting = False
         self._probe(key, member, now)
@@ -546,46 +548,7 @@ class Paths:
             return False
         return present.is_alive and way.is_proven and self._key < key
 
-    # --- members and ways ---
-
-    def _member(self, key: bytes) -> Member:
-        member = self._members.get(key)
-        if member is None:
-            member = self._members[key] = Member()
-            self._add_relayed(key, member)
-        return member
-
-    def _way(self, key: bytes, member: Member, path: Path) -> Way:
-        place = place_of(path)
-        way = member.ways.get(place)
-        if way is None:
-            is_relayed = channel_of(path.remote) != 0
-            kind = PathKind.RELAYED if is_relayed else self._kind_of(key, path.remote)
-            if not is_relayed:
-                self._make_room(member)
-            way = member.ways[place] = Way(path, kind)
-        return way
-
-    def _make_room(self, member: Member) -> None:
-        """Forget the oldest direct path: who sends from many places is one member."""
-        present = member.present
-        direct = [place for place, way in member.ways.items() if not way.is_relayed]
-        if len(direct) >= MAX_DIRECT:
-            others = [place for place in direct if member.ways[place] is not present]
-            del member.ways[others[0]]
-
-    def _add_relayed(self, key: bytes, member: Member) -> None:
-        """Let exactly the channels that there are be among the ways."""
-        known = self._relays.describe(key)
-        listed = {one.endpoint for one in known}
-        for place, way in list(member.ways.items()):
-            if way.is_relayed and place[0] not in listed:
-                del member.ways[place]
-        for one in known:
-            way = self._way(key, member, Path(one.endpoint))
-            way.via, way.is_open = one.relays, one.is_open
-            if way.quality.seconds is None and one.milliseconds is not None:
-                way.quality.seconds = one.milliseconds / 1000
+    # --- time ---
 
     def _wake(self, key: bytes, at: float) -> None:
         self._deadlines.set(key, Deadline(at, "the paths to a member"))

@@ -210,7 +210,11 @@ class RelayServer:
             return RelayReason.UNWILLING
         if trail and self._roles(trail[0]) is None:
             return RelayReason.UNWILLING
-        if self._is_behind_channel(peer) or self._is_behind_channel(_next_of(question)):
+        following = _next_of(question)
+        if self._is_behind_channel(peer) or self._is_behind_channel(following):
+            return RelayReason.NO_PATH
+        # Who wants to be reached by us keeps a session; relays are there to be dialled.
+        if not (self._tunnels.has_session(following) or self._is_relay(following)):
             return RelayReason.NO_PATH
         return None
 

@@ -9,7 +9,7 @@ less often: traffic may have one direction. Without traffic there are no timers.
 from dataclasses import dataclass
 from typing import Final
 
-from meshnode.deadlines import Deadline, DeadlineHeap
+from meshnode.deadlines import Deadline, DeadlineHeap, next_turn
 from meshnode.mesh.ports import PathTunnels
 from meshnode.mesh.relay_client import RelayClient
 from meshnode.mesh.relay_ways import Ways
@@ -17,6 +17,9 @@ from meshnode.ports import NEVER
 
 LOOK_EVERY: Final = 0.2
 """Seconds between two looks at a member that packets go to."""
+
+LOOK_RARELY: Final = 1.0
+"""The same, when none has gone for a second."""
 
 SILENCE: Final = 0.3
 """Seconds without an answer, until its ways are asked."""
@@ -85,7 +88,8 @@ class RelayWatch:
         if not ways or now >= max(sent, sight.began_at) + LINGER:
             self.forget(key)
             return
-        self._look_at(key, now + LOOK_EVERY)
+        is_busy = now < sent + LOOK_RARELY
+        self._look_at(key, next_turn(now, LOOK_EVERY if is_busy else LOOK_RARELY))
         is_silent = sent > heard and now >= max(heard, sight.began_at) + SILENCE
         is_time = now >= sight.asked_at + ASK_EVERY
         if is_silent and is_time and self._ways.in_use(key) is not None:

@@ -4,7 +4,7 @@ from meshnode.channels import endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import ASK_PAUSE, SHORTEST, UNMEASURED, Member
 from meshnode.mesh.path_ways import Way, place_of
-from meshnode.types import Endpoint, Path
+from meshnode.types import Endpoint, Path, Source
 
 PATH = Path(Endpoint("192.0.2.1", 51820))
 
@@ -39,6 +39,19 @@ def test_an_answer_to_a_ping_makes_a_stream_no_conversation() -> None:
     one.follow(sent=10.3, received=10.2, now=10.3)
     assert one.is_busy(10.3)
     assert not one.was_two_way
+
+
+def test_an_address_of_ours_that_is_another_now_is_not_used_any_more() -> None:
+    """The way stays the same one, and stays in use."""
+    one = member()
+    way = one.present
+    assert way is not None
+    moved = Path(way.path.remote, Source("192.0.2.9"))
+    one.renew(way, moved)
+    assert one.present is way
+    assert one.chooser.path == way.path == moved
+    one.renew(way, Path(way.path.remote))
+    assert way.path == moved
 
 
 def test_patience_follows_the_round_trip() -> None:

@@ -5,7 +5,8 @@ import pytest
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import LINGER
-from meshnode.mesh.paths import FORGET_AFTER, FORGOTTEN_AFTER, MAX_DIRECT
+from meshnode.mesh.path_members import MAX_DIRECT
+from meshnode.mesh.paths import FORGET_AFTER, FORGOTTEN_AFTER
 from meshnode.types import Endpoint, Path
 from tests.unit.mesh.path_world import DIRECT, RELAYED, End, PathWorld
 
@@ -363,7 +364,7 @@ def test_who_sends_from_everywhere_fills_no_table() -> None:
     for number in range(2000):
         world.now += 0.001
         world.a.arrive(("news", number), Path(Endpoint("203.0.113.9", 1024 + number)))
-    (member,) = world.a.paths._members.values()
+    ((_, member),) = world.a.paths._members.items()
     assert len(member.ways) <= MAX_DIRECT + len(world.a.relays.channels)
     assert member.present is not None
     world.run(0.5)
