@@ -312,9 +312,13 @@ Command = (
 
 @frozen
 class NeedSession:
-    """A packet for the peer is staged and no session can carry it."""
+    """A packet for the peer is staged and no session can carry it.
+
+    *for_users* is whether one of those staged is no control frame.
+    """
 
     slot: int
+    for_users: bool = True
 
 
 @frozen

@@ -60,6 +60,10 @@ class Mailbox:
     ) -> None:
         """Do nothing."""
 
+    def is_wanted(self, key: bytes) -> bool:
+        """Say yes: whoever is dialled is dialled for users."""
+        return True
+
     def last_received(self, key: bytes) -> float:
         """Nothing ever came."""
         return NEVER
@@ -67,6 +71,10 @@ class Mailbox:
     def last_data_sent(self, key: bytes) -> float:
         """Nothing ever went."""
         return NEVER
+
+    def take_questions(self) -> dict[bytes, Endpoint]:
+        """Return none."""
+        return {}
 
     def sent_to(self, key: bytes) -> tuple[int, int]:
         """Say none."""

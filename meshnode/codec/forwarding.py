@@ -265,7 +265,7 @@ _COMMANDS = _Catalogue(
 )
 
 _REPORTS = _Catalogue(
-    (1, forwarding.NeedSession, (_SLOT,)),
+    (1, forwarding.NeedSession, (_SLOT, BOOLEAN)),
     (2, forwarding.TrafficResumed, (_SLOT,)),
     (3, forwarding.EndpointMoved, (_SLOT, _PATH)),
     (4, forwarding.SessionConfirmed, (_SLOT, _U32)),

@@ -38,6 +38,9 @@ MAX_DIALS: Final = 256
 DIAL_FOR: Final = 90.0
 """Seconds, as long as the tunnels try a handshake."""
 
+GREET_FOR: Final = 10.0
+"""The same if nothing of users waits: of many silent ones few are dialled at once."""
+
 INTRODUCE_EVERY: Final = 5.0
 
 RELAY_ANSWERS_IN: Final = 1.0
@@ -285,6 +288,11 @@ class Dialler:
                 self._end(key)
                 self._tunnels.drop_waiting(key, now=now)
         for key in self._deadlines.pop_due(now):
+            if self._is_in_vain(key, now):
+                self._end(key)
+                self._relays.drop(key, now=now)
+                self._tunnels.drop_waiting(key, now=now)
+                continue
             if now >= self._dials[key] + DIAL_FOR:
                 del self._dials[key]
                 self._relays.drop(key, now=now)
@@ -295,6 +303,13 @@ class Dialler:
     def next_deadline(self) -> Deadline | None:
         """Return when a lookup or a dial goes on."""
         return earliest(self._lookups.next_deadline(), self._deadlines.next())
+
+    def _is_in_vain(self, key: bytes, now: float) -> bool:
+        """Whether it was dialled for long enough for the little we have to say."""
+        if now < self._dials[key] + GREET_FOR:
+            return False
+        is_heard = now < self._tunnels.last_received(key) + GREET_FOR
+        return not (is_heard or self._tunnels.is_wanted(key))
 
     def _goes_by_relay(self, key: bytes) -> bool:
         """Whether relays are what a member is dialled by first."""

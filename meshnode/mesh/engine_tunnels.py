@@ -156,6 +156,10 @@ class EngineTunnels:
         """Whether a session with the peer is usable now."""
         return self._engine.has_session(PublicKey(key), now=self._now)
 
+    def is_wanted(self, key: bytes) -> bool:
+        """Whether packets of users wait for a session with the peer."""
+        return self._engine.is_wanted(PublicKey(key))
+
     def sessions_of(self, key: bytes) -> tuple[int, ...]:
         """Return the indices by which the peer may send us data, at most 3."""
         return self._engine.sessions_of(PublicKey(key))

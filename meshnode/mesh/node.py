@@ -279,11 +279,13 @@ class MeshNode(NodeDispatch):
         To members and contacts only: others, such as WireGuard peers that were
         configured by hand, are not told who we are.
         """
+        self._begin_step(wall, now)
         self.owners.traffic_resumed(key, now=now)
         self.relays.traffic_resumed(key, now=now)
         if self._is_ours(key):
             self.reach.dialler.handshake_begun(key, now=now)
             self.detours.handshake_begun(key, now=now)
+        self._end_step(now)
 
     def session_started(self, key: bytes, *, now: float, wall: float) -> None:
         """A session with the peer is confirmed."""
@@ -336,10 +338,12 @@ class MeshNode(NodeDispatch):
 
     def traffic_resumed(self, key: bytes, *, now: float, wall: float) -> None:
         """Packets flow to the peer, or wait for it."""
+        self._begin_step(wall, now)
         self.owners.traffic_resumed(key, now=now)
         self.narrow.traffic_resumed(key, now=now)
         self.relays.traffic_resumed(key, now=now)
         self.paths.traffic_resumed(key, now=now)
+        self._end_step(now)
 
     def handle_deadline(self, *, now: float, wall: float) -> None:
         """Do what is due."""

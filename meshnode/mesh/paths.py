@@ -324,7 +324,7 @@ class Paths:
                 self._double(key, member, now)
         self._go_on_asking(key, member, now)
         is_idle = not member.is_busy(now) and not member.is_asking
-        if is_idle and not any(way.is_candidate for way in member.ways.values()):
+        if is_idle and not self._has_candidates(member):
             if self._is_forgotten(key, member, now):
                 self._leave_stale(key, now)
                 return
@@ -359,6 +359,13 @@ class Paths:
             self._wake(key, now + LINGER)
         else:
             self._relays.drop(key, now=now)
+
+    def _has_candidates(self, member: Member) -> bool:
+        """Whether there is a path to prove that would be taken."""
+        return any(
+            way.is_candidate and self._is_wanted(member, way.kind)
+            for way in member.ways.values()
+        )
 
     def _is_forgotten(self, key: bytes, member: Member, now: float) -> bool:
         """Whether the NATs of a path in use may expect nobody by now."""

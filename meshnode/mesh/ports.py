@@ -89,6 +89,9 @@ class Tunnels(Protocol):
     ) -> None:
         """Send under *cipher* in the session that the peer has that index for."""
 
+    def is_wanted(self, key: bytes) -> bool:
+        """Whether packets of users wait for a session with the peer."""
+
     def last_received(self, key: bytes) -> float:
         """Return when authenticated data last came from the peer, or `NEVER`."""
 

@@ -78,6 +78,7 @@ class RelayClient:
         tunnels: carry the questions.
         choose: gives the routes to a member.
         outbox: takes what waited for a channel to be opened.
+        on_silent: is told of a relay that answered nothing, and when.
         entropy: for the jitter.
     """
 
@@ -88,8 +89,10 @@ class RelayClient:
         tunnels: PathTunnels,
         choose: Choose,
         outbox: Outbox,
+        on_silent: Callable[[bytes, float], None],
         entropy: Entropy,
     ) -> None:
+        self._on_silent = on_silent
         self._ways = ways
         self._tunnels = tunnels
         self._choose = choose
@@ -207,6 +210,8 @@ class RelayClient:
             self._lose(way, now)
             return
         if way.tries >= self._enough(way):
+            if way.heard_at < way.asked_at:
+                self._on_silent(way.relay, now)
             self.close(way, RelayReason.CLOSED, now=now)
             self._note_failure(way, now)
             return

@@ -35,6 +35,9 @@ QUICK: Final = 10.0
 QUICK_ROUNDS: Final = 3
 """So soon, and so often, silent relays are asked again at the beginning."""
 
+SILENT_AGAIN: Final = 30.0
+"""Seconds after which one is asked again that answered no other question."""
+
 ROUND_EVERY: Final = 300.0
 ALL_EVERY: Final = 4
 """Rounds in which the homes are asked, to one in which all are."""
@@ -132,6 +135,17 @@ class HomeRelays:
         if is_direct and is_new and self._tunnels.has_session(key):
             self._ask(key, now)
 
+    def note_silent(self, key: bytes, *, now: float) -> None:
+        """A relay answered nothing: choose others, and ask it again soon."""
+        self._silent.add(key)
+        again = now + spread(SILENT_AGAIN, self._entropy)
+        if self._round_at is None or self._round_at > again:
+            self._round_at = again
+
+    def is_silent(self, key: bytes) -> bool:
+        """Whether a relay did not answer, and does not speak to us now."""
+        return key in self._silent and not self._tunnels.has_session(key)
+
     def note_busy(self, key: bytes, *, now: float) -> None:
         """A relay had no room for us, or is not willing."""
         self._busy[key] = now + BUSY_FOR
@@ -192,7 +206,8 @@ class HomeRelays:
         pause = QUICK if is_quick else ROUND_EVERY
         self._round_at = now + spread(pause, self._entropy)
         self._judge_at = now + ANSWER_WITHIN
-        for key in dict.fromkeys((*self.homes, *(drawn if asks_all else ()))):
+        silent = self._silent.intersection(allowed)
+        for key in dict.fromkeys((*self.homes, *silent, *(drawn if asks_all else ()))):
             self._ask(key, now)
 
     def _ask(self, key: bytes, now: float) -> None:

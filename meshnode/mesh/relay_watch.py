@@ -82,7 +82,9 @@ class RelayWatch:
         return self._looks.next()
 
     def _look(self, key: bytes, sight: _Sight, now: float) -> None:
-        sent = max(self._tunnels.last_data_sent(key), sight.wanted_at)
+        sent = self._tunnels.last_data_sent(key)
+        if self._tunnels.is_wanted(key):
+            sent = max(sent, sight.wanted_at)
         heard = self._tunnels.last_received(key)
         ways = self._ways.of(key)
         if not ways or now >= max(sent, sight.began_at) + LINGER:

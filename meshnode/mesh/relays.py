@@ -94,6 +94,7 @@ class Relays:
             tunnels=tunnels,
             choose=self._choose,
             outbox=outbox,
+            on_silent=lambda relay, now: self._homes.note_silent(relay, now=now),
             entropy=entropy,
         )
         self._offers = RelayOffers(
@@ -284,8 +285,10 @@ class Relays:
         said = self._said_by(key, now)
         ours = self._homes.measured
         heard = {one: self._said_by(one, now) for one in ours}
+        others = [one for one in self._homes.others() if one != key]
+        heard_from = [one for one in others if not self._homes.is_silent(one)]
         return rank_routes(
-            [one for one in self._homes.others() if one != key],
+            heard_from or others,
             ours=ours,
             theirs=said.relays if said else (),
             between={one: record.relays for one, record in heard.items() if record},

@@ -29,6 +29,9 @@ from meshnode.ports import NEVER, Entropy
 CHECK_AFTER: Final = 0.7
 """Seconds after a question without any answer until other homes are asked as well."""
 
+CHECK_EVERY: Final = 10.0
+"""Seconds between two of these: one home may be gone for long."""
+
 SILENCE: Final = 1.7
 """Seconds after a question without any answer until TLS is tried."""
 
@@ -70,6 +73,7 @@ class UdpWatch:
         self._entropy = entropy
         self._asked_at: float | None = None
         self._check_at: float | None = None
+        self._checked_at = NEVER
         self._heard_at = NEVER
         self._answered_at: float | None = None  # by UDP, while on TLS
         self._left_at = NEVER
@@ -96,7 +100,7 @@ class UdpWatch:
             return
         if key in self._homes():
             self._asked_at = now
-            self._check_at = now + CHECK_AFTER
+            self._check_at = max(now, self._checked_at + CHECK_EVERY) + CHECK_AFTER
 
     def heard(self, *, now: float) -> None:
         """Something authenticated came from an address, and by UDP."""
@@ -156,7 +160,7 @@ class UdpWatch:
     def take_probes(self, *, now: float) -> tuple[bytes, ...]:
         """Return the homes to ask by UDP now, if it is time."""
         if self._check_at is not None and now >= self._check_at:
-            self._check_at = None
+            self._check_at, self._checked_at = None, now
             return self._homes()[:MAX_CHECKED]
         if self._probe_at is None or now < self._probe_at:
             return ()

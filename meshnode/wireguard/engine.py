@@ -235,7 +235,8 @@ class Engine(MeshVerbs):
         if peer is None:
             return
         match report:
-            case NeedSession():
+            case NeedSession(for_users=for_users):
+                peer.is_wanted |= for_users
                 peer.handle_need_session(now=now)
             case EndpointMoved(path=path):
                 peer.dialler.set_path(path, now=now)

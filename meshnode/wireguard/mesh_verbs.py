@@ -167,6 +167,11 @@ class MeshVerbs:
         peer = self._configuration.by_key.get(public_key)
         return Traffic() if peer is None else self._shared.traffic.read(peer.slot)
 
+    def is_wanted(self, public_key: PublicKey) -> bool:
+        """Whether packets of users wait for a session with the peer."""
+        peer = self._configuration.by_key.get(public_key)
+        return peer is not None and peer.is_wanted
+
     def has_session(self, public_key: PublicKey, *, now: float) -> bool:
         """Whether data can be sent to the peer without a handshake."""
         peer = self._configuration.by_key.get(public_key)

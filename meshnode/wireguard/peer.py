@@ -67,7 +67,8 @@ class Peer:
 
     Attributes that may be read: `path`, `latest_timestamp` (greatest TAI64N label
     accepted), `last_handshake` (wall seconds, 0.0 for never), `keypairs`,
-    `persistent_keepalive`, `preshared_key`. `dialler` knows where the peer is; the
+    `persistent_keepalive`, `preshared_key`. `is_wanted` is whether packets of users
+    wait for a session; who hears of one says so. `dialler` knows where the peer is; the
     engine tells it what was configured or authenticated.
     """
 
@@ -83,6 +84,7 @@ class Peer:
         self.keypairs = KeyPairs()
         self.latest_timestamp = NO_TIMESTAMP
         self.last_handshake = 0.0
+        self.is_wanted = False
         self._shared = shared
         self._preshared_key = preshared_key
         self._handshake: Handshake | None = None
@@ -155,7 +157,7 @@ class Peer:
         self._timers = Timers(persistent_interval=interval)
         self._timers.silence_jitter = self._shared.jitter()
         self._clear_keys(now)
-        self._shared.command(DropStaged(self.slot), now=now)
+        self._drop_staged(now)
         self._last_handshake_sent_at = NEVER
         self._attempts = 0
 
@@ -210,7 +212,7 @@ class Peer:
     def drop_waiting(self, *, now: float) -> None:
         """Give up at once: nobody will find the peer."""
         self._timers.retransmit_at = None
-        self._shared.command(DropStaged(self.slot), now=now)
+        self._drop_staged(now)
 
     def receive_initiation(
         self, claim: InitiatorClaim, initiation: Initiation, path: Path, *, now: float
@@ -408,6 +410,7 @@ class Peer:
     def _complete(self, pair: KeyPair, now: float) -> None:
         self._timers.retransmit_at = None
         self._attempts = 0
+        self.is_wanted = False
         self.last_handshake = now + self._shared.wall_offset
         self._shared.report(
             HandshakeCompleted(self.slot, self.public_key, pair.is_initiator), now=now
@@ -420,10 +423,14 @@ class Peer:
             if self._send_initiation(now):
                 self._attempts += 1
             return
-        self._shared.command(DropStaged(self.slot), now=now)
+        self._drop_staged(now)
         if self._timers.zero_keys_at is None:
             self._timers.zero_keys_at = now + ZERO_KEYS_AFTER
         self._shared.report(HandshakeGivenUp(self.slot, self.public_key), now=now)
+
+    def _drop_staged(self, now: float) -> None:
+        self.is_wanted = False
+        self._shared.command(DropStaged(self.slot), now=now)
 
     def _send_persistent_keepalive(self, now: float) -> None:
         if not self.dialler.has_target() and not self.dialler.is_sought:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshnode.deadlines import Deadline, DeadlineHeap, earliest
+from meshnode.deadlines import Deadline, DeadlineHeap, earliest, next_turn
 
 
 def test_earliest_ignores_what_is_not_there():
@@ -82,3 +82,11 @@ def test_superseded_entries_do_not_pile_up():
     for at in range(10_000):
         heap.set("a", Deadline(float(at), "moved"))
     assert len(heap._heap) < 200
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.2, 0.25, 0.3, 0.7, 4.0])
+def test_the_next_turn_is_never_now(pause: float) -> None:
+    """Quotients of times are not exact: 71.5 // 0.1 is 714."""
+    for tenth in range(1, 5000):
+        now = tenth / 10
+        assert now < next_turn(now, pause) <= now + 1.001 * pause

@@ -110,6 +110,7 @@ class _Peer(TablePeer[_Session]):
         "asked_at",
         "data_bytes",
         "data_packets",
+        "has_asked_for_users",
         "has_users_data",
         "keepalive_bytes",
         "run",
@@ -123,6 +124,7 @@ class _Peer(TablePeer[_Session]):
         super().__init__(slot)
         self.staged: deque[bytes] = deque()
         self.asked_at = NEVER
+        self.has_asked_for_users = False
         # Padded plaintexts of equal size that wait to be sealed together.
         self.run: list[bytes] = []
         self.run_size = 0
@@ -310,6 +312,8 @@ class SealHalf:
             self._returned.append(answer)
 
     def _stage(self, peer: _Peer, packets: Sequence[bytes]) -> None:
+        if not peer.staged:
+            peer.has_asked_for_users = False
         peer.staged.extend(packets)
         while len(peer.staged) > MAX_STAGED_PACKETS:
             peer.staged.popleft()
@@ -317,9 +321,12 @@ class SealHalf:
         self._ask_for_session(peer)
 
     def _ask_for_session(self, peer: _Peer) -> None:
-        if self._now - peer.asked_at >= ASK_AGAIN_AFTER:
+        for_users = not all(map(_is_control, peer.staged))
+        is_news = for_users and not peer.has_asked_for_users
+        if is_news or self._now - peer.asked_at >= ASK_AGAIN_AFTER:
             peer.asked_at = self._now
-            self._reports.append(NeedSession(peer.slot))
+            peer.has_asked_for_users = for_users
+            self._reports.append(NeedSession(peer.slot, for_users))
 
     def _ask_for_staged(self) -> None:
         """Ask again for all peers: a new control process knows of no staged packet."""

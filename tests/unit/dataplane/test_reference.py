@@ -285,7 +285,7 @@ def test_real_workers_carry_a_control_frame() -> None:
         reports.append(decode_report(links[1][0].recv(65536)))
     print(reports[-1].slot == SLOT, reports[-1].frame == frame + bytes(5))
     asked = []
-    while NeedSession(SLOT) not in asked:
+    while NeedSession(SLOT, for_users=False) not in asked:
         asked.append(decode_report(links[0][0].recv(65536)))
     for mine, _ in links: mine.close()
     for thread in threads: thread.join(20)

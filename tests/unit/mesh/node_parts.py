@@ -195,6 +195,10 @@ class Wires:
         """Note it."""
         self.ciphers[key, session] = cipher
 
+    def is_wanted(self, key: bytes) -> bool:
+        """Say yes: whoever is dialled is dialled for users."""
+        return True
+
     def last_received(self, key: bytes) -> float:
         """Nothing."""
         return NEVER

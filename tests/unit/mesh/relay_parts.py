@@ -97,6 +97,7 @@ class RelayUser:
         self.relays = [R, S, T]
         self.roles = {OTHER: Role.NONE, R: Role.RELAY, S: Role.RELAY, T: Role.NONE}
         self.ways = Ways(self.tunnels, ChannelNumbers(entropy))
+        self.silent: list[bytes] = []
         self.client = RelayClient(
             self.ways,
             tunnels=self.tunnels,
@@ -104,6 +105,7 @@ class RelayUser:
                 [Route((relay,), 1.0) for relay in self.relays]
             ),
             outbox=self.outbox,
+            on_silent=lambda relay, now: self.silent.append(relay),
             entropy=entropy,
         )
         self.offers = RelayOffers(

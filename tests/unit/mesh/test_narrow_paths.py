@@ -17,7 +17,6 @@ from meshnode.mesh.narrow_paths import (
     TRIES,
     WAIT,
     NarrowPaths,
-    _next_turn,
     sizes_for,
 )
 from meshnode.ports import NEVER
@@ -278,11 +277,3 @@ def test_a_session_that_ends_lets_it_sleep(bench: Bench) -> None:
 def test_waiting_is_short() -> None:
     """A question that ends in a smaller size takes less than TCP's fourth retry."""
     assert LOOK + CHECK + TRIES * WAIT < 3.0
-
-
-@pytest.mark.parametrize("pause", [0.1, 0.2, 0.25, 0.3, 0.7, 4.0])
-def test_the_next_turn_is_never_now(pause: float) -> None:
-    """Quotients of times are not exact: 71.5 // 0.1 is 714."""
-    for tenth in range(1, 5000):
-        now = tenth / 10
-        assert now < _next_turn(now, pause) <= now + 1.001 * pause

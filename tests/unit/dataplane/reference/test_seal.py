@@ -1,6 +1,7 @@
 """The sending half: routing, staging, padding, bursts, limits and facts."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -474,7 +475,7 @@ def test_keepalive_without_a_session_asks_for_one(waiting: Egress) -> None:
     """A persistent keepalive is a reason for a handshake."""
     waiting.apply(SendKeepalive(SLOT), SendKeepalive(99))
     assert waiting.sent() == []
-    assert waiting.reports() == [NEED]
+    assert waiting.reports() == [replace(NEED, for_users=False)]
 
 
 def facts_of(view: ControlView) -> tuple[int, int, float, float | None]:
@@ -576,9 +577,34 @@ def test_a_control_frame_waits_for_a_session(waiting: Egress) -> None:
 def test_a_control_frame_waits_for_an_endpoint(waiting: Egress) -> None:
     """Where the peer is will be known with the session."""
     waiting.apply(SetEndpoint(SLOT, None), SendControl(SLOT, FRAME))
-    assert waiting.reports() == [NEED]
+    assert waiting.reports() == [replace(NEED, for_users=False)]
     waiting.apply(SetEndpoint(SLOT, PATH), *start_session(session()))
     assert [plain for _, plain in waiting.sent()] == [padded(FRAME, 16)]
+
+
+def test_packets_of_users_are_told_of_at_once(waiting: Egress) -> None:
+    """Though a session was asked for just now, for less."""
+    waiting.apply(SendControl(SLOT, FRAME))
+    assert waiting.reports() == [replace(NEED, for_users=False)]
+    waiting.send(packet())
+    waiting.send(packet())
+    assert waiting.reports() == [NEED]
+    waiting.apply(DropStaged(SLOT), SendControl(SLOT, FRAME))
+    assert waiting.reports() == [replace(NEED, for_users=False)]
+
+
+def test_what_leaves_for_users_is_noted_apart(egress: Egress) -> None:
+    """Control's frames are data to the timers, and to nobody else."""
+    egress.apply(SendControl(SLOT, FRAME))
+    egress.bursts()
+    facts = egress.view.read(SLOT)
+    assert (facts.last_data_sent_at, facts.last_sent_for_users_at) == (NOW, NEVER)
+    egress.send(packet(), now=NOW + 1)
+    egress.bursts()
+    assert egress.view.read(SLOT).last_sent_for_users_at == NOW + 1
+    egress.apply(SendControl(SLOT, FRAME))
+    egress.bursts()
+    assert egress.view.read(SLOT).last_sent_for_users_at == NOW + 1
 
 
 def test_a_probe_is_a_burst_of_its_own(egress: Egress) -> None:

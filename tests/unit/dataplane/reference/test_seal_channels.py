@@ -157,7 +157,7 @@ def test_a_frame_by_a_path_does_not_wait(egress: Egress) -> None:
     assert egress.bursts() == []
     assert egress.reports() == []
     egress.apply(SendControl(SLOT, FRAME))
-    assert egress.reports() == [NeedSession(SLOT)]
+    assert egress.reports() == [NeedSession(SLOT, for_users=False)]
 
 
 def test_a_probe_may_go_by_a_channel(egress: Egress) -> None:
