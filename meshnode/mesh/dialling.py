@@ -64,6 +64,7 @@ class Dialler:
         lookups: asks others.
         book: what they answered.
         candidates: which of them may be dialled.
+        call_early: lets a member be called before there is a session with it.
         entropy: for sealing.
         stored: `StoredState.endpoints`.
     """
@@ -78,6 +79,7 @@ class Dialler:
         lookups: Lookups,
         book: EndpointBook,
         candidates: CandidateFilter,
+        call_early: Callable[[bytes, float], None],
         entropy: Entropy,
         stored: Iterable[tuple[bytes, tuple[Endpoint, ...]]] = (),
     ) -> None:
@@ -88,6 +90,7 @@ class Dialler:
         self._lookups = lookups
         self._book = book
         self._filter = candidates
+        self._call_early = call_early
         self._entropy = entropy
         self._static: dict[bytes, tuple[Endpoint, ...]] = {}
         self._near: dict[bytes, tuple[Endpoint, ...]] = {}
@@ -347,6 +350,8 @@ class Dialler:
             self._tunnels.set_candidates(key, candidates, now=now)
         if key in self._dials:
             self.introduce(key, now=now)
+            if self._tunnels.is_wanted(key) and self._relays.ways(key):
+                self._call_early(key, now)
 
     def _said(self, key: bytes, now: float) -> tuple[Endpoint, ...]:
         heard = self._book.get(key, now=now)

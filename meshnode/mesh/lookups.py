@@ -74,16 +74,17 @@ class Lookups:
         self._interests: dict[bytes, float] = {}
 
     def want(self, key: bytes, neighbours: tuple[bytes, ...], *, now: float) -> bool:
-        """Look for the member with *key*; return whether a search is under way.
+        """Look for the member with *key*; False if too many are sought.
 
-        None begins if too many are sought, or soon after the last one. *neighbours*
+        A search that is under way goes on; soon after one, none begins. *neighbours*
         may be asked, too.
         """
         if key in self._searches or key == self._key:
             return True
         rest = self._rests.get(key)
-        is_resting = rest is not None and now < rest.until
-        if is_resting or len(self._searches) >= MAX_SEARCHES:
+        if rest is not None and now < rest.until:
+            return True
+        if len(self._searches) >= MAX_SEARCHES:
             return False
         seconds = FIRST_REST if rest is None else min(2 * rest.seconds, LONGEST_REST)
         self._rests[key] = _Rest(seconds, now + seconds)

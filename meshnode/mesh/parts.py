@@ -5,9 +5,14 @@ What flows between them is `meshnode.mesh.node`'s to say.
 
 from typing import Final
 
+from meshnode.codec.early_calls import (
+    EarlyCall,
+    decode_early_call,
+    encode_early_call,
+)
 from meshnode.codec.messages import ProbeKey, ProbeMe
 from meshnode.codec.records import Role
-from meshnode.errors import ConfigError
+from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.ciphers import Ciphers
 from meshnode.mesh.clock import WallMark
 from meshnode.mesh.contacts import Contacts
@@ -111,6 +116,7 @@ class NodeParts:
             outbox=self.outbox,
             settings=settings,
             entropy=entropy,
+            on_call=self._take_early_call,
         )
         self.reach = Reach(
             key=self.key,
@@ -122,6 +128,7 @@ class NodeParts:
             outbox=self.outbox,
             neighbours=lambda: (*self.neighbours.chosen, *self.contacts.keys),
             relays=self.relays,
+            call_early=self._call_early,
             entropy=entropy,
             stored=stored,
         )
@@ -209,6 +216,7 @@ class NodeParts:
             opener_hops=lambda: self.hops.hops,
             record_of=lambda key, now: self.reach.said_by(key, now=now),
             on_found=lambda key, path, now: self.paths.found(key, path, now=now),
+            on_heard=lambda key, path, now: self.paths.offered(key, path, now=now),
             entropy=entropy,
             rate=settings.bindings_per_second,
         )
@@ -256,6 +264,23 @@ class NodeParts:
     def _serves(self, key: bytes) -> bool:
         member = self.membership.by_key(key)
         return member is not None and bool(member.certificate.roles & _SERVING)
+
+    def _call_early(self, key: bytes, now: float) -> None:
+        """Have a member probe us while the handshake with it goes on."""
+        _, record = self.reach.own_record
+        version = self.puncher.open_early(key, now=now) if record else None
+        if version is not None:
+            call = encode_early_call(EarlyCall(version, record))
+            self.relays.say(key, call, now=now)
+
+    def _take_early_call(self, key: bytes, data: bytes, now: float) -> None:
+        try:
+            call = decode_early_call(data)
+        except CodecError:
+            return
+        if self.reach.take_record(key, call.record, now=now):
+            is_expected = call.version == self.reach.own_record[0]
+            self.puncher.receive_early(key, is_expected=is_expected, now=now)
 
     def _helpers(self) -> tuple[Helper, ...]:
         """Return who can say how it sees us: members spoken to without a relay."""

@@ -71,6 +71,9 @@ WANT_EVERY: Final = 5.0
 LASTING: Final = 2.0
 """Seconds of traffic that a standby is kept for: not for a message now and then."""
 
+MAX_OFFERED: Final = 64
+"""Members without a session whose probes' paths are kept."""
+
 UNANSWERED: Final = 3
 """Pings without an answer that interrupt answers in a row."""
 
@@ -112,6 +115,7 @@ class Paths:
         self._candidates = candidates
         self._is_public = is_public
         self._members = PathMembers(relays, kind_of)
+        self._offered: dict[bytes, Path] = {}
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
 
     # --- inputs ---
@@ -127,6 +131,9 @@ class Paths:
         member.settle(way, now=now)
         member.awake_at = now
         self._consider(key, member, now)
+        offered = self._offered.pop(key, None)
+        if offered is not None:
+            self.found(key, offered, now=now)
         if way.is_relayed and self._is_public(key):
             self._seek_direct(key, member, now)
         # What waited for the session leaves now, if anything did.
@@ -194,6 +201,16 @@ class Paths:
         elif self._tunnels.has_session(key):
             self._ask(key, member, way, now)
         self._wake(key, now)
+
+    def offered(self, key: bytes, path: Path, *, now: float) -> None:
+        """A probe of the member came by *path*: it may be a way back."""
+        if self._tunnels.has_session(key):
+            self.found(key, path, now=now)
+        else:
+            self._offered.pop(key, None)
+            self._offered[key] = path
+            if len(self._offered) > MAX_OFFERED:
+                del self._offered[next(iter(self._offered))]
 
     def heard(self, key: bytes, path: Path, *, now: float) -> None:
         """Data of the member came by *path*, to which no member moves by itself."""
@@ -281,6 +298,7 @@ class Paths:
 
     def forget(self, key: bytes, *, now: float) -> None:
         """The member does not answer, or is none any more."""
+        self._offered.pop(key, None)
         if self._members.forget(key):
             self._deadlines.set(key, None)
             self._relays.drop(key, now=now)

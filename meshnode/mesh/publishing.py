@@ -87,6 +87,11 @@ class Publishing:
         self._told: dict[bytes, int] = {}
         self._passed_over: dict[bytes, float] = {}
 
+    @property
+    def record(self) -> tuple[int, bytes]:
+        """The version of what is published, and its bytes; b"" before the first."""
+        return self._version, self._record
+
     def set_candidates(
         self, candidates: tuple[Endpoint, ...], *, now: float, wall: int
     ) -> None:

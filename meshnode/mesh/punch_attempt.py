@@ -91,10 +91,10 @@ class Tried:
 class Running:
     """An attempt that goes on.
 
-    `call` names it, ours if `is_caller`. `rounds` are the moments of those to come,
-    and `full_at` is from when on probes go as far as they can. `searched` counts the
-    tries of the search, which have port 0 together. `found` are the paths that
-    answered.
+    `call` names it, ours if `is_caller`; it `is_early` until that is said in a session.
+    `rounds` are the moments of those to come, and `full_at` is from when on probes go
+    as far as they can. `searched` counts the tries of the search, which have port 0
+    together. `found` are the paths that answered.
     """
 
     call: int
@@ -103,6 +103,7 @@ class Running:
     ends_at: float
     full_at: float = float("inf")
     is_answered: bool = False
+    is_early: bool = False
     calls: list[float] = field(default_factory=list)
     rounds: list[float] = field(default_factory=list)
     tried: dict[tuple[Endpoint, int], Tried] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from meshnode.codec.records import NatHint
+from meshnode.codec.records import Mapping, NatHint
 from meshnode.ports import Entropy
 from meshnode.types import Endpoint
 from meshnode.values import frozen
@@ -33,6 +33,16 @@ LAST_PORT: Final = 65535
 
 _TICK: Final = 0.01
 """Seconds of what leaves at once: timers are no finer."""
+
+
+_HOLDS: Final = {
+    (True, True): 0.2,
+    (False, True): 0.3,
+    (True, False): 0.15,
+    (False, False): 0.5,
+}
+"""Seconds until a search begins: by whether ours is the dependent NAT, which opens
+first, and whether its block is known."""
 
 
 @frozen
@@ -110,3 +120,40 @@ def ports_to_try(nat: NatHint, entropy: Entropy) -> list[int]:
         port = first + int.from_bytes(entropy(4), "little") % (last - first + 1)
         drawn[port] = None
     return list(drawn)
+
+
+def is_dependent(nat: NatHint) -> bool:
+    """Whether the NAT gives each remote endpoint another port."""
+    return nat.mapping is Mapping.ENDPOINT_DEPENDENT
+
+
+def plan_search(
+    ours: NatHint,
+    theirs: NatHint,
+    *,
+    host: str,
+    rate: float,
+    entropy: Entropy,
+    now: float,
+) -> Search | None:
+    """Return our side of the search between two NATs, None if none is of use.
+
+    Args:
+        ours: the NAT before us.
+        theirs: the one before the member.
+        host: the member's outer address.
+        rate: pings a second.
+        entropy: for the order of ports.
+        now: boottime seconds.
+    """
+    is_ours = is_dependent(ours)
+    nat = ours if is_ours else theirs
+    if is_ours == is_dependent(theirs) or is_narrow(nat):
+        return None
+    count = BLOCK_SOCKETS if has_block(nat) else SOCKETS
+    begins_at = now + _HOLDS[is_ours, has_block(nat)]
+    search = Search(begins_at=begins_at, rate=rate, sockets=count if is_ours else 0)
+    if not is_ours:
+        ports = ports_to_try(nat, entropy)
+        search.aim(Shot(Endpoint(host, port)) for port in ports)
+    return search

@@ -20,11 +20,11 @@ was in the way. Who is not wanted, nor calls, costs nothing.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from meshnode.codec.messages import CallMe
 from meshnode.codec.probes import Probe, ProbeKind
-from meshnode.codec.records import Endpoints, Mapping, NatHint
+from meshnode.codec.records import Endpoints, NatHint
 from meshnode.deadlines import Deadline, DeadlineHeap
 from meshnode.mesh.nat64 import behind_nat64
 from meshnode.mesh.ports import Tunnels
@@ -43,15 +43,13 @@ from meshnode.mesh.punch_attempt import (
     Told,
     Tried,
 )
+from meshnode.mesh.punch_pings import PunchPings, port_of
 from meshnode.mesh.punch_search import (
-    BLOCK_SOCKETS,
-    SOCKETS,
     Search,
     Shot,
-    has_block,
-    is_narrow,
+    is_dependent,
     narrow_ports,
-    ports_to_try,
+    plan_search,
 )
 from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.ports import NEVER, Entropy
@@ -68,8 +66,6 @@ MAX_FOUND: Final = 4
 """Paths that one attempt reports."""
 
 MAX_CALLED: Final = 12
-MAX_OUTSTANDING: Final = 4096
-"""Pings whose answer is waited for; the oldest is given up for a further one."""
 
 _ANY_HOST: Final = "0.0.0.0"
 _PING_BACK_PAUSE: Final = 0.05
@@ -99,15 +95,8 @@ class _Member:
     said: Told | None = None
 
 
-class _Sent(NamedTuple):
-    key: bytes
-    remote: Endpoint
-    port: int
-    at: float
-
-
 OnFound = Callable[[bytes, Path, float], None]
-"""Take a path to the member with that key, found at that moment (boottime)."""
+"""Take a path to the member with that key, seen at that moment (boottime)."""
 
 
 class Puncher:
@@ -125,6 +114,7 @@ class Puncher:
         opener_hops: says how far openers go.
         record_of: gives the newest endpoint record of a member at a moment.
         on_found: is told of paths.
+        on_heard: is told of paths by which probes came, which may be ways back.
         entropy: for numbers and the order of a search.
         rate: new entries a second that a search may make in NATs.
     """
@@ -142,6 +132,7 @@ class Puncher:
         opener_hops: Callable[[], int],
         record_of: Callable[[bytes, float], Endpoints | None],
         on_found: OnFound,
+        on_heard: OnFound,
         entropy: Entropy,
         rate: float = RATE,
     ) -> None:
@@ -156,12 +147,13 @@ class Puncher:
         self._recount = recount
         self._record_of = record_of
         self._on_found = on_found
+        self._on_heard = on_heard
         self._entropy = entropy
         self._rate = rate
         self._members: dict[bytes, _Member] = {}
         # Who is called once our NAT was looked at, or whose call is answered then.
         self._held: dict[bytes, CallMe | None] = {}
-        self._sent: dict[int, _Sent] = {}
+        self._pings = PunchPings(probes, send)
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
 
     # --- what is wanted ---
@@ -172,10 +164,56 @@ class Puncher:
         if member.is_wanted:
             return
         member.is_wanted = True
-        if member.running is None:
+        running = member.running
+        if running is not None and running.is_early:
+            running.is_early = False
+            running.calls = [now + after for after in CALL_AGAIN]
+            self._send_call(key, running, now, is_answer=False)
+            self._wake(key, member)
+        elif running is None:
             if now >= member.not_before:
                 self._call_soon(key, member, now)
             self._wake(key, member)
+
+    def open_early(self, key: bytes, *, now: float) -> int | None:
+        """Open to a member to which there is no session yet, if that is of use.
+
+        Return the version of its record by which we did, for `EarlyCall`; None if we
+        did not. Where a NAT has to be searched, calls inside the session do better.
+        """
+        member = self._members.setdefault(key, _Member())
+        record = self._record_of(key, now)
+        if record is None or not record.probe_key or member.running is not None:
+            return None
+        if is_dependent(record.nat) or is_dependent(self._where().nat):
+            return None
+        self._probes.know(key, record.probe_key)
+        if now < member.not_before or not self._probes.can_reach(key):
+            return None
+        running = self._begin(self._draw(), Told.by_record(record), now)
+        running.is_early = True
+        member.running = running
+        self._probe_all(key, running, now)
+        self._wake(key, member)
+        return record.version
+
+    def receive_early(self, key: bytes, *, is_expected: bool, now: float) -> None:
+        """Take an early call of the member, whose record is known.
+
+        *is_expected* is whether its NATs let in what comes from where we say we are.
+        """
+        member = self._members.setdefault(key, _Member())
+        record = self._record_of(key, now)
+        if record is None or member.running is not None:
+            return
+        self._probes.know(key, record.probe_key)
+        if is_dependent(self._where().nat) or not self._probes.can_reach(key):
+            return
+        running = self._begin(self._draw(), Told.by_record(record), now)
+        running.is_caller, running.is_early = False, True
+        member.running = running
+        self._start(key, running, now, full_at=now if is_expected else now + HOLD_OFF)
+        self._wake(key, member)
 
     def stop(self, key: bytes) -> None:
         """Nobody wants a path to the member any more; what goes on, ends by itself."""
@@ -257,6 +295,7 @@ class Puncher:
             self._send(Datagram(answer, path), now)
             if running is not None:
                 self._ping_back(opened.key, running, path, now)
+                self._on_heard(opened.key, path, now)
         else:
             self._take_pong(opened.key, opened.probe, path, now)
         if member is not None:
@@ -318,12 +357,14 @@ class Puncher:
             self._probes.know(key, record.probe_key)
             told = Told.by_record(record)
             member.said = told
-        number = int.from_bytes(self._entropy(4), "little")
-        running = member.running = self._begin(number, told, now)
+        running = member.running = self._begin(self._draw(), told, now)
         running.calls = [now + after for after in CALL_AGAIN]
         if self._probes.can_reach(key):
             self._probe_all(key, running, now)
         self._send_call(key, running, now, is_answer=False)
+
+    def _draw(self) -> int:
+        return int.from_bytes(self._entropy(4), "little")
 
     def _begin(self, number: int, told: Told, now: float) -> Running:
         running = Running(number, is_caller=True, told=told, ends_at=now + LASTS)
@@ -361,8 +402,9 @@ class Puncher:
         """Answer a call, and do as much as is good; it may be a repeated one."""
         where = self._where()
         ours = {*where.candidates, where.seen}
-        is_expected = not ours.isdisjoint(call.opened) and not _is_dependent(where.nat)
-        if not running.rounds and not running.found:
+        is_expected = not ours.isdisjoint(call.opened) and not is_dependent(where.nat)
+        if not running.found and (running.is_early or not running.rounds):
+            running.is_early = False
             self._add_told(running, Told.by_call(call))
             full_at = now if is_expected else now + HOLD_OFF
             self._start(key, running, now, full_at=full_at)
@@ -374,30 +416,24 @@ class Puncher:
         """Probe what there is from now on, at full hops from *full_at* on."""
         running.full_at = min(running.full_at, full_at)
         running.rounds = [now + after for after in ROUNDS]
-        self._plan_search(key, running, now)
+        self._plan_search(running, now)
         self._go_on(key, running, now)
 
-    def _plan_search(self, key: bytes, running: Running, now: float) -> None:
+    def _plan_search(self, running: Running, now: float) -> None:
         """Prepare the search that is needed if nothing else answers soon."""
         where, told = self._where(), running.told
-        ours, theirs = _is_dependent(where.nat), _is_dependent(told.nat)
-        if running.search is not None or ours == theirs:
-            return
-        if told.seen is None or where.seen is None:
-            return  # UDP does not get out there
-        nat = where.nat if ours else told.nat
-        if is_narrow(nat):
-            return
-        holds = _HOLDS[ours, has_block(nat)]
-        count = BLOCK_SOCKETS if has_block(nat) else SOCKETS
-        running.search = Search(
-            begins_at=now + holds, rate=self._rate, sockets=count if ours else 0
+        if running.search is not None or told.seen is None or where.seen is None:
+            return  # without an outer endpoint UDP does not get out there
+        running.search = plan_search(
+            where.nat,
+            told.nat,
+            host=told.seen.host,
+            rate=self._rate,
+            entropy=self._entropy,
+            now=now,
         )
-        if theirs:
-            ports = ports_to_try(nat, self._entropy)
-            host = told.seen.host
-            running.search.aim(Shot(Endpoint(host, port)) for port in ports)
-        running.ends_at = now + LASTS_SEARCHING
+        if running.search is not None:
+            running.ends_at = now + LASTS_SEARCHING
 
     # --- how it goes on ---
 
@@ -442,11 +478,11 @@ class Puncher:
             else:
                 running.searched.pings += 1
             source = Source(_ANY_HOST, 0, shot.port) if shot.port else None
-            self._ping_by(key, Path(shot.remote, source), now, hops=hops)
+            self._pings.ping(key, Path(shot.remote, source), hops=hops, now=now)
 
     def _ping_back(self, key: bytes, running: Running, path: Path, now: float) -> None:
         """A probe came from there: so there is a way in, and perhaps a way out."""
-        port = path.source.port if path.source is not None else 0
+        port = port_of(path)
         place = path.remote, port
         if place not in running.tried and len(running.tried) >= 2 * MAX_TRIED:
             return
@@ -466,23 +502,14 @@ class Puncher:
         if is_full or now >= running.full_at:
             tried.pings += 1
             tried.pinged_at = now
-            self._ping_by(key, tried.path, now, hops=0)
+            self._pings.ping(key, tried.path, hops=0, now=now)
         else:
             tried.openers += 1
-            self._ping_by(key, tried.path, now, hops=self._opener_hops())
-
-    def _ping_by(self, key: bytes, path: Path, now: float, *, hops: int) -> None:
-        number, data = self._probes.ping(key)
-        port = path.source.port if path.source is not None else 0
-        self._sent[number] = _Sent(key, path.remote, port, now)
-        if len(self._sent) > MAX_OUTSTANDING:
-            del self._sent[next(iter(self._sent))]
-        self._send(Datagram(data, path, hops), now)
+            self._pings.ping(key, tried.path, hops=self._opener_hops(), now=now)
 
     def _take_pong(self, key: bytes, pong: Probe, path: Path, now: float) -> None:
-        sent = self._sent.pop(pong.number, None)
-        port = path.source.port if path.source is not None else 0
-        if sent is None or sent[:3] != (key, path.remote, port):
+        sent_at = self._pings.answered(key, pong, path)
+        if sent_at is None:
             return
         member = self._members.get(key)
         if member is None or member.running is None:
@@ -491,13 +518,13 @@ class Puncher:
         how = How.SEARCHED if running.search is not None else How.TOLD
         tried = running.add(path.remote, how, path)
         if tried.seconds is None:
-            tried.seconds = now - sent.at
+            tried.seconds = now - sent_at
         self._find(key, member, running, path, now)
 
     def _find(
         self, key: bytes, member: _Member, running: Running, path: Path, now: float
     ) -> None:
-        port = path.source.port if path.source is not None else 0
+        port = port_of(path)
         place = path.remote, port
         if place in running.found or len(running.found) >= MAX_FOUND:
             return
@@ -517,6 +544,8 @@ class Puncher:
         member.running = None
         self._sockets.choose(key, 0)
         pause = BACK_OFF[min(member.failures, len(BACK_OFF) - 1)]
+        if running.is_early:
+            return  # there was no session in time
         if not running.found:
             member.failures += 1
         member.not_before = now + pause
@@ -553,17 +582,3 @@ class Puncher:
             tuple(running.opened)[:MAX_CALLED],
         )
         self._tunnels.send(key, call, now=now)
-
-
-_HOLDS: Final = {
-    (True, True): 0.2,
-    (False, True): 0.3,
-    (True, False): 0.15,
-    (False, False): 0.5,
-}
-"""Seconds until a search begins: by whether ours is the dependent NAT, which opens
-first, and whether its block is known."""
-
-
-def _is_dependent(nat: NatHint) -> bool:
-    return nat.mapping is Mapping.ENDPOINT_DEPENDENT

@@ -41,6 +41,7 @@ class Reach:
         outbox: takes introductions and what is to be kept.
         neighbours: gives whom we gossip with.
         relays: give channels to members.
+        call_early: lets a member be called before there is a session with it.
         entropy: for jitter and sealing.
         stored: what an earlier run kept.
     """
@@ -57,6 +58,7 @@ class Reach:
         outbox: Outbox,
         neighbours: Callable[[], tuple[bytes, ...]],
         relays: RelayWays,
+        call_early: Callable[[bytes, float], None],
         entropy: Entropy,
         stored: StoredState,
     ) -> None:
@@ -100,6 +102,7 @@ class Reach:
             candidates=CandidateFilter(overlay),
             relays=relays,
             is_public=is_public,
+            call_early=call_early,
             entropy=entropy,
             stored=stored.endpoints,
         )
@@ -183,6 +186,19 @@ class Reach:
         self._publishing.set_hints(hints, now=now, wall=wall)
 
     # --- where others are ---
+
+    @property
+    def own_record(self) -> tuple[int, bytes]:
+        """The version of our endpoint record, and its bytes; none: b""."""
+        return self._publishing.record
+
+    def take_record(self, key: bytes, record: bytes, *, now: float) -> bool:
+        """Take the endpoint record that a member sent; return whether it is sound."""
+        try:
+            self._book.receive(key, record, now=now)
+        except RecordRefused:
+            return False
+        return True
 
     def said_by(self, key: bytes, *, now: float) -> Endpoints | None:
         """Return the newest endpoint record of the member that we know, if any."""

@@ -12,6 +12,7 @@ no channel any more, opens it anew; and one that is gone is left.
 from collections.abc import Callable
 from typing import Final
 
+from meshnode.codec.early_calls import EARLY_CALL_TYPE
 from meshnode.codec.messages import (
     RelayAccept,
     RelayClose,
@@ -37,7 +38,7 @@ MAX_WAYS: Final = 4
 MAX_WANTED: Final = 1024
 """Members that channels are kept to."""
 
-FIRST_QUESTION: Final = 0.005
+FIRST_QUESTION: Final = 0.002
 """Seconds until a channel is asked for: its first datagrams come meanwhile."""
 
 PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -64,7 +65,8 @@ SECOND_REFUSED_FOR: Final = 60.0
 other way, and if there is."""
 
 LOOK_AGAIN: Final = 5.0
-"""Seconds until a relay is looked for again where there was none."""
+LOOK_SOON: Final = 2.5
+"""Seconds until relays are looked for again: if there is one way, and if none."""
 
 Choose = Callable[[bytes, tuple[tuple[bytes, ...], ...], float], tuple[Route, ...]]
 """Return the routes to a member, the best first; those in use are given."""
@@ -126,6 +128,14 @@ class RelayClient:
             if len(self._hopeful(key, now)) < WANTED:
                 self._looks.set(key, Deadline(now, "relays to choose from"))
 
+    def say(self, key: bytes, data: bytes, *, now: float) -> None:
+        """Send an early call along with the questions for channels to the member."""
+        for way in self._ways.of(key):
+            if not way.is_offered and not way.is_open:
+                way.kept[EARLY_CALL_TYPE] = data
+                if way.tries:
+                    self._tunnels.send(way.relay, _question(way), now=now)
+
     # --- questions ---
 
     def ask(self, way: Way, *, now: float) -> None:
@@ -148,6 +158,7 @@ class RelayClient:
         else:
             ends = spread((way.ends_at - now) * 0.6, self._entropy)
             self._set(way, now + ends, "renew a channel")
+        way.kept.pop(EARLY_CALL_TYPE, None)  # now it can be said in the session
         for data in way.take_kept():
             self._outbox.send(Datagram(data, Path(way.endpoint)), now=now)
 
@@ -168,8 +179,8 @@ class RelayClient:
         """The relay keeps this channel no longer, or never did."""
         if not way.is_open:
             # Its reason lasts: asked at once, it would refuse at once, for ever.
-            others = [one for one in self._hopeful(way.key, now) if one is not way]
-            pause = SECOND_REFUSED_FOR if others else REFUSED_FOR
+            has_another = any(one.is_open for one in self._ways.of(way.key))
+            pause = SECOND_REFUSED_FOR if has_another else REFUSED_FOR
             self._refused[way.key, way.relays] = now + pause
         self._lose(way, now)
 
@@ -278,7 +289,9 @@ class RelayClient:
             way = self._ways.add(key, route.relays, now=now)
             self._set(way, now + FIRST_QUESTION, "ask for a channel")
         if lacking > 0:
-            again = now + spread(LOOK_AGAIN, self._entropy)
+            has_one = any(way.is_open for way in self._ways.of(key))
+            pause = LOOK_AGAIN if has_one else LOOK_SOON
+            again = now + spread(pause, self._entropy)
             self._looks.set(key, Deadline(again, "look for a relay"))
 
     def _routes(

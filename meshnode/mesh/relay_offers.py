@@ -1,16 +1,19 @@
 """Channels that others ask for to us: which we take, and how many."""
 
+from collections.abc import Callable
 from typing import Final
 
-from meshnode.channels import channel_of
+from meshnode.channels import channel_of, endpoint_of
+from meshnode.codec.early_calls import EARLY_CALL_TYPE
 from meshnode.codec.messages import RelayAccept, RelayClose, RelayOffer, RelayReason
 from meshnode.codec.records import Role
+from meshnode.codec.wireguard import message_type
 from meshnode.mesh.budgets import Budgets
 from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import PathTunnels
 from meshnode.mesh.relay_client import RelayClient
 from meshnode.mesh.relay_server import LEASE, Roles, serves_as_relay
-from meshnode.mesh.relay_ways import Way, Ways
+from meshnode.mesh.relay_ways import INTRODUCTION_TYPE, Way, Ways
 from meshnode.types import Datagram, Path
 
 MAX_OF_RELAY: Final = 256
@@ -40,6 +43,7 @@ class RelayOffers:
         tunnels: carry the answers.
         roles: of members.
         outbox: takes the datagrams that came along, as received ones.
+        on_call: takes early calls of members, and when they came.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class RelayOffers:
         tunnels: PathTunnels,
         roles: Roles,
         outbox: Outbox,
+        on_call: Callable[[bytes, bytes, float], None],
     ) -> None:
         self._key = key
         self._ways = ways
@@ -58,6 +63,7 @@ class RelayOffers:
         self._tunnels = tunnels
         self._roles = roles
         self._outbox = outbox
+        self._on_call = on_call
         self._budgets = Budgets(rate=OFFER_RATE, burst=OFFER_BURST)
 
     def receive_offer(self, peer: bytes, offer: RelayOffer, *, now: float) -> None:
@@ -72,6 +78,8 @@ class RelayOffers:
         if reason is not None:
             refusal = RelayClose(offer.channel, reason)
             self._tunnels.send(peer, refusal, now=now)
+            if reason is RelayReason.UNKNOWN_TARGET:
+                self._meet(offer, now)
             return
         if way is None:
             self._make_room(peer, offer.origin, now)
@@ -83,7 +91,17 @@ class RelayOffers:
         self._client.answered(way, now=now)
         path = Path(way.endpoint)
         for data in offer.datagrams:
-            self._outbox.receive(Datagram(data, path), now=now)
+            if message_type(data) == EARLY_CALL_TYPE:
+                self._on_call(offer.origin, data, now)
+            else:
+                self._outbox.receive(Datagram(data, path), now=now)
+
+    def _meet(self, offer: RelayOffer, now: float) -> None:
+        """Let a member introduce itself that we have not heard of yet."""
+        for data in offer.datagrams:
+            if message_type(data) == INTRODUCTION_TYPE:
+                path = Path(endpoint_of(offer.channel))
+                self._outbox.receive(Datagram(data, path), now=now)
 
     def _known(self, peer: bytes, offer: RelayOffer) -> Way | None:
         for way in self._ways.of(offer.origin):

@@ -11,6 +11,7 @@ from typing import Final
 
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.codec.channels import encode_header
+from meshnode.codec.early_calls import EARLY_CALL_TYPE
 from meshnode.codec.messages import MAX_RELAYED_BYTES
 from meshnode.codec.wireguard import message_type
 from meshnode.mesh.channel_numbers import ChannelNumbers
@@ -18,9 +19,9 @@ from meshnode.mesh.ports import PathTunnels
 from meshnode.ports import NEVER
 from meshnode.types import Datagram, Endpoint, Path
 
-_INTRODUCTION_TYPE: Final = 7
+INTRODUCTION_TYPE: Final = 7
 _HANDSHAKE_TYPES: Final = (1, 2, 3)
-_CARRIED: Final = (_INTRODUCTION_TYPE, *_HANDSHAKE_TYPES)
+_CARRIED: Final = (INTRODUCTION_TYPE, *_HANDSHAKE_TYPES, EARLY_CALL_TYPE)
 
 
 @dataclass(slots=True, eq=False)

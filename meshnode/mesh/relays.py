@@ -66,6 +66,7 @@ class Relays:
         outbox: takes datagrams.
         settings: whether we serve as a relay, and how much.
         entropy: random bytes.
+        on_call: takes early calls of members, and when they came.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Relays:
         outbox: Outbox,
         settings: NodeSettings,
         entropy: Entropy,
+        on_call: Callable[[bytes, bytes, float], None],
     ) -> None:
         self.settings = settings
         self._key = key
@@ -104,6 +106,7 @@ class Relays:
             tunnels=tunnels,
             roles=self._roles,
             outbox=outbox,
+            on_call=on_call,
         )
         self._watch = RelayWatch(self._ways, self._client, tunnels=tunnels)
         self._server = RelayServer(
@@ -125,6 +128,10 @@ class Relays:
     def drop(self, key: bytes, *, now: float) -> None:
         """Nobody wants channels to this member any more."""
         self._client.drop(key, now=now)
+
+    def say(self, key: bytes, data: bytes, *, now: float) -> None:
+        """Send an early call to a member to which channels are asked for."""
+        self._client.say(key, data, now=now)
 
     def ways(self, key: bytes) -> tuple[Endpoint, ...]:
         """Return the endpoints of our channels to a member, the best first.

@@ -98,6 +98,7 @@ class RelayUser:
         self.roles = {OTHER: Role.NONE, R: Role.RELAY, S: Role.RELAY, T: Role.NONE}
         self.ways = Ways(self.tunnels, ChannelNumbers(entropy))
         self.silent: list[bytes] = []
+        self.calls: list[tuple[bytes, bytes]] = []
         self.client = RelayClient(
             self.ways,
             tunnels=self.tunnels,
@@ -115,6 +116,7 @@ class RelayUser:
             tunnels=self.tunnels,
             roles=self.roles.get,
             outbox=self.outbox,
+            on_call=lambda origin, data, now: self.calls.append((origin, data)),
         )
         self.watch = RelayWatch(self.ways, self.client, tunnels=self.tunnels)
         self.now = 0.0

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from meshnode.channels import endpoint_of
 from meshnode.codec.messages import Found, Lookup
 from meshnode.codec.records import Endpoints
 from meshnode.crypto.keys import PrivateKey
@@ -43,14 +44,17 @@ class Node:
             tunnels=self.tunnels,
             rendezvous_keys=lambda: [self.server],
         )
+        self.relays = NoRelays()
+        self.early: list[bytes] = []
         self.dialler = Dialler(
             tunnels=self.tunnels,
             outbox=self.outbox,
-            relays=NoRelays(),
+            relays=self.relays,
             is_public=lambda key: False,
             lookups=lookups,
             book=self.book,
             candidates=CandidateFilter((OVERLAY,), ("198.51.100.1",)),
+            call_early=lambda key, now: self.early.append(key),
             entropy=rng.randbytes,
             stored=stored,
         )
@@ -295,3 +299,12 @@ def test_who_is_forgotten_is_not_dialled_on_our_link(node: Node) -> None:
     node.dialler.set_near(node.key, (ONE,), now=0.0)
     node.dialler.forget(node.key)
     assert node.dialler.candidates_of(node.key, now=0.0) == ()
+
+
+def test_who_is_dialled_for_users_is_called_early(node: Node) -> None:
+    """If there is a relay to say it by."""
+    node.want()
+    assert node.early == []
+    node.relays.endpoints = (endpoint_of(1),)
+    node.found(1, ONE, now=0.1)
+    assert node.early == [node.key]

@@ -389,3 +389,15 @@ def test_how_a_member_is_reached_is_told() -> None:
     assert state.endpoint in (endpoint_of(1), endpoint_of(2))
     assert len(state.via) == 1
     assert world.a.paths.describe(b"x" * 32) is None
+
+
+def test_a_way_that_a_probe_came_by_is_asked_with_the_first_session() -> None:
+    """Before our own probes are answered."""
+    world = PathWorld(1)
+    world.a.is_alive = False
+    world.a.paths.offered(world.b.key, Path(world.b.address), now=world.now)
+    assert world.a.paths.next_deadline() is None
+    world.a.is_alive = True
+    world.connect(relayed=True)
+    world.run(ROUND_TRIP + 0.001)
+    assert is_direct(world.a)

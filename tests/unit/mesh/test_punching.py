@@ -6,10 +6,10 @@ import random
 import pytest
 
 from meshnode.codec.messages import CallMe
-from meshnode.codec.records import Endpoints, NatHint
+from meshnode.codec.records import Endpoints, Mapping, NatHint
 from meshnode.mesh.candidates import CandidateFilter
 from meshnode.mesh.probes import Opened, Probes
-from meshnode.mesh.punch_attempt import How
+from meshnode.mesh.punch_attempt import LASTS, How
 from meshnode.mesh.punch_sockets import SearchSockets
 from meshnode.mesh.punching import BACK_OFF, MAX_FOUND, Puncher, Where
 from meshnode.types import Datagram, Endpoint, Path, Prefix, Source
@@ -32,18 +32,21 @@ class Bench:
         self.theirs.know(OURS, self.ours.key)
         self.sent: list[Datagram] = []
         self.found: list[Path] = []
+        self.heard: list[Path] = []
+        self.nat = NatHint()
         self.record: Endpoints | None = Endpoints(KEY, 1, (THERE,), self.theirs.key)
         self.puncher = Puncher(
             tunnels=self.tunnels,
             probes=self.ours,
             sockets=SearchSockets(),
             send=lambda datagram, now: self.sent.append(datagram),
-            where=lambda: Where((HERE,), HERE),
+            where=lambda: Where((HERE,), HERE, self.nat),
             recount=lambda now: False,
             usable=CandidateFilter((OVERLAY,)).usable,
             opener_hops=lambda: HOPS,
             record_of=lambda key, now: self.record,
             on_found=lambda key, path, now: self.found.append(path),
+            on_heard=lambda key, path, now: self.heard.append(path),
             entropy=rng.randbytes,
         )
 
@@ -279,3 +282,70 @@ def test_behind_a_nat64_every_ipv4_candidate_has_a_second_form(bench: Bench) -> 
     bench.puncher.want(KEY, now=bench.now)
     remotes = [datagram.path.remote for datagram in bench.drain()]
     assert remotes == [THERE, Endpoint("64:ff9b::cb00:7101", 1)]
+
+
+def test_a_member_is_opened_to_before_there_is_a_session(bench: Bench) -> None:
+    """It is called as soon as there is one, and the attempt goes on."""
+    assert bench.puncher.open_early(KEY, now=bench.now) == 1
+    assert bench.puncher.open_early(KEY, now=bench.now) is None
+    [opener] = bench.drain()
+    assert (opener.path.remote, opener.hops) == (THERE, HOPS)
+    assert bench.calls() == []
+    bench.run(0.05)
+    bench.puncher.want(KEY, now=bench.now)
+    [call] = bench.calls()
+    assert (call.is_answer, call.opened) == (False, (THERE,))
+    bench.call(call.number, is_answer=True)
+    assert [datagram.hops for datagram in bench.drain()] == [0]
+
+
+def test_opening_early_that_leads_to_nothing_is_no_failure(bench: Bench) -> None:
+    """There was no session in time; the next one begins at once."""
+    bench.puncher.open_early(KEY, now=bench.now)
+    bench.run(LASTS + 0.1)
+    bench.drain()
+    bench.puncher.want(KEY, now=bench.now)
+    assert bench.drain()
+    assert bench.calls()
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs", "unknown"])
+def test_where_a_search_is_needed_nothing_is_opened_early(
+    bench: Bench, whose: str
+) -> None:
+    """Nor without a record."""
+    dependent = NatHint(Mapping.ENDPOINT_DEPENDENT)
+    if whose == "ours":
+        bench.nat = dependent
+    elif whose == "theirs":
+        bench.record = Endpoints(KEY, 1, (THERE,), bench.theirs.key, dependent)
+    else:
+        bench.record = None
+    assert bench.puncher.open_early(KEY, now=bench.now) is None
+    bench.puncher.receive_early(KEY, is_expected=True, now=bench.now)
+    assert bench.drain() == [] or whose == "theirs"
+
+
+@pytest.mark.parametrize("is_expected", [True, False])
+def test_an_early_call_is_followed_by_probes(bench: Bench, is_expected: bool) -> None:
+    """At full hops if the caller has opened to where we are, else a little later."""
+    bench.puncher.receive_early(KEY, is_expected=is_expected, now=bench.now)
+    [first] = bench.drain()
+    assert first.hops == (0 if is_expected else HOPS)
+    bench.puncher.receive_early(KEY, is_expected=is_expected, now=bench.now)
+    assert bench.drain() == []
+    bench.run(0.15)
+    assert [datagram.hops for datagram in bench.drain()] == [0]
+    bench.call(9)
+    [answer] = bench.calls()
+    assert (answer.is_answer, answer.number) == (True, 9)
+
+
+def test_probes_that_come_are_told_of_while_an_attempt_goes_on(bench: Bench) -> None:
+    """They may show a way back; of others nothing follows."""
+    bench.puncher.record_changed(KEY, now=bench.now)
+    bench.ping_from(ELSEWHERE)
+    assert bench.heard == []
+    bench.puncher.open_early(KEY, now=bench.now)
+    bench.ping_from(ELSEWHERE)
+    assert [path.remote for path in bench.heard] == [ELSEWHERE]

@@ -44,6 +44,7 @@ class Place:
             outbox=self.outbox,
             neighbours=lambda: (self.founder,),
             relays=NoRelays(),
+            call_early=lambda key, now: None,
             entropy=rng.randbytes,
             stored=StoredState(),
         )

@@ -2,6 +2,11 @@
 
 import pytest
 
+from meshnode.codec.early_calls import (
+    EARLY_CALL_TYPE,
+    EarlyCall,
+    encode_early_call,
+)
 from meshnode.codec.messages import (
     RelayClose,
     RelayOpen,
@@ -38,7 +43,7 @@ def test_questions_are_repeated_and_others_asked_too(user: RelayUser) -> None:
     """After a second a third relay; who never answers is given up."""
     user.client.want(OTHER, now=0.0)
     sent = user.run(0.9)
-    assert [round(at, 3) for at, to, _ in sent if to == R] == [0.005, 0.255, 0.755]
+    assert [round(at, 3) for at, to, _ in sent if to == R] == [0.002, 0.252, 0.752]
     assert {to for _, to, _ in sent} == {R, S}
     user.answer(S)
     sent = user.run(2.0)
@@ -60,7 +65,7 @@ def test_a_promise_is_no_answer_but_gives_the_number(user: RelayUser) -> None:
     assert not way.is_open
     user.answer(R, label=5)
     assert way.is_open
-    assert way.milliseconds == pytest.approx(95.0)
+    assert way.milliseconds == pytest.approx(98.0)
 
 
 def test_a_channel_is_renewed_as_long_as_it_is_wanted(user: RelayUser) -> None:
@@ -128,3 +133,42 @@ def test_nothing_is_left_of_who_is_no_member(user: RelayUser) -> None:
     user.client.forget(OTHER, now=user.now)
     assert len(user.ways) == 0
     assert not user.tunnels.channels
+
+
+def test_an_early_call_goes_with_the_question_or_a_further_one(user: RelayUser) -> None:
+    """Until the way is open: then there will be a session to say it in."""
+    call = encode_early_call(EarlyCall(1, b"record"))
+    user.client.want(OTHER, now=0.0)
+    user.client.say(OTHER, call, now=0.0)
+    asked = [m for _, _, m in user.run(0.1) if isinstance(m, RelayOpen)]
+    assert [one.datagrams for one in asked] == [(call,), (call,)]
+    user.client.say(OTHER, call, now=user.now)
+    again = [m for _, m in user.tunnels.taken() if isinstance(m, RelayOpen)]
+    assert [one.datagrams for one in again] == [(call,), (call,)]
+    first, other = user.ways.of(OTHER)
+    first.kept[EARLY_CALL_TYPE] = call
+    user.answer(first.relay)
+    assert user.outbox.datagrams == []
+    user.client.say(OTHER, call, now=user.now)
+    assert [to for to, _ in user.tunnels.taken()] == [other.relay]
+
+
+def test_a_refused_route_is_asked_again_soon_if_there_is_no_other(
+    user: RelayUser,
+) -> None:
+    """Else after a minute: one way is enough for so long."""
+    user.relays = [R]
+    user.client.want(OTHER, now=0.0)
+    user.run(0.1)
+    (way,) = user.ways.of(OTHER)
+    user.client.receive_close(way, now=user.now)
+    sent = user.run(6.0)
+    assert [to for _, to, _ in sent][:1] == [R]
+
+
+def test_a_relay_that_answers_nothing_is_told_of(user: RelayUser) -> None:
+    """Others are chosen from then on."""
+    user.relays = [R]
+    user.client.want(OTHER, now=0.0)
+    user.run(9.0)
+    assert user.silent == [R]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from meshnode.codec.early_calls import EarlyCall, encode_early_call
 from meshnode.codec.messages import (
     RelayAccept,
     RelayClose,
@@ -84,3 +85,20 @@ def test_a_flood_of_offers_is_not_answered(user: RelayUser) -> None:
     answered = sum(bool(user.offer(3)) for _ in range(1000))
     assert answered == 256
     assert user.offer(3, relay=S)
+
+
+def test_an_early_call_is_no_datagram(user: RelayUser) -> None:
+    """It is said by who asks for the channel."""
+    data = encode_early_call(EarlyCall(1, b"record"))
+    user.offer(3, data, b"hello")
+    assert user.calls == [(OTHER, data)]
+    assert [one.data for one in user.outbox.received] == [b"hello"]
+
+
+def test_who_is_not_known_yet_may_introduce_itself(user: RelayUser) -> None:
+    """The offer is refused, and the next one will not be."""
+    introduction = b"\x07\0\0\0 somebody"
+    offer = RelayOffer(b"x" * 32, 3, (introduction, b"\x01\0\0\0"))
+    user.offers.receive_offer(R, offer, now=0.0)
+    assert [one.data for one in user.outbox.received] == [introduction]
+    assert len(user.ways) == 0

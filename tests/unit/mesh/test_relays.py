@@ -42,6 +42,7 @@ class Three:
         self.tunnels = {key: ChannelTunnels() for key in ROLES}
         self.outboxes = {key: Outbox() for key in ROLES}
         self.said: dict[bytes, Endpoints] = {}
+        self.calls: list[tuple[bytes, bytes, bytes]] = []
         self.relays = {key: self.of(key) for key in ROLES}
 
     def of(self, key: bytes) -> Relays:
@@ -54,6 +55,7 @@ class Three:
             outbox=self.outboxes[key],
             settings=SETTINGS,
             entropy=random.Random(key).randbytes,
+            on_call=lambda origin, data, now: self.calls.append((key, origin, data)),
         )
 
     def run(self, now: float) -> list[Message]:
