@@ -103,6 +103,7 @@ class PunchBench:
                 on_found=lambda key, path, now, side=side: side.found.append(
                     (now - self.began, path)
                 ),
+                on_heard=lambda key, path, now: None,
                 entropy=Random(f"{seed}/order/{name}").randbytes,
                 rate=rate,
             )

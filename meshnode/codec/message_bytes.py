@@ -117,7 +117,7 @@ _SIZE = whole(MIN_SIZE, MAX_INNER)
 _PROBED = whole(MIN_PROBE, MAX_INNER)
 _CHANNEL = whole(1, 2**32 - 1)
 _RELAYS = many(_KEY, 0, MAX_FURTHER_RELAYS)
-_MAX_RELAYED = 2
+_MAX_RELAYED = 3
 
 
 def _joined(size: int, least: int, most: int) -> Kind:

@@ -29,7 +29,7 @@ from meshnode.ports import NEVER, Entropy
 CHECK_AFTER: Final = 0.7
 """Seconds after a question without any answer until other homes are asked as well."""
 
-CHECK_EVERY: Final = 10.0
+CHECK_EVERY: Final = 3.0
 """Seconds between two of these: one home may be gone for long."""
 
 SILENCE: Final = 1.7
@@ -183,7 +183,10 @@ class UdpWatch:
     def _suspect_at(self) -> float | None:
         if self._is_suspected or self._asked_at is None:
             return None
-        return max(self._asked_at + SILENCE, self._heard_at + RECENT)
+        # Never before others were asked, too: one home alone may be gone.
+        asked_at = self._checked_at if self._check_at is None else self._check_at
+        soonest = asked_at + SILENCE - CHECK_AFTER
+        return max(self._asked_at + SILENCE, self._heard_at + RECENT, soonest)
 
     def _choose(self, now: float) -> None:
         """Keep whom we are connected to or waiting for, and fill up with others."""

@@ -280,7 +280,8 @@ class Peer:
     def handle_need_session(self, *, now: float) -> None:
         """A packet is staged; ask for a session unless one was just announced."""
         current = self.keypairs.current
-        if current is not None and now - current.born_at < REKEY_TIMEOUT:
+        is_new = current is not None and now - current.born_at < REKEY_TIMEOUT
+        if is_new and self.path is not None:
             return  # the report crossed our `UseSession` on its way
         self.begin_handshake(now=now)
 
