@@ -60,6 +60,9 @@ class Mailbox:
     ) -> None:
         """Do nothing."""
 
+    def dial_again(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
     def is_wanted(self, key: bytes) -> bool:
         """Say yes: whoever is dialled is dialled for users."""
         return True

@@ -49,6 +49,10 @@ RELAY_ANSWERS_IN: Final = 1.0
 MEMBER_ANSWERS_IN: Final = 5.0
 """The same for a relay that has a channel to the member."""
 
+AGAIN_AFTER: Final = 0.4
+"""Seconds after which a handshake by a relay is begun once more: of the four links it
+takes, any may lose it, and WireGuard waits for five seconds."""
+
 RECENT: Final = 10.0
 """Seconds for which a NAT surely lets in what it let in before."""
 
@@ -101,6 +105,7 @@ class Dialler:
         self._knows_us: set[bytes] = set()
         self._dials: dict[bytes, float] = {}  # since when
         self._deadlines: DeadlineHeap[bytes] = DeadlineHeap()
+        self._again: DeadlineHeap[bytes] = DeadlineHeap()
 
     def set_record(self, record: bytes) -> None:
         """Introduce ourselves by this member record, ours; nobody knows a new one."""
@@ -290,6 +295,9 @@ class Dialler:
             if not self._targets(key, now):
                 self._end(key)
                 self._tunnels.drop_waiting(key, now=now)
+        for key in self._again.pop_due(now):
+            if key in self._dials and not self._tunnels.has_session(key):
+                self._tunnels.dial_again(key, now=now)
         for key in self._deadlines.pop_due(now):
             if self._is_in_vain(key, now):
                 self._end(key)
@@ -305,7 +313,9 @@ class Dialler:
 
     def next_deadline(self) -> Deadline | None:
         """Return when a lookup or a dial goes on."""
-        return earliest(self._lookups.next_deadline(), self._deadlines.next())
+        return earliest(
+            self._lookups.next_deadline(), self._deadlines.next(), self._again.next()
+        )
 
     def _is_in_vain(self, key: bytes, now: float) -> bool:
         """Whether it was dialled for long enough for the little we have to say."""
@@ -329,6 +339,8 @@ class Dialler:
         self._dials[key] = now
         first = RELAY_ANSWERS_IN if self._goes_by_relay(key) else INTRODUCE_EVERY
         self._deadlines.set(key, _introduction_at(now + first))
+        if self._goes_by_relay(key) and self._tunnels.is_wanted(key):
+            self._again.set(key, Deadline(now + AGAIN_AFTER, "dial once more"))
 
     def _targets(self, key: bytes, now: float) -> tuple[Endpoint, ...]:
         """Return where to dial the member: channels, and what else may be tried now."""
@@ -366,6 +378,7 @@ class Dialler:
     def _end(self, key: bytes) -> None:
         if self._dials.pop(key, None) is not None:
             self._deadlines.set(key, None)
+            self._again.set(key, None)
 
 
 def _introduction_at(at: float) -> Deadline:

@@ -100,6 +100,10 @@ class EngineTunnels:
         questions, self._questions = self._questions, {}
         return questions
 
+    def dial_again(self, key: bytes, *, now: float) -> None:
+        """Send another initiation at once, if one is under way."""
+        self._engine.dial_again(PublicKey(key), now=now)
+
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
         self._engine.set_path(PublicKey(key), path, now=now)

@@ -100,7 +100,8 @@ class _Peer:
 
     `packets` and `bytes` are what it was sent until `looked_at`, and the probes
     from then on; `unheard` counts questions without any answer;
-    `busy_at` is when something large was last sent, or expected.
+    `busy_at` is when something large was last sent, or expected, `resumed_at` when data
+    began to flow last.
     """
 
     endpoint: Endpoint | None
@@ -111,6 +112,7 @@ class _Peer:
     unheard: int = 0
     wait: float = WAIT
     busy_at: float = NEVER
+    resumed_at: float = NEVER
     asked_at: float = NEVER
     grown_at: float = NEVER
     question: _Question = field(default_factory=_Question)
@@ -177,7 +179,7 @@ class NarrowPaths:
         """Data flows to the member, perhaps after a long time without."""
         peer = self._peers.get(key)
         if peer is not None and not peer.question.is_open:
-            peer.busy_at = now
+            peer.busy_at = peer.resumed_at = now
             self._wake(key, now + LOOK)
 
     def note_probe(self, key: bytes, size: int) -> None:
@@ -249,8 +251,13 @@ class NarrowPaths:
         if is_large:
             peer.busy_at = now
         pause = CHECK * min(2**peer.unheard, MAX_BACK_OFF)
-        if self._tunnels.last_data_sent(key) <= now - AWAKE:
-            self._deadlines.set(key, None)  # what control says is large at times
+        last = self._tunnels.last_data_sent(key)
+        if last <= now - AWAKE:
+            # What control says is large at times, and no reason to ask.
+            if peer.resumed_at > now - AWAKE:
+                self._wake(key, next_turn(now, LAZY_LOOK))
+            else:
+                self._deadlines.set(key, None)
         elif is_large and now >= peer.asked_at + pause and peer.endpoint is not None:
             self._begin(key, peer, peer.endpoint, now)
         else:

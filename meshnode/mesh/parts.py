@@ -216,7 +216,7 @@ class NodeParts:
             opener_hops=lambda: self.hops.hops,
             record_of=lambda key, now: self.reach.said_by(key, now=now),
             on_found=lambda key, path, now: self.paths.found(key, path, now=now),
-            on_heard=lambda key, path, now: self.paths.offered(key, path, now=now),
+            on_heard=lambda key, path, now: self.paths.found(key, path, now=now),
             entropy=entropy,
             rate=settings.bindings_per_second,
         )

@@ -184,7 +184,16 @@ class Paths:
         self._wake(key, now)
 
     def found(self, key: bytes, path: Path, *, now: float) -> None:
-        """Somebody's probe made the round trip by *path*: prove it for data."""
+        """A probe of the member came by *path*, or its answer did: prove it for data.
+
+        Without a session that waits for one.
+        """
+        if not self._tunnels.has_session(key):
+            self._offered.pop(key, None)
+            self._offered[key] = path
+            if len(self._offered) > MAX_OFFERED:
+                del self._offered[next(iter(self._offered))]
+            return
         member = self._members.meet(key)
         if not self._is_wanted(member, self._members.kind_of(key, path.remote)):
             return
@@ -198,19 +207,9 @@ class Paths:
         last = max((one.asked_at for one in others if one is not way), default=NEVER)
         if now < last + ONE_AT_A_TIME:
             way.next_at = last + ONE_AT_A_TIME
-        elif self._tunnels.has_session(key):
+        else:
             self._ask(key, member, way, now)
         self._wake(key, now)
-
-    def offered(self, key: bytes, path: Path, *, now: float) -> None:
-        """A probe of the member came by *path*: it may be a way back."""
-        if self._tunnels.has_session(key):
-            self.found(key, path, now=now)
-        else:
-            self._offered.pop(key, None)
-            self._offered[key] = path
-            if len(self._offered) > MAX_OFFERED:
-                del self._offered[next(iter(self._offered))]
 
     def heard(self, key: bytes, path: Path, *, now: float) -> None:
         """Data of the member came by *path*, to which no member moves by itself."""

@@ -117,6 +117,9 @@ class PathTunnels(Tunnels, Protocol):
     def send_by(self, key: bytes, message: Message, path: Path, *, now: float) -> None:
         """Send a control frame by this very path; without a session it is dropped."""
 
+    def dial_again(self, key: bytes, *, now: float) -> None:
+        """Send another initiation at once, if one is under way."""
+
     def set_path(self, key: bytes, path: Path | None, *, now: float) -> None:
         """Speak to the peer by *path*, which has been proven; None: it is nowhere."""
 

@@ -238,6 +238,9 @@ class Node:
     ) -> None:
         """Nothing is encrypted."""
 
+    def dial_again(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
     def is_wanted(self, key: bytes) -> bool:
         """Say yes: whoever is dialled is dialled for users."""
         return True

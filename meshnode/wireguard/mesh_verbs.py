@@ -150,6 +150,16 @@ class MeshVerbs:
         if self._configuration.ways.close(channel):
             self._shared.command(CloseChannel(channel), now=now)
 
+    def dial_again(self, public_key: PublicKey, *, now: float) -> None:
+        """Send the peer another initiation, sooner than WireGuard would.
+
+        If none is under way nothing happens.
+        """
+        peer = self._configuration.by_key.get(public_key)
+        if peer is not None:
+            peer.dial_again(now=now)
+            self._refresh(peer.slot)
+
     def drop_waiting(self, public_key: PublicKey, *, now: float) -> None:
         """Throw away what waits for the peer and stop asking: it cannot be found."""
         peer = self._configuration.by_key.get(public_key)

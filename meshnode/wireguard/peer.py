@@ -209,6 +209,12 @@ class Peer:
         elif not self.dialler.has_target():
             self.dialler.want(now=now)
 
+    def dial_again(self, *, now: float) -> None:
+        """Send another initiation at once, if one is under way: it may be lost."""
+        if self._timers.retransmit_at is not None and self.dialler.has_target():
+            self._last_handshake_sent_at = NEVER
+            self._send_initiation(now)
+
     def drop_waiting(self, *, now: float) -> None:
         """Give up at once: nobody will find the peer."""
         self._timers.retransmit_at = None

@@ -167,7 +167,7 @@ def test_nothing_answers_who_is_not_known() -> None:
     ],
 )
 def test_real_nodes_find_a_path(one: NatKind, other: NatKind) -> None:
-    """Through the gate, the workers and control, as soon as they gossip.
+    """Through the gate, the workers and control, as soon as there is traffic.
 
     There is one member only to ask; `test_nat_grid` has those that it takes two to see.
     """
@@ -181,4 +181,8 @@ def test_real_nodes_find_a_path(one: NatKind, other: NatKind) -> None:
         states = [nodes[name].paths.describe(far[name]) for name in nodes]
         return all(state and state.kind is PathKind.DIRECT for state in states)
 
+    world.run(1.0)
+    for _ in range(20):
+        world.send("a", "b")
+        world.run(0.1)
     world.run_until(are_direct, within=20.0, what="no path was found")

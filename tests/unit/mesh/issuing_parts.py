@@ -135,6 +135,9 @@ class FakeTunnels:
         """Forget the channel."""
         self.channels.pop(channel, None)
 
+    def dial_again(self, key: bytes, *, now: float) -> None:
+        """Do nothing."""
+
     def is_wanted(self, key: bytes) -> bool:
         """Say yes: whoever is dialled is dialled for users."""
         return True

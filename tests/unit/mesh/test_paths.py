@@ -395,7 +395,7 @@ def test_a_way_that_a_probe_came_by_is_asked_with_the_first_session() -> None:
     """Before our own probes are answered."""
     world = PathWorld(1)
     world.a.is_alive = False
-    world.a.paths.offered(world.b.key, Path(world.b.address), now=world.now)
+    world.a.paths.found(world.b.key, Path(world.b.address), now=world.now)
     assert world.a.paths.next_deadline() is None
     world.a.is_alive = True
     world.connect(relayed=True)
