@@ -18,6 +18,7 @@ is some 20 datagrams. There is one soon after our NAT is known, one when it is a
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from meshnode.deadlines import Deadline
@@ -60,6 +61,29 @@ AskProbe = Callable[[bytes, Endpoint, float], None]
 """Ask a member to send a probe to an endpoint of ours."""
 
 
+@dataclass(slots=True)
+class _Try:
+    """One mapping: `port` is our socket's, 0 until it is open, `outer` what it became.
+
+    `number` is that of our ping, `asks` counts how often we asked for a probe,
+    `has_lived` says that it came, and `echo` is what we sent to ourselves.
+    """
+
+    helper: Helper
+    silence: float
+    port: int = 0
+    number: int = 0
+    outer: Endpoint | None = None
+    asks: int = 0
+    has_lived: bool = False
+    echo: bytes = b""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it waits for nothing."""
+        return not self.silence
+
+
 class MappingLifetime:
     """Measures; `keepalive` is what follows from it.
 
@@ -86,6 +110,9 @@ class MappingLifetime:
         ask: AskProbe,
         place: Callable[[], Endpoint | None],
     ) -> None:
+        self.lived = 0.0
+        self.died: float | None = None
+        self.hairpin: bool | None = None
         self._probes = probes
         self._sockets = sockets
         self._send = send
@@ -93,10 +120,10 @@ class MappingLifetime:
         self._ask = ask
         self._place = place
         self._measured: Endpoint | None = None
-        self._at: float | None = None
         self._until_known = USUAL
-        self._forget()
-        self._clear()
+        self._is_able = self._is_in_doubt = False
+        self._try: _Try | None = None
+        self._at: float | None = None
 
     @property
     def keepalive(self) -> int:
@@ -123,39 +150,43 @@ class MappingLifetime:
         """Take the socket; return whether it was asked for here."""
         if self._sockets.user != _USER:
             return False
+        one = self._try
+        port = ports[0] if ports and one is not None else 0
         # Others may search while this one is silent.
-        self._port = ports[0] if ports and self._helper is not None else 0
-        self._sockets.set_aside(_USER, self._port)
-        if self._port and self._helper is not None:
+        self._sockets.set_aside(_USER, port)
+        if one is not None and port:
+            one.port = port
+            one.number, data = self._probes.ping(one.helper.key)
             self._at = now + WAIT
-            self._number, data = self._probes.ping(self._helper.key)
-            self._send_by_it(data, self._helper.endpoint, now)
+            self._send_from(port, data, one.helper.endpoint, now)
         return True
 
     def take_pong(self, opened: Opened, *, now: float) -> bool:
         """Take an answer; return whether it was one to us."""
-        if not self._number or opened.probe.number != self._number:
+        one = self._try
+        if one is None or not one.port or opened.key != one.helper.key:
             return False
-        seen, is_helper = opened.probe.seen, self._is_helper(opened)
-        if is_helper and self._outer is None and self._is_expected(seen):
-            self._outer = seen
-            self._at = now + self._silence
-        return is_helper
+        if opened.probe.number != one.number:
+            return False
+        if one.outer is None and self._is_expected(opened.probe.seen):
+            one.outer = opened.probe.seen
+            self._at = now + one.silence
+        return True
 
     def take_ping(self, opened: Opened, path: Path, *, now: float) -> bool:
         """Take a probe; return whether it came to our socket."""
-        port = path.source.port if path.source is not None else 0
-        if not self._port or port != self._port:
+        one, source = self._try, path.source
+        if one is None or source is None or not source.port or source.port != one.port:
             return False
-        if self._is_helper(opened) and self._asks and not self._has_lived:
-            self._has_lived = True
-            if self._silence:
+        if opened.key == one.helper.key and one.asks and not one.has_lived:
+            one.has_lived = True
+            if not one.is_first:
                 self._at = now
         return True
 
     def take_echo(self, data: bytes) -> bool:
         """Take a datagram of type 6; return whether it was sent here to ourselves."""
-        is_ours = bool(self._echo) and data == self._echo
+        is_ours = self._try is not None and bool(data) and data == self._try.echo
         if is_ours:
             self.hairpin = True
         return is_ours
@@ -164,15 +195,17 @@ class MappingLifetime:
         """Go on with measuring."""
         if self._at is None or now < self._at:
             return
-        if not self._port:
+        one = self._try
+        if one is None:
             self._begin(now)
-        elif self._outer is None:
+        elif one.outer is None:
             self._end_try()
             self._at = now + AGAIN
-        elif self._asks < ASKS and not self._is_answered():
-            self._ask_once(self._outer, now)
+        elif one.asks < ASKS and not self._is_answered(one):
+            self._at = now + WAIT
+            self._ask_once(one, one.outer, now)
         else:
-            self._conclude(now)
+            self._conclude(one, now)
 
     def next_deadline(self) -> Deadline | None:
         """Return when measuring goes on."""
@@ -181,96 +214,76 @@ class MappingLifetime:
     # --- one try ---
 
     def _begin(self, now: float) -> None:
-        place, silence = self._place(), self._next_silence()
-        self._measured = place
+        place = self._measured = self._place()
         if place is None:
             self._at = None  # `follow` hears of the next one
             return
+        silence = self._next_silence()
         if silence is None:
             self._until_known = min(USUAL, self.keepalive)
             self._forget()
+            silence = 0.0
         self._at = now + AGAIN
         usable = [one for one in self._helpers() if self._probes.can_reach(one.key)]
-        # Sockets may come at once.
-        self._helper, self._silence = (usable or [None])[0], silence or 0.0
-        if usable:
-            self._sockets.ask(1, _USER)
+        if usable and self._sockets.ask(1, _USER):
+            self._try = _Try(usable[0], silence)
 
     def _next_silence(self) -> float | None:
         """Return what to try next, None if enough is known."""
         if not self._is_able:
             return 0.0
         died = math.inf if self.died is None else self.died
+        fits = [one for one in TRIED if self.lived < one < died]
         if self.lived:
-            return min(
-                (one for one in TRIED if self.lived < one < died), default=None
-            )
-        return max((one for one in TRIED if one <= FIRST and one < died), default=None)
-
-    def _is_helper(self, opened: Opened) -> bool:
-        return self._helper is not None and opened.key == self._helper.key
+            return min(fits, default=None)
+        return max((one for one in fits if one <= FIRST), default=None)
 
     def _is_expected(self, seen: Endpoint | None) -> bool:
         """Whether it is where members send probes that we ask for: at our address."""
         place = self._measured
         return seen is not None and place is not None and seen.host == place.host
 
-    def _is_answered(self) -> bool:
+    def _is_answered(self, one: _Try) -> bool:
         """Whether nothing more is learnt by asking again."""
-        return self._has_lived and (bool(self._silence) or self.hairpin is not None)
+        return one.has_lived and (not one.is_first or self.hairpin is not None)
 
-    def _ask_once(self, outer: Endpoint, now: float) -> None:
-        self._asks += 1
-        self._at = now + WAIT
-        if self._helper is None:
-            return
-        if not self._silence and self.hairpin is None:
-            if not self._echo:
-                _, self._echo = self._probes.ping(self._helper.key)
-            self._send_by_it(self._echo, outer, now)
-        if not self._has_lived:
-            self._ask(self._helper.key, outer, now)
+    def _ask_once(self, one: _Try, outer: Endpoint, now: float) -> None:
+        one.asks += 1
+        if one.is_first and self.hairpin is None:
+            if not one.echo:
+                _, one.echo = self._probes.ping(one.helper.key)
+            self._send_from(one.port, one.echo, outer, now)
+        if not one.has_lived:
+            self._ask(one.helper.key, outer, now)
 
-    def _conclude(self, now: float) -> None:
-        silence, has_lived = self._silence, self._has_lived
+    def _conclude(self, one: _Try, now: float) -> None:
         self._end_try()
         self._at = now
-        if has_lived:
-            self._is_in_doubt = False
-            if silence:
-                self.lived = silence
-            else:
-                self._is_able = True
+        if one.is_first:
+            self._is_able = one.has_lived
+            if one.has_lived:
                 self.hairpin = bool(self.hairpin)
-        elif not silence:
-            self._at = now + UNABLE
+            else:
+                self._at = now + UNABLE
+        elif one.has_lived:
+            self.lived, self._is_in_doubt = one.silence, False
+        elif self._is_in_doubt:
+            self.died, self._is_in_doubt = one.silence, False
         else:
-            if self._is_in_doubt:
-                self.died = silence
-            self._is_in_doubt = not self._is_in_doubt
+            self._is_in_doubt = True
         if self._next_silence() is None:
             self._at = now + EVERY
 
-    def _send_by_it(self, data: bytes, remote: Endpoint, now: float) -> None:
-        path = Path(remote, Source(_ANY_HOST, 0, self._port))
+    def _send_from(self, port: int, data: bytes, remote: Endpoint, now: float) -> None:
+        path = Path(remote, Source(_ANY_HOST, 0, port))
         self._send(Datagram(data, path), now)
 
     def _end_try(self) -> None:
-        if self._port:
+        if self._try is not None and self._try.port:
             self._sockets.drop_aside()
-        self._clear()
-
-    def _clear(self) -> None:
-        self._helper: Helper | None = None
-        self._silence = 0.0
-        self._port = self._number = self._asks = 0
-        self._outer: Endpoint | None = None
-        self._has_lived = False
-        self._echo = b""
+        self._try = None
 
     def _forget(self) -> None:
         """Forget what was measured."""
-        self.lived = 0.0
-        self.died: float | None = None
-        self.hairpin: bool | None = None
+        self.lived, self.died, self.hairpin = 0.0, None, None
         self._is_able = self._is_in_doubt = False

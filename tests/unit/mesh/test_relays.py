@@ -53,6 +53,7 @@ class Three:
             said_by=lambda key, now: self.said.get(key),
             outbox=self.outboxes[key],
             settings=SETTINGS,
+            keepalive=lambda: 25,
             entropy=random.Random(key).randbytes,
         )
 
