@@ -44,7 +44,7 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"IPv4     {_seen(result)}",
         f"IPv6     {', '.join(result['ipv6']) or 'no address'}",
         f"NAT      {nat['mapping']}{_details(nat)}",
-        f"keep     {result['keepalive']} s between keepalives",
+        f"keep     {result['keepalive']} s between keepalives{_lifetime(nat)}",
     ]
     lines += [f"mapped   {_mapping(one)}" for one in result["portMappings"]]
     lines += [
@@ -67,8 +67,20 @@ def _details(nat: dict[str, Any]) -> str:
         details.append(f"ports {nat['ports'][0]} to {nat['ports'][1]}")
     if nat["preservesPort"]:
         details.append("our port is kept")
+    if nat["hairpin"] is not None:
+        details.append("hairpins" if nat["hairpin"] else "no hairpin")
     details.append(f"as {nat['answers']} members saw it")
     return ", " + ", ".join(details)
+
+
+def _lifetime(nat: dict[str, Any]) -> str:
+    """Say how long an idle mapping was seen to live."""
+    lives, dies = nat["lifetime"]["atLeast"], nat["lifetime"]["below"]
+    if lives and dies:
+        return f", idle mappings live {lives:g} to {dies:g} s"
+    if lives:
+        return f", idle mappings live {lives:g} s or longer"
+    return f", idle mappings live less than {dies:g} s" if dies else ""
 
 
 def _mapping(one: dict[str, Any]) -> str:

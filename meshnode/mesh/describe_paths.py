@@ -9,7 +9,6 @@ from meshnode.codec.records import Mapping, NatHint
 from meshnode.mesh.describe import NO_PATH, describe_path, name_of
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.path_choice import PathKind
-from meshnode.mesh.relay_homes import KEEPALIVE
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.mesh.why import Pair, judge_pair
 from meshnode.types import Endpoint
@@ -83,8 +82,13 @@ def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
             **_nat(facts.hint),
             "preservesPort": facts.preserves_port,
             "answers": facts.answers,
+            "hairpin": node.lifetime.hairpin,
+            "lifetime": {
+                "atLeast": node.lifetime.lived or None,
+                "below": node.lifetime.died,
+            },
         },
-        "keepalive": KEEPALIVE,
+        "keepalive": node.lifetime.keepalive,
         "relays": [
             {"name": name_of(node, hint.key), "rttMs": hint.milliseconds}
             for hint in node.relays.best()

@@ -149,8 +149,12 @@ class NodeDispatch(NodeSteps):
         """Let who looks at our NATs see a probe; return whether it was for them."""
         if opened.probe.kind is ProbeKind.PING:
             self.hops.take_ping(opened, path, now=now)
-            return False
-        return self.nat_view.take_pong(opened) or self.hops.take_pong(opened)
+            return self.lifetime.take_ping(opened, path, now=now)
+        return (
+            self.nat_view.take_pong(opened)
+            or self.hops.take_pong(opened)
+            or self.lifetime.take_pong(opened, now=now)
+        )
 
     def _note_helper(self, key: bytes, now: float) -> None:
         """Look at our NATs if there is somebody new to see them."""

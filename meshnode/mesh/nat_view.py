@@ -136,6 +136,14 @@ class NatView:
         return self.hint.mapping is not Mapping.UNKNOWN
 
     @property
+    def place(self) -> Endpoint | None:
+        """What tells the NAT before us from another, None if we know of none."""
+        if self.seen is None or not self.is_sure or self._is_local(self.seen):
+            return None
+        is_stable = self.hint.mapping is Mapping.ENDPOINT_INDEPENDENT
+        return self.seen if is_stable else Endpoint(self.seen.host, 0)
+
+    @property
     def latest(self) -> NatHint:
         """The hint as it is good for a second or two; records keep to `hint`."""
         return self._counted or self.hint

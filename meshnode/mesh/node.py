@@ -121,6 +121,7 @@ class MeshNode(NodeDispatch):
         if self.reach.set_own(self._settings.advertised, local, now=now, wall=believed):
             self.paths.addresses_changed(now=now)
             self.nat_view.look(now=now)
+            self.lifetime.look(now=now)
             self.puncher.try_again(now=now)
         self._end_step(now)
 
@@ -209,6 +210,8 @@ class MeshNode(NodeDispatch):
         Raises:
             BadPacket: if it is no probe of a member to us, or was here before.
         """
+        if self.lifetime.take_echo(data):
+            return
         opened = self.probes.open(data)
         self._begin_step(wall, now)
         if not self._is_of_surroundings(opened, path, now):
@@ -223,6 +226,7 @@ class MeshNode(NodeDispatch):
         if not (
             self.nat_view.sockets_opened(ports, now=now)
             or self.hops.sockets_opened(ports, now=now)
+            or self.lifetime.sockets_opened(ports, now=now)
         ):
             self.puncher.sockets_opened(ports, now=now)
         self._end_step(now)
@@ -358,9 +362,12 @@ class MeshNode(NodeDispatch):
         self.narrow.handle_deadline(now=now)
         self.relays.handle_deadline(now=now)
         self.paths.handle_deadline(now=now)
-        if self.nat_view.handle_deadline(now=now) and self.nat_view.is_sure:
-            self.hops.begin(now=now)
+        if self.nat_view.handle_deadline(now=now):
+            self.lifetime.follow(now=now)
+            if self.nat_view.is_sure:
+                self.hops.begin(now=now)
         self.hops.handle_deadline(now=now)
+        self.lifetime.handle_deadline(now=now)
         self.puncher.handle_deadline(now=now)
         if self.office is not None:
             self.office.handle_deadline(now=now, wall=believed)
@@ -387,6 +394,7 @@ class MeshNode(NodeDispatch):
             self.paths.next_deadline(),
             self.nat_view.next_deadline(),
             self.hops.next_deadline(),
+            self.lifetime.next_deadline(),
             self.puncher.next_deadline(),
             None if self.office is None else self.office.next_deadline(),
             self._time_alone(wall, now),

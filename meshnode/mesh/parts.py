@@ -20,6 +20,7 @@ from meshnode.mesh.detours import Detours
 from meshnode.mesh.directory import Directory
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.hop_calibration import HopCalibration
+from meshnode.mesh.mapping_lifetime import MappingLifetime
 from meshnode.mesh.membership import Membership, Standing
 from meshnode.mesh.narrow_paths import NarrowPaths
 from meshnode.mesh.nat_view import Helper, NatView
@@ -115,6 +116,7 @@ class NodeParts:
             said_by=lambda key, now: self.reach.said_by(key, now=now),
             outbox=self.outbox,
             settings=settings,
+            keepalive=lambda: self.lifetime.keepalive,
             entropy=entropy,
             on_call=self._take_early_call,
         )
@@ -198,6 +200,14 @@ class NodeParts:
             helpers=self._helpers,
             ask=self._ask_probe,
         )
+        self.lifetime = MappingLifetime(
+            probes=self.probes,
+            sockets=self.sockets,
+            send=self._send_probe,
+            helpers=self._helpers,
+            ask=lambda key, to, now: self._ask_probe(key, to, None, now),
+            place=lambda: self.nat_view.place,
+        )
         self.probe_requests = ProbeRequests(
             tunnels=tunnels,
             probes=self.probes,
@@ -252,7 +262,9 @@ class NodeParts:
     def _ask_probe_key(self, key: bytes, now: float) -> None:
         self.tunnels.send(key, ProbeKey(self.probes.key, True), now=now)
 
-    def _ask_probe(self, key: bytes, to: Endpoint, by: bytes, now: float) -> None:
+    def _ask_probe(
+        self, key: bytes, to: Endpoint, by: bytes | None, now: float
+    ) -> None:
         self.tunnels.send(key, ProbeMe(self.probes.key, to, by), now=now)
 
     def _where(self) -> Where:

@@ -1,7 +1,7 @@
 """Sockets beside the node's own, which the shell opens and closes for searches.
 
 One search has them at a time. The one that wins stays, as the path of its peer, until
-that is spoken to by another.
+that is spoken to by another. One more may lie aside, for who waits for what arrives.
 """
 
 from typing import Final
@@ -33,7 +33,9 @@ class CloseSocket:
 
 @frozen
 class CloseSockets:
-    """Close all that were opened and are not kept."""
+    """Close all that were opened and are not kept, but the one on port `aside`."""
+
+    aside: int = 0
 
 
 SocketOrder = OpenSockets | KeepSocket | CloseSocket | CloseSockets
@@ -50,6 +52,7 @@ class SearchSockets:
         self._orders: list[SocketOrder] = []
         self.user: bytes | None = None
         self._kept: dict[bytes, int] = {}
+        self._aside = 0
 
     def take_orders(self) -> list[SocketOrder]:
         """Return and forget what the shell is to do."""
@@ -77,7 +80,19 @@ class SearchSockets:
     def close(self) -> None:
         """Close what no peer is spoken to by."""
         self.user = None
-        self._orders.append(CloseSockets())
+        self._orders.append(CloseSockets(self._aside))
+
+    def set_aside(self, key: bytes, port: int) -> None:
+        """Leave the one on *port* open for its user, and let others search."""
+        if self.user == key:
+            self._aside = port
+            self.close()
+
+    def drop_aside(self) -> None:
+        """Close that one; at the end of a search if there is one, for it is busy."""
+        self._aside = 0
+        if self.user is None:
+            self.close()
 
     def release(self, key: bytes) -> None:
         """The member is spoken to by another path, or not at all."""

@@ -21,9 +21,6 @@ from meshnode.mesh.relay_choice import nearest
 from meshnode.ports import Entropy
 
 HOMES: Final = 2
-KEEPALIVE: Final = 25
-"""Seconds between keepalives to a home: shorter than NATs forget."""
-
 MAX_MEASURED: Final = 8
 """Relays that are measured; of more, those that a hash of both keys draws."""
 

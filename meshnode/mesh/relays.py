@@ -28,7 +28,7 @@ from meshnode.mesh.outbox import Outbox
 from meshnode.mesh.ports import PathTunnels
 from meshnode.mesh.relay_choice import Route, rank_routes
 from meshnode.mesh.relay_client import RelayClient
-from meshnode.mesh.relay_homes import KEEPALIVE, HomeRelays
+from meshnode.mesh.relay_homes import HomeRelays
 from meshnode.mesh.relay_offers import RelayOffers
 from meshnode.mesh.relay_server import RelayServer, serves_as_relay
 from meshnode.mesh.relay_watch import RelayWatch
@@ -65,6 +65,7 @@ class Relays:
         said_by: gives a member's endpoint record at that moment, if we know it.
         outbox: takes datagrams.
         settings: whether we serve as a relay, and how much.
+        keepalive: gives the seconds between keepalives to those that we stay with.
         entropy: random bytes.
         on_call: takes early calls of members, and when they came.
     """
@@ -78,10 +79,12 @@ class Relays:
         said_by: Callable[[bytes, float], Endpoints | None],
         outbox: Outbox,
         settings: NodeSettings,
+        keepalive: Callable[[], int],
         entropy: Entropy,
         on_call: Callable[[bytes, bytes, float], None],
     ) -> None:
         self.settings = settings
+        self._keepalive = keepalive
         self._key = key
         self._tunnels = tunnels
         self._directory = directory
@@ -171,7 +174,7 @@ class Relays:
 
     def keepalive(self, key: bytes) -> int:
         """Return the seconds between keepalives to this member, 0 for none."""
-        return KEEPALIVE if key in self._homes.homes else 0
+        return self._keepalive() if key in self._homes.homes else 0
 
     @property
     def homes(self) -> tuple[bytes, ...]:

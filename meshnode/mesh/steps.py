@@ -69,7 +69,7 @@ class NodeSteps(NodeParts):
         self._settings = settings
         self._wall = self.clock.believe(wall, now=now)
         self._sessions: set[bytes] = set()
-        self._homes: tuple[bytes, ...] = ()
+        self._homes: dict[bytes, int] = {}
         self._is_own_word_stale = True
         self._are_routes_stale = True
         self._is_plan_stale = True
@@ -262,8 +262,9 @@ class NodeSteps(NodeParts):
 
     def _follow_homes(self, now: float) -> None:
         """Stay in touch with the relays near to us."""
-        if self.relays.homes != self._homes:
-            self._homes = self.relays.homes
+        homes = {key: self.relays.keepalive(key) for key in self.relays.homes}
+        if homes != self._homes:
+            self._homes = homes
             self._are_routes_stale = True  # they are told to the tunnels with the peers
 
     def _follow_ways(self, now: float) -> None:

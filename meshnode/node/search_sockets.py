@@ -88,8 +88,8 @@ class SearchSocketSet:
                 self.by_port.pop(port).close()
                 self.on_dropped(port)
                 self.on_change(self.kept())
-            case CloseSockets():
-                for port in self.by_port.keys() - self._kept:
+            case CloseSockets(aside):
+                for port in self.by_port.keys() - self._kept - {aside}:
                     self.by_port.pop(port).close()
         return None
 

@@ -185,9 +185,9 @@ class SimulatedHost:
         self.ports.update(opened)
         return opened
 
-    def close_ports(self) -> None:
-        """Close those that are not kept."""
-        self.ports &= self.kept_ports
+    def close_ports(self, *, but: int = 0) -> None:
+        """Close those that are not kept, but this one."""
+        self.ports &= self.kept_ports | {but}
 
     # --- verbs ---
 

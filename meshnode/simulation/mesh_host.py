@@ -178,8 +178,8 @@ class MeshLife:
             case CloseSocket(port):
                 host.kept_ports.discard(port)
                 host.close_ports()
-            case CloseSockets():
-                host.close_ports()
+            case CloseSockets(aside):
+                host.close_ports(but=aside)
 
     def _handle_deadline(self) -> None:
         self._armed = None

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from meshnode.manage.api_client import RemoteError
 
 ANSWER: dict[str, Any] = {
@@ -16,6 +18,8 @@ ANSWER: dict[str, Any] = {
         "ports": [40000, 41023],
         "preservesPort": False,
         "answers": 3,
+        "hairpin": False,
+        "lifetime": {"atLeast": 28.0, "below": 55.0},
     },
     "keepalive": 25,
     "portMappings": [{"router": "192.168.1.1:5351", "external": None}],
@@ -33,8 +37,8 @@ def test_what_is_let_through_is_told(meshnode: Callable[..., Any], node: Any) ->
         "IPv4     others see us at 203.0.113.7:40000",
         "IPv6     2001:db8::7",
         "NAT      another port for every destination, ports 40000 to 41023, "
-        "as 3 members saw it",
-        "keep     25 s between keepalives",
+        "no hairpin, as 3 members saw it",
+        "keep     25 s between keepalives, idle mappings live 28 to 55 s",
         "mapped   router 192.168.1.1:5351",
         "relay    gate, 12 ms",
     ]
@@ -43,7 +47,8 @@ def test_what_is_let_through_is_told(meshnode: Callable[..., Any], node: Any) ->
 
 def test_blocked_udp_ends_with_1(meshnode: Callable[..., Any], node: Any) -> None:
     """So that a script can ask; what is not known is said."""
-    nat = {**ANSWER["nat"], "ports": None, "preservesPort": True}
+    unknown = {"hairpin": None, "lifetime": {"atLeast": None, "below": None}}
+    nat = {**ANSWER["nat"], "ports": None, "preservesPort": True, **unknown}
     changes = {"udp": "blocked", "seen": None, "ipv6": [], "nat": nat, "relays": []}
     node.answers["netcheck"] = {**ANSWER, **changes, "portMappings": []}
     result = meshnode("netcheck")
@@ -57,6 +62,25 @@ def test_blocked_udp_ends_with_1(meshnode: Callable[..., Any], node: Any) -> Non
         "keep     25 s between keepalives",
         "relay    none answers",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lives", "dies", "said"),
+    [
+        (110.0, None, "idle mappings live 110 s or longer"),
+        (None, 13.0, "idle mappings live less than 13 s"),
+    ],
+)
+def test_the_life_of_mappings_may_be_known_from_one_side(
+    meshnode: Callable[..., Any], node: Any, lives: Any, dies: Any, said: str
+) -> None:
+    """Longer than is of use, or shorter than can be helped."""
+    lifetime = {"atLeast": lives, "below": dies}
+    nat = {**ANSWER["nat"], "hairpin": True, "lifetime": lifetime}
+    node.answers["netcheck"] = {**ANSWER, "nat": nat}
+    result = meshnode("netcheck")
+    assert f"keep     25 s between keepalives, {said}" in result.out
+    assert "ports 40000 to 41023, hairpins, as 3 members saw it" in result.out
 
 
 def test_scripts_get_json(meshnode: Callable[..., Any], node: Any) -> None:

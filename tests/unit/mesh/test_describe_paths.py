@@ -8,7 +8,7 @@ import pytest
 
 from meshnode.codec.records import Mapping, NatHint
 from meshnode.mesh.describe_paths import describe_netcheck, describe_why
-from meshnode.mesh.relay_homes import KEEPALIVE
+from meshnode.mesh.mapping_lifetime import USUAL
 from meshnode.types import Endpoint
 from tests.unit.mesh.node_parts import Computer, World
 
@@ -70,11 +70,28 @@ def test_what_our_nat_was_seen_to_do_is_told(world: World) -> None:
     assert why(world, alpha)["ours"]["ports"] == [2000, 2063]
 
 
+def test_how_long_mappings_live_is_told(world: World) -> None:
+    """And what keepalives follow from it, which the tunnels to homes get."""
+    alpha = world.add("alpha")
+    world.run(5.0)
+    life = alpha.node.lifetime
+    life.lived, life.died, life.hairpin = 55.0, 110.0, True
+    found = describe_netcheck(alpha.node, port=PORT)
+    assert json.loads(json.dumps(found)) == found
+    assert found["nat"]["lifetime"] == {"atLeast": 55.0, "below": 110.0}
+    assert found["nat"]["hairpin"] is True
+    assert found["keepalive"] == 49
+    alpha.node.handle_deadline(now=world.now, wall=world.wall)
+    assert alpha.wires.peers[world.founder.key].keepalive == 49
+
+
 def test_who_is_in_touch_knows_that_udp_works(world: World) -> None:
     """Before, nothing is known; the relays near to us are named."""
     found = describe_netcheck(world.founder.node, port=PORT)
     assert (found["udp"], found["relays"]) == ("not known yet", [])
-    assert found["keepalive"] == KEEPALIVE
+    assert found["keepalive"] == USUAL
+    assert found["nat"]["hairpin"] is None
+    assert found["nat"]["lifetime"] == {"atLeast": None, "below": None}
     alpha = world.add("alpha")
     world.run(5.0)
     found = describe_netcheck(alpha.node, port=PORT)

@@ -100,6 +100,25 @@ def test_one_port_for_all(bench: Bench) -> None:
     assert len(bench.asked) == 6
 
 
+def test_a_nat_is_told_from_others_by_what_is_stable(bench: Bench) -> None:
+    """Its address, and our port if that is the same for all; without one, nothing."""
+    assert bench.view.place is None
+    bench.ports = [51820] * 3
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    assert bench.view.place == Endpoint(OUTSIDE, 51820)
+    bench.ports = [2000, 2001, 2002]
+    bench.view.look(now=bench.now)
+    bench.run(3.0)
+    assert bench.view.place == Endpoint(OUTSIDE, 0)
+    bench.near = [helper.key for helper in bench.helpers]
+    bench.ports = [51820] * 3
+    bench.view.look(now=bench.now)
+    bench.run(3.0)
+    assert bench.view.hint == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+    assert bench.view.place is None
+
+
 def test_another_port_for_each_and_a_block(bench: Bench, rng: random.Random) -> None:
     """16 sockets tell it, and are closed."""
     samples = rng.sample(range(20480, 21504), SAMPLES)

@@ -39,6 +39,30 @@ def test_the_winner_is_kept_until_it_is_released() -> None:
     ]
 
 
+def test_one_lies_aside_while_others_search() -> None:
+    """It stays open as long as it is of use, and a search at its end closes it."""
+    sockets = SearchSockets()
+    sockets.ask(1, ONE)
+    sockets.set_aside(OTHER, 9)
+    assert sockets.user == ONE
+    sockets.set_aside(ONE, 9)
+    sockets.ask(64, OTHER)
+    sockets.choose(OTHER, 0)
+    sockets.drop_aside()
+    assert sockets.take_orders() == [
+        *(OpenSockets(1), CloseSockets(9), OpenSockets(64), CloseSockets(9)),
+        CloseSockets(),
+    ]
+    sockets.ask(1, ONE)
+    sockets.set_aside(ONE, 9)
+    sockets.ask(64, OTHER)
+    sockets.take_orders()
+    sockets.drop_aside()
+    assert sockets.take_orders() == []
+    sockets.choose(OTHER, 0)
+    assert sockets.take_orders() == [CloseSockets()]
+
+
 def test_no_more_are_kept_than_the_workers_take() -> None:
     """There is no search then."""
     sockets = SearchSockets()

@@ -54,6 +54,7 @@ class Three:
             said_by=lambda key, now: self.said.get(key),
             outbox=self.outboxes[key],
             settings=SETTINGS,
+            keepalive=lambda: 25,
             entropy=random.Random(key).randbytes,
             on_call=lambda origin, data, now: self.calls.append((key, origin, data)),
         )

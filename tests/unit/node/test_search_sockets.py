@@ -62,6 +62,21 @@ async def test_probes_come_with_the_port_they_came_to(sockets: SearchSocketSet) 
     assert datagram.path.source.port == ports[1]
 
 
+async def test_one_lies_aside_and_is_read_on(sockets: SearchSocketSet) -> None:
+    """Until it is closed with the next that are."""
+    ports = sockets.obey(OpenSockets(2))
+    assert ports is not None
+    sockets.obey(CloseSockets(aside=ports[0]))
+    assert list(sockets.by_port) == [ports[0]]
+    received: list[Datagram] = []
+    send(ports[0], PROBE)
+    with trio.move_on_after(1.0) as waiting:
+        await sockets.run(lambda some: (received.extend(some), waiting.cancel()))
+    assert [datagram.data for datagram in received] == [PROBE]
+    sockets.obey(CloseSockets())
+    assert sockets.by_port == {}
+
+
 async def test_a_winner_is_handed_over_and_the_others_closed(
     sockets: SearchSocketSet,
 ) -> None:
