@@ -1,6 +1,6 @@
-"""Early calls, type 8: probe me, said before there is a session to say it in.
+"""Early calls, type 9: probe me, said before there is a session to say it in.
 
-    u32 8 | u64 version | the sender's endpoint record
+    u32 9 | u64 version | the sender's endpoint record
 
 It goes along with a question for a relay channel, and no other way. The record is
 signed, so nobody can say it for the sender. `version` is that of the receiver's own
@@ -13,7 +13,7 @@ from typing import Final
 from meshnode.errors import CodecError
 from meshnode.values import frozen
 
-EARLY_CALL_TYPE: Final = 8
+EARLY_CALL_TYPE: Final = 9
 
 _HEADER: Final = struct.Struct("<IQ")
 

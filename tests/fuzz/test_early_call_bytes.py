@@ -10,7 +10,7 @@ from meshnode.errors import CodecError
 @given(st.binary(max_size=64))
 def test_any_bytes(data: bytes) -> None:
     """There is one spelling of each."""
-    for whole in (data, b"\x08\0\0\0" + data):
+    for whole in (data, b"\x09\0\0\0" + data):
         try:
             call = decode_early_call(whole)
         except CodecError:

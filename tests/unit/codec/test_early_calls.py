@@ -11,7 +11,7 @@ from meshnode.codec.early_calls import (
 from meshnode.errors import CodecError
 
 CALL = EarlyCall(0x0102, b"record")
-DATA = bytes((8, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0)) + b"record"
+DATA = bytes((9, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0)) + b"record"
 
 
 def test_the_layout_is_fixed() -> None:
