@@ -69,6 +69,8 @@ def _details(nat: dict[str, Any]) -> str:
         details.append("our port is kept")
     if nat["hairpin"] is not None:
         details.append("hairpins" if nat["hairpin"] else "no hairpin")
+    if nat["letsIn"] is not None:
+        details.append(f"lets in {nat['letsIn']}")
     details.append(f"as {nat['answers']} members saw it")
     return ", " + ", ".join(details)
 

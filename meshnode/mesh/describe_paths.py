@@ -3,7 +3,7 @@
 Keys are those of `meshnode.mesh.describe`: only ever added to.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from meshnode.codec.records import Mapping, NatHint
 from meshnode.mesh.describe import NO_PATH, describe_path, name_of
@@ -64,6 +64,14 @@ def describe_why(
     }
 
 
+_FILTERS: Final = {
+    None: None,
+    True: "anybody",
+    False: "whom was sent to",
+}
+"""How users are told of filtering (RFC 4787, section 5)."""
+
+
 def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
     """Return what our network lets through, as the node has seen it."""
     facts = node.nat_view.facts()
@@ -83,6 +91,7 @@ def describe_netcheck(node: MeshNode, *, port: int) -> dict[str, Any]:
             "preservesPort": facts.preserves_port,
             "answers": facts.answers,
             "hairpin": node.lifetime.hairpin,
+            "letsIn": _FILTERS[node.lifetime.lets_in],
             "lifetime": {
                 "atLeast": node.lifetime.lived or None,
                 "below": node.lifetime.died,

@@ -1,4 +1,4 @@
-"""Measure how long the NAT before us keeps an idle mapping, and whether it hairpins.
+"""Measure what the NAT before us does with a mapping: for how long, and for whom.
 
 A fresh socket pings a member, whose answer makes a mapping and tells its outer
 endpoint. Nothing passes by it for some seconds; then the member is asked, inside the
@@ -11,6 +11,8 @@ shorter: after a router forgot us, a home gets nothing but keepalives from us.
 
 The first try waits for nothing: it shows that such probes arrive at all. Its socket
 sends a datagram to its own outer endpoint, too; if that comes back, the NAT hairpins.
+And another member, to which it has sent nothing, is asked for a probe: if it arrives,
+the NAT lets in anybody (endpoint-independent filtering, RFC 4787, section 5).
 What failed is tried once more before it counts, for datagrams get lost. A measurement
 is some 20 datagrams. There is one soon after our NAT is known, one when it is another
 (or has changed our port), and else one a day.
@@ -65,12 +67,14 @@ AskProbe = Callable[[bytes, Endpoint, float], None]
 class _Try:
     """One mapping: `port` is our socket's, 0 until it is open, `outer` what it became.
 
-    `number` is that of our ping, `asks` counts how often we asked for a probe,
+    `stranger` is asked for a probe as well, None if there is nobody. `number` is that
+    of our ping, `asks` counts how often we asked for a probe,
     `has_lived` says that it came, and `echo` is what we sent to ourselves.
     """
 
     helper: Helper
     silence: float
+    stranger: Helper | None = None
     port: int = 0
     number: int = 0
     outer: Endpoint | None = None
@@ -88,7 +92,8 @@ class MappingLifetime:
     """Measures; `keepalive` is what follows from it.
 
     `lived` is how many seconds a mapping surely lives, 0 while nothing is proven, and
-    `died` after how many it was gone. `hairpin` is None until it is known.
+    `died` after how many it was gone. `hairpin`, and whether it `lets_in` who was not
+    sent to, are None until they are known.
 
     Args:
         probes: seals and opens.
@@ -113,6 +118,7 @@ class MappingLifetime:
         self.lived = 0.0
         self.died: float | None = None
         self.hairpin: bool | None = None
+        self.lets_in: bool | None = None
         self._probes = probes
         self._sockets = sockets
         self._send = send
@@ -178,6 +184,8 @@ class MappingLifetime:
         one, source = self._try, path.source
         if one is None or source is None or not source.port or source.port != one.port:
             return False
+        if one.stranger is not None and opened.key == one.stranger.key:
+            self.lets_in = True
         if opened.key == one.helper.key and one.asks and not one.has_lived:
             one.has_lived = True
             if not one.is_first:
@@ -226,7 +234,8 @@ class MappingLifetime:
         self._at = now + AGAIN
         usable = [one for one in self._helpers() if self._probes.can_reach(one.key)]
         if usable and self._sockets.ask(1, _USER):
-            self._try = _Try(usable[0], silence)
+            stranger = None if silence or len(usable) < 2 else usable[1]
+            self._try = _Try(usable[0], silence, stranger)
 
     def _next_silence(self) -> float | None:
         """Return what to try next, None if enough is known."""
@@ -245,7 +254,10 @@ class MappingLifetime:
 
     def _is_answered(self, one: _Try) -> bool:
         """Whether nothing more is learnt by asking again."""
-        return one.has_lived and (not one.is_first or self.hairpin is not None)
+        if not one.is_first:
+            return one.has_lived
+        knows_filter = one.stranger is None or self.lets_in is not None
+        return one.has_lived and self.hairpin is not None and knows_filter
 
     def _ask_once(self, one: _Try, outer: Endpoint, now: float) -> None:
         one.asks += 1
@@ -255,6 +267,8 @@ class MappingLifetime:
             self._send_from(one.port, one.echo, outer, now)
         if not one.has_lived:
             self._ask(one.helper.key, outer, now)
+        if one.stranger is not None and self.lets_in is None:
+            self._ask(one.stranger.key, outer, now)
 
     def _conclude(self, one: _Try, now: float) -> None:
         self._end_try()
@@ -263,6 +277,8 @@ class MappingLifetime:
             self._is_able = one.has_lived
             if one.has_lived:
                 self.hairpin = bool(self.hairpin)
+                if one.stranger is not None:
+                    self.lets_in = bool(self.lets_in)
             else:
                 self._at = now + UNABLE
         elif one.has_lived:
@@ -285,5 +301,5 @@ class MappingLifetime:
 
     def _forget(self) -> None:
         """Forget what was measured."""
-        self.lived, self.died, self.hairpin = 0.0, None, None
+        self.lived, self.died, self.hairpin, self.lets_in = 0.0, None, None, None
         self._is_able = self._is_in_doubt = False

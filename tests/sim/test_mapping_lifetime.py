@@ -124,6 +124,22 @@ def test_it_is_found_whether_a_nat_hairpins(kind: NatKind, *, hairpin: bool) -> 
     assert describe_netcheck(node, port=PORT)["nat"]["hairpin"] is hairpin
 
 
+@pytest.mark.parametrize(
+    ("kind", "whom"),
+    [
+        (NatKind.FULL_CONE, "anybody"),
+        (NatKind.ADDRESS_RESTRICTED, "whom was sent to"),
+        (NatKind.MASQUERADE, "whom was sent to"),
+    ],
+)
+def test_it_is_found_whom_a_nat_lets_in(kind: NatKind, whom: str) -> None:
+    """Another relay is the stranger."""
+    world = HomeWorld(BEHAVIOURS[kind])
+    world.run(SETTLE + 5.0)
+    told = describe_netcheck(world.homes["a"].running, port=PORT)
+    assert told["nat"]["letsIn"] == whom
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_loss_does_not_shorten_keepalives(seed: int) -> None:
     """Nor lengthen them: with 5 % of the datagrams to us lost."""

@@ -19,6 +19,7 @@ ANSWER: dict[str, Any] = {
         "preservesPort": False,
         "answers": 3,
         "hairpin": False,
+        "letsIn": "whom was sent to",
         "lifetime": {"atLeast": 28.0, "below": 55.0},
     },
     "keepalive": 25,
@@ -37,7 +38,7 @@ def test_what_is_let_through_is_told(meshnode: Callable[..., Any], node: Any) ->
         "IPv4     others see us at 203.0.113.7:40000",
         "IPv6     2001:db8::7",
         "NAT      another port for every destination, ports 40000 to 41023, "
-        "no hairpin, as 3 members saw it",
+        "no hairpin, lets in whom was sent to, as 3 members saw it",
         "keep     25 s between keepalives, idle mappings live 28 to 55 s",
         "mapped   router 192.168.1.1:5351",
         "relay    gate, 12 ms",
@@ -47,7 +48,11 @@ def test_what_is_let_through_is_told(meshnode: Callable[..., Any], node: Any) ->
 
 def test_blocked_udp_ends_with_1(meshnode: Callable[..., Any], node: Any) -> None:
     """So that a script can ask; what is not known is said."""
-    unknown = {"hairpin": None, "lifetime": {"atLeast": None, "below": None}}
+    unknown = {
+        "hairpin": None,
+        "letsIn": None,
+        "lifetime": {"atLeast": None, "below": None},
+    }
     nat = {**ANSWER["nat"], "ports": None, "preservesPort": True, **unknown}
     changes = {"udp": "blocked", "seen": None, "ipv6": [], "nat": nat, "relays": []}
     node.answers["netcheck"] = {**ANSWER, **changes, "portMappings": []}
@@ -76,11 +81,14 @@ def test_the_life_of_mappings_may_be_known_from_one_side(
 ) -> None:
     """Longer than is of use, or shorter than can be helped."""
     lifetime = {"atLeast": lives, "below": dies}
-    nat = {**ANSWER["nat"], "hairpin": True, "lifetime": lifetime}
+    nat = {**ANSWER["nat"], "hairpin": True, "lifetime": lifetime, "letsIn": "anybody"}
     node.answers["netcheck"] = {**ANSWER, "nat": nat}
     result = meshnode("netcheck")
     assert f"keep     25 s between keepalives, {said}" in result.out
-    assert "ports 40000 to 41023, hairpins, as 3 members saw it" in result.out
+    assert (
+        "ports 40000 to 41023, hairpins, lets in anybody, as 3 members saw it"
+        in result.out
+    )
 
 
 def test_scripts_get_json(meshnode: Callable[..., Any], node: Any) -> None:

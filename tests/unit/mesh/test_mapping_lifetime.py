@@ -22,6 +22,7 @@ from meshnode.types import Datagram, Endpoint, Path, Source
 
 OURS, ONE, OTHER = (bytes([n]) * 32 for n in (9, 1, 2))
 HELPER = Endpoint("192.0.2.1", 1)
+STRANGER = Endpoint("198.51.100.2", 51820)
 PLACE = Endpoint("203.0.113.1", 4444)
 MEASURED = 2000.0
 """Seconds in which everything is known."""
@@ -49,6 +50,10 @@ class Bench:
         self.ours, self.theirs = Probes(rng.randbytes), Probes(rng.randbytes)
         self.ours.know(ONE, self.theirs.key)
         self.theirs.know(OURS, self.ours.key)
+        self.lets_in = False
+        self.stranger = Probes(rng.randbytes)
+        self.ours.know(OTHER, self.stranger.key)
+        self.stranger.know(OURS, self.ours.key)
         self.ports = iter(range(50_000, 60_000))
         self.used: dict[int, float] = {}
         self.life = MappingLifetime(
@@ -86,6 +91,12 @@ class Bench:
 
     def ask(self, key: bytes, to: Endpoint, now: float) -> None:
         """Send a probe, which arrives if the mapping lives."""
+        if key == OTHER:
+            if not self.is_lost("stranger") and self.lets_in:
+                _, ping = self.stranger.ping(OURS)
+                path = Path(STRANGER, Source("10.0.0.2", 0, to.port))
+                assert self.life.take_ping(self.ours.open(ping), path, now=now)
+            return
         assert key == ONE
         is_alive = self.delivers and now - self.used[to.port] < self.expiry
         if self.is_lost("ask") or not is_alive:
@@ -135,6 +146,25 @@ def test_keepalives_follow_what_was_proven(
     assert bench.life.keepalive == keepalive
     assert bench.sent.total() <= 22
     assert bench.sockets.user is None
+
+
+@pytest.mark.parametrize("lets_in", [True, False])
+@pytest.mark.parametrize("losses", [[], ["stranger"], ["ask"]])
+def test_a_nat_that_lets_anybody_in_is_found(
+    rng: random.Random, *, lets_in: bool, losses: list[str]
+) -> None:
+    """By a member that was sent nothing; alone a helper cannot tell."""
+    alone = Bench(rng, 30.0)
+    alone.life.follow(now=0.0)
+    alone.run()
+    assert alone.life.lets_in is None
+    bench = Bench(rng, 30.0)
+    bench.helpers.append(Helper(OTHER, STRANGER))
+    bench.lets_in, bench.losses = lets_in, list(losses)
+    bench.life.follow(now=0.0)
+    bench.run()
+    assert bench.life.lets_in is lets_in
+    assert bench.life.keepalive == alone.life.keepalive
 
 
 @pytest.mark.parametrize("hairpins", [True, False])
