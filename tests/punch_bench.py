@@ -201,6 +201,8 @@ class PunchBench:
 
     def _receive(self, side: Side, flight: Flight) -> None:
         port = flight.destination.port
+        if port not in side.ports:
+            return  # that socket is closed
         source = Source(flight.destination.host, 0, 0 if port == PORT else port)
         path = Path(flight.source, source)
         try:

@@ -7,6 +7,7 @@ open. To each of the two the other is at a port of the loopback address then.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final, cast
 
 from meshnode.simulation.trace import Flight, Mark
@@ -23,6 +24,9 @@ ROUND_TRIPS: Final = 3
 """Round trips until a server is connected: of TCP, of TLS, and of the proof."""
 
 _FIRST_PORT: Final = 30_000
+_FIRST_SERVED: Final = 40_000
+"""Ports of the loopback address: for servers that were dialled, and for clients."""
+
 _LOST_AFTER: Final = 1.0
 
 SetDetour = Callable[[bytes, Endpoint | None], None]
@@ -56,7 +60,8 @@ class TlsDetours:
 
     def _dial(self, key: bytes, addresses: tuple[str, ...]) -> None:
         server = self._server(key, addresses)
-        port = self._dialled[key] = _FIRST_PORT + len(self._host.bridges)
+        taken = {*self._host.bridges, *self._dialled.values()}
+        port = self._dialled[key] = _free_port(_FIRST_PORT, taken)
         if server is None:
             self._world.after(_LOST_AFTER, partial(self._lose, key))
             return
@@ -80,7 +85,7 @@ class TlsDetours:
     def _connect(self, key: bytes, server: "SimulatedHost", port: int) -> None:
         if self._dialled.get(key) != port:
             return
-        far = _FIRST_PORT + len(server.bridges)
+        far = _free_port(_FIRST_SERVED, set(server.bridges))
         self._host.bridges[port] = partial(self._carry, self._host, server, far)
         server.bridges[far] = partial(self._carry, server, self._host, port)
         self._host.note(f"reaches {server.name} by TLS")
@@ -113,3 +118,7 @@ class TlsDetours:
         self._world.trace.landed(flight, self._world.now, mark)
         if not is_cut:
             receiver.receive(flight)
+
+
+def _free_port(first: int, taken: set[int]) -> int:
+    return next(port for port in count(first) if port not in taken)
