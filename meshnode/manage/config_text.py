@@ -66,6 +66,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         bootstrap=node.items("bootstrap", _host_port),
         port_mapping=node.get("port_mapping", boolean, True),
         lan_discovery=node.get("lan_discovery", boolean, True),
+        relay=node.get("relay", boolean, True),
         accept_routes=_accepted(routes),
         announced=tuple(map(_announced, routes.tables("announce"))),
         wireguard=tuple(map(_wireguard_peer, document.tables("wireguard"))),
@@ -276,6 +277,8 @@ def _node_section(config: NetworkConfig) -> str:
         lines.append("port_mapping = false")
     if not config.lan_discovery:
         lines.append("lan_discovery = false")
+    if not config.relay:
+        lines.append("relay = false")
     return "\n".join(lines) + "\n"
 
 

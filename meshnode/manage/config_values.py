@@ -129,8 +129,9 @@ class NetworkConfig:
     `fwmark` are None where the node chooses. `cipher` is one of `CIPHER_CHOICES`.
     `accept_routes` is whether prefixes of others are used, or the prefixes inside which
     they are. `port_mapping` is whether routers are asked to forward our port,
-    `lan_discovery` whether members on our links are looked for. `metrics` is where they
-    are served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
+    `lan_discovery` whether members on our links are looked for, `relay` whether we
+    forward for others if our certificate has the role. `metrics` is where they are
+    served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
     packets in each direction. `tls` is the way out where UDP is blocked.
     """
@@ -149,6 +150,7 @@ class NetworkConfig:
     bootstrap: tuple[HostPort, ...] = ()
     port_mapping: bool = True
     lan_discovery: bool = True
+    relay: bool = True
     accept_routes: bool | tuple[Prefix, ...] = False
     announced: tuple[AnnouncedRoute, ...] = ()
     wireguard: tuple[WireguardPeer, ...] = ()

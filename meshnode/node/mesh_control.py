@@ -257,6 +257,7 @@ class MeshControl:
             imported=tuple(p for peer in config.wireguard for p in peer.allowed_ips),
             ciphers=preferred_ciphers() if config.cipher == "auto" else (),
             max_mtu=self._max_mtu,
+            relay=config.relay,
         )
 
     def _tell_delegated(self) -> None:

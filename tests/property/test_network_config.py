@@ -83,6 +83,7 @@ configs = st.builds(
     log_level=st.sampled_from(LOG_LEVELS),
     bootstrap=st.lists(host_ports, max_size=3).map(tuple),
     port_mapping=st.booleans(),
+    relay=st.booleans(),
     lan_discovery=st.booleans(),
     accept_routes=st.booleans() | st.lists(prefixes(), max_size=3).map(tuple),
     announced=st.lists(routes(), max_size=4, unique_by=lambda r: r.prefix).map(tuple),

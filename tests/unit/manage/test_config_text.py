@@ -36,6 +36,7 @@ log_level = "debug"
 bootstrap = ["192.0.2.1:51820"]
 port_mapping = false
 lan_discovery = false
+relay = false
 
 [routes]
 accept = ["10.0.0.0/8", "fd00::/8"]
@@ -87,6 +88,7 @@ EXPECTED = NetworkConfig(
     bootstrap=(HostPort("192.0.2.1", 51820),),
     port_mapping=False,
     lan_discovery=False,
+    relay=False,
     accept_routes=(Prefix.parse("10.0.0.0/8"), Prefix.parse("fd00::/8")),
     announced=(
         AnnouncedRoute(

@@ -168,6 +168,7 @@ def test_configuration_becomes_settings(process: Process) -> None:
         advertise=(HostPort("203.0.113.5", 4000),),
         fwmark=77,
         table=99,
+        relay=False,
     )
     node = process.begin().shell.node
     settings = node.roads.settings
@@ -176,6 +177,7 @@ def test_configuration_becomes_settings(process: Process) -> None:
     assert settings.imported == (FAR,)
     assert settings.advertised == (Endpoint("203.0.113.5", 4000),)
     assert (settings.fwmark, settings.table) == (77, 99)
+    assert not node.relays.settings.relay
     assert process.driver.status().fwmark == 77
     peer = process.peers()[KEY]
     assert peer.endpoint == Endpoint("192.0.2.9", 9)
