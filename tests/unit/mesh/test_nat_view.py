@@ -53,13 +53,17 @@ class Bench:
         while (deadline := self.view.next_deadline()) and deadline.at <= end:
             self.now = max(self.now, deadline.at)
             has_changed |= self.view.handle_deadline(now=self.now)
-            for order in self.sockets.take_orders():
-                if isinstance(order, OpenSockets):
-                    ports = tuple(range(50000, 50000 + order.count))
-                    assert self.view.sockets_opened(ports, now=self.now)
-            self.answer()
+            self.obey()
         self.now = end
         return has_changed
+
+    def obey(self) -> None:
+        """Open the sockets that are asked for, and let answers come."""
+        for order in self.sockets.take_orders():
+            if isinstance(order, OpenSockets):
+                ports = tuple(range(50000, 50000 + order.count))
+                assert self.view.sockets_opened(ports, now=self.now)
+        self.answer()
 
     def answer(self) -> None:
         """Answer what was sent, each ping as if from the next port."""
@@ -238,3 +242,36 @@ def test_who_is_on_our_side_of_the_nat_does_not_count(bench: Bench) -> None:
     bench.run(3.0)
     assert bench.view.hint == NatHint(Mapping.ENDPOINT_INDEPENDENT)
     assert bench.view.seen == Endpoint(OUTSIDE, 4444)
+
+
+def test_a_nat_that_counts_is_asked_where_it_has_got_to(bench: Bench) -> None:
+    """Right before others are told; the record keeps what was seen at first."""
+    bench.ports = [2000, 2001, 2002]
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    assert not bench.view.is_counting
+    bench.ports = [2050]
+    assert bench.view.recount(now=bench.now)
+    assert bench.view.recount(now=bench.now)
+    assert bench.view.is_counting
+    bench.obey()
+    assert not bench.view.is_counting
+    assert bench.view.latest == NatHint(Mapping.ENDPOINT_DEPENDENT, 2051, 2070)
+    assert bench.view.hint == NatHint(Mapping.ENDPOINT_DEPENDENT, 2003, 2022)
+    assert bench.sockets.ask(1, OURS)
+
+
+def test_counting_is_not_waited_for_for_long(bench: Bench) -> None:
+    """Without an answer what was known has to do; other NATs are not asked."""
+    bench.ports = [2000, 2001, 2002]
+    bench.view.look(now=0.0)
+    bench.run(3.0)
+    assert bench.view.recount(now=bench.now)
+    bench.obey()
+    bench.run(1.0)
+    assert not bench.view.is_counting
+    assert bench.view.latest == bench.view.hint
+    bench.ports = [7] * 3
+    bench.view.look(now=bench.now)
+    bench.run(3.0)
+    assert not bench.view.recount(now=bench.now)

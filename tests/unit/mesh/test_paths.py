@@ -6,7 +6,7 @@ from meshnode.channels import channel_of, endpoint_of
 from meshnode.mesh.path_choice import PathKind
 from meshnode.mesh.path_member import LINGER
 from meshnode.mesh.path_members import MAX_DIRECT
-from meshnode.mesh.paths import FORGET_AFTER, FORGOTTEN_AFTER
+from meshnode.mesh.paths import FORGET_AFTER, FORGOTTEN_AFTER, Paths
 from meshnode.types import Endpoint, Path
 from tests.unit.mesh.path_world import DIRECT, RELAYED, End, PathWorld
 
@@ -401,3 +401,28 @@ def test_a_way_that_a_probe_came_by_is_asked_with_the_first_session() -> None:
     world.connect(relayed=True)
     world.run(ROUND_TRIP + 0.001)
     assert is_direct(world.a)
+
+
+def test_a_control_process_that_starts_anew_asks_for_channels_again() -> None:
+    """Those of the one before went with it, and the session does not know."""
+    world = talking(3, relayed=True)
+    end = world.a
+    end.paths = Paths(
+        end.key,
+        end,
+        world.rng.randbytes,
+        relays=end.relays,
+        seeker=end,
+        kind_of=lambda key, endpoint: PathKind.DIRECT,
+        candidates=lambda key, now: (),
+        is_public=lambda key: False,
+    )
+    end.paths.adopt(world.b.key, now=world.now)
+    assert end.paths.describe(world.b.key) is None
+    assert end.paths.next_deadline() is None
+    end.path = Path(endpoint_of(77))
+    wanted = end.relays.wanted[world.b.key]
+    end.paths.adopt(world.b.key, now=world.now)
+    end.paths.adopt(world.b.key, now=world.now)
+    assert end.relays.wanted[world.b.key] == wanted + 1
+    assert end.paths.next_deadline() is not None
