@@ -195,12 +195,12 @@ class NatView:
         return True
 
     def handle_deadline(self, *, now: float) -> bool:
-        """Go on with looking; return whether that ended, with another outcome."""
+        """Go on with looking; return whether we are behind another NAT than before."""
         if self._counts_until is not None and now >= self._counts_until:
             self._end_count(None)
         if self._at is None or now < self._at:
             return False
-        before = self.hint, self.seen
+        before = self._what_matters()
         if not self._is_looking:
             self._begin(now)
         elif not self._has_begun:
@@ -212,12 +212,16 @@ class NatView:
             self._at = now + (STEP if self._to_ask else WAIT)
         elif not self._sample(now):
             self._end(now)
-        return before != (self.hint, self.seen)
+        return before != self._what_matters()
 
     def next_deadline(self) -> Deadline | None:
         """Return when looking goes on."""
         moments = [at for at in (self._at, self._counts_until) if at is not None]
         return Deadline(min(moments), "look at the NAT") if moments else None
+
+    def _what_matters(self) -> tuple[Mapping, str | None]:
+        # The ports of some NATs are others at each look.
+        return self.hint.mapping, None if self.seen is None else self.seen.host
 
     def _usable(self) -> list[Helper]:
         helpers = self._helpers()[:MAX_HELPERS]

@@ -11,7 +11,7 @@ from meshnode.codec.early_calls import (
     encode_early_call,
 )
 from meshnode.codec.messages import ProbeKey, ProbeMe
-from meshnode.codec.records import Role
+from meshnode.codec.records import Mapping, Role
 from meshnode.errors import CodecError, ConfigError
 from meshnode.mesh.ciphers import Ciphers
 from meshnode.mesh.clock import WallMark
@@ -131,6 +131,7 @@ class NodeParts:
             neighbours=lambda: (*self.neighbours.chosen, *self.contacts.keys),
             relays=self.relays,
             call_early=self._call_early,
+            wants_seen=self._wants_seen,
             entropy=entropy,
             stored=stored,
         )
@@ -276,6 +277,15 @@ class NodeParts:
     def _serves(self, key: bytes) -> bool:
         member = self.membership.by_key(key)
         return member is not None and bool(member.certificate.roles & _SERVING)
+
+    def _wants_seen(self, seen: Endpoint) -> bool:
+        """Whether others are told where a member sees us.
+
+        Where each sees another port, the address is known by the first of them.
+        """
+        if self.nat_view.hint.mapping is not Mapping.ENDPOINT_DEPENDENT:
+            return True
+        return all(one.host != seen.host for one in self.reach.own_candidates())
 
     def _call_early(self, key: bytes, now: float) -> None:
         """Have a member probe us while the handshake with it goes on."""

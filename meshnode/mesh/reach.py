@@ -42,6 +42,7 @@ class Reach:
         neighbours: gives whom we gossip with.
         relays: give channels to members.
         call_early: lets a member be called before there is a session with it.
+        wants_seen: whether it is of use to others that a member sees us there.
         entropy: for jitter and sealing.
         stored: what an earlier run kept.
     """
@@ -59,6 +60,7 @@ class Reach:
         neighbours: Callable[[], tuple[bytes, ...]],
         relays: RelayWays,
         call_early: Callable[[bytes, float], None],
+        wants_seen: Callable[[Endpoint], bool],
         entropy: Entropy,
         stored: StoredState,
     ) -> None:
@@ -81,6 +83,7 @@ class Reach:
         book = EndpointBook(verify)
         self._book = book
         self._overlay = overlay
+        self._wants_seen = wants_seen
         self._neighbours = neighbours
         self._rendezvous = Rendezvous(book, tunnels)
         self._lookups = Lookups(
@@ -173,6 +176,8 @@ class Reach:
     def note_seen(self, seen: Endpoint | None, *, now: float, wall: int) -> None:
         """Take it that a member sees us at this endpoint, in an answer to us."""
         if seen is None or seen.scope_id or seen in self._seen:
+            return
+        if not self._wants_seen(seen):
             return
         if not CandidateFilter(self._overlay).usable((seen,)):
             return

@@ -1,6 +1,7 @@
 """Where we are and where others are: published, looked up, and believed with care."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -45,6 +46,7 @@ class Place:
             neighbours=lambda: (self.founder,),
             relays=NoRelays(),
             call_early=lambda key, now: None,
+            wants_seen=lambda seen: seen.port != 9,
             entropy=rng.randbytes,
             stored=StoredState(),
         )
@@ -136,6 +138,14 @@ def test_another_network_makes_what_was_seen_void(place: Place) -> None:
     elsewhere = Endpoint("192.168.2.5", 51820)
     place.settle(elsewhere)
     assert place.reach.own_candidates() == (elsewhere,)
+
+
+def test_what_is_of_no_use_to_others_is_not_told(place: Place) -> None:
+    """As further ports of a NAT that gives everybody another one."""
+    place.settle(HOME)
+    place.confirm(seen(1))
+    place.confirm(replace(seen(2), port=9))
+    assert place.reach.own_candidates() == (HOME, seen(1))
 
 
 def test_wanted_member_is_found_and_dialled(place: Place) -> None:
