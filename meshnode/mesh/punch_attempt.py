@@ -123,6 +123,13 @@ class Running:
             known.path = path
         return known
 
+    def expects(self, host: str) -> bool:
+        """Whether the member has told of an address that it comes from."""
+        return any(
+            endpoint.host == host and tried.how is not How.HEARD
+            for (endpoint, _), tried in self.tried.items()
+        )
+
     def next_at(self) -> float:
         """Return when there is something to do."""
         search_at = None if self.search is None else self.search.next_at()

@@ -6,7 +6,8 @@ own, which could take them for attacks and then use another port (docs/paths.md)
 `CallMe` goes by the path there is, the relay. The member answers with one and probes
 us: at full hops if we opened to where it is, else with openers first. So each NAT has
 seen a datagram leave before one comes in. Every ping that opens is answered, and while
-an attempt goes on we ping back to where it came from, which nobody may have known. A
+an attempt goes on we ping back to where it came from, of which nobody may have known
+the port; the address is one that the member told, for others could be victims. A
 ping answered from where it was sent, on the socket that sent it, is a path.
 
 A range of ports that is narrow is probed like candidates. Where one NAT gives each
@@ -293,7 +294,7 @@ class Puncher:
         if opened.probe.kind is ProbeKind.PING:
             answer = self._probes.pong(opened.key, opened.probe, path.remote)
             self._send(Datagram(answer, path), now)
-            if running is not None:
+            if running is not None and running.expects(path.remote.host):
                 self._ping_back(opened.key, running, path, now)
                 self._on_heard(opened.key, path, now)
         else:

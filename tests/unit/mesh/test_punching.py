@@ -349,3 +349,17 @@ def test_probes_that_come_are_told_of_while_an_attempt_goes_on(bench: Bench) -> 
     bench.puncher.open_early(KEY, now=bench.now)
     bench.ping_from(ELSEWHERE)
     assert [path.remote for path in bench.heard] == [ELSEWHERE]
+
+
+def test_who_probes_from_an_address_that_nobody_told_gets_no_more_than_it_sent(
+    bench: Bench,
+) -> None:
+    """It may be a recorded probe, with the address of a victim."""
+    bench.puncher.open_early(KEY, now=bench.now)
+    bench.drain()
+    stranger = Endpoint("203.0.113.77", 1)
+    bench.ping_from(stranger)
+    [pong] = bench.drain()
+    assert pong.path.remote == stranger
+    assert bench.heard == []
+    assert all(one.endpoint != stranger for one in bench.puncher.describe(KEY))
