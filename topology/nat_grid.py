@@ -33,8 +33,9 @@ from topology.mesh import (
 from topology.nat_grid_plan import HUBS, NETWORK, blocked_boxes, describe
 from topology.processes import POLL, LabError, Process
 
-PATIENCE = 12.0
-"""Seconds a direct path may take: the longest search takes 6."""
+PATIENCE = 20.0
+"""Seconds a direct path may take: the longest search takes 6, and the next attempt
+begins 10 s after one in vain."""
 
 SETTLING = 15.0
 """Seconds after all have heard of each other: then they know their NATs, too."""
