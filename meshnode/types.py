@@ -100,6 +100,11 @@ class Path:
     remote: Endpoint
     source: Source | None = None
 
+    @property
+    def port(self) -> int:
+        """Our port, if it is that of a socket beside the node's own; else 0."""
+        return 0 if self.source is None else self.source.port
+
 
 @frozen
 class Datagram:

@@ -14,8 +14,8 @@ from typing import Final
 from meshnode.deadlines import Deadline
 from meshnode.mesh.nat_view import Helper
 from meshnode.mesh.probes import Opened, Probes
-from meshnode.mesh.punch_sockets import SearchSockets
-from meshnode.types import Datagram, Endpoint, Path, Source
+from meshnode.mesh.punch_sockets import SearchSockets, path_by
+from meshnode.types import Datagram, Endpoint, Path
 
 FALLBACK: Final = 2
 MOST: Final = 8
@@ -25,7 +25,6 @@ WAIT: Final = 0.5
 """Seconds in which a probe that was asked for arrives."""
 
 _USER: Final = b"hops"
-_ANY_HOST: Final = "0.0.0.0"
 
 AskProbe = Callable[[bytes, Endpoint, bytes, float], None]
 """Ask one member to let another send a probe to an endpoint of ours."""
@@ -96,7 +95,7 @@ class HopCalibration:
     def take_ping(self, opened: Opened, path: Path, *, now: float) -> None:
         """A probe arrived: perhaps the one that was asked for."""
         is_second = self._second is not None and opened.key == self._second.key
-        is_here = path.source is not None and path.source.port == self._port
+        is_here = path.port == self._port
         if self._port and is_second and is_here and self._tried >= 0:
             self.lets_all_in = self._tried == 0
             self.hops = self._tried or FALLBACK
@@ -122,7 +121,7 @@ class HopCalibration:
 
     def _ping(self, helper: Helper, hops: int, now: float) -> int:
         number, data = self._probes.ping(helper.key)
-        path = Path(helper.endpoint, Source(_ANY_HOST, 0, self._port))
+        path = path_by(self._port, helper.endpoint)
         self._send(Datagram(data, path, hops), now)
         return number
 

@@ -26,8 +26,8 @@ from typing import Final
 from meshnode.deadlines import Deadline
 from meshnode.mesh.nat_view import Helper
 from meshnode.mesh.probes import Opened, Probes
-from meshnode.mesh.punch_sockets import SearchSockets
-from meshnode.types import Datagram, Endpoint, Path, Source
+from meshnode.mesh.punch_sockets import SearchSockets, path_by
+from meshnode.types import Datagram, Endpoint, Path
 
 USUAL: Final = 25
 """Seconds between keepalives until more is known: few NATs forget sooner."""
@@ -57,7 +57,6 @@ UNABLE: Final = 3600.0
 EVERY: Final = 86_400.0
 
 _USER: Final = b"lifetime"
-_ANY_HOST: Final = "0.0.0.0"
 
 AskProbe = Callable[[bytes, Endpoint, float], None]
 """Ask a member to send a probe to an endpoint of ours."""
@@ -181,8 +180,8 @@ class MappingLifetime:
 
     def take_ping(self, opened: Opened, path: Path, *, now: float) -> bool:
         """Take a probe; return whether it came to our socket."""
-        one, source = self._try, path.source
-        if one is None or source is None or not source.port or source.port != one.port:
+        one = self._try
+        if one is None or not path.port or path.port != one.port:
             return False
         if one.stranger is not None and opened.key == one.stranger.key:
             self.lets_in = True
@@ -291,8 +290,7 @@ class MappingLifetime:
             self._at = now + EVERY
 
     def _send_from(self, port: int, data: bytes, remote: Endpoint, now: float) -> None:
-        path = Path(remote, Source(_ANY_HOST, 0, port))
-        self._send(Datagram(data, path), now)
+        self._send(Datagram(data, path_by(port, remote)), now)
 
     def _end_try(self) -> None:
         if self._try is not None and self._try.port:

@@ -23,8 +23,8 @@ from meshnode.deadlines import Deadline
 from meshnode.mesh.nat_judgement import SAMPLES, judge, next_ports
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_search import is_narrow
-from meshnode.mesh.punch_sockets import SearchSockets
-from meshnode.types import Datagram, Endpoint, Path, Source
+from meshnode.mesh.punch_sockets import SearchSockets, path_by
+from meshnode.types import Datagram, Endpoint
 from meshnode.values import frozen
 
 MAX_HELPERS: Final = 3
@@ -40,7 +40,6 @@ AGAIN_IN: Final = 15.0
 
 _USER: Final = b"nat"
 _COUNTER: Final = b"nat count"
-_ANY_HOST: Final = "0.0.0.0"
 
 
 @frozen
@@ -108,7 +107,6 @@ class NatView:
         self._samples: dict[int, Endpoint] = {}
         self._has_sampled = False
         self._lacks_samples = False
-        self._is_asked_again = False
         self._counted: NatHint | None = None
         self._counts_until: float | None = None
 
@@ -242,8 +240,7 @@ class NatView:
     def _ping(self, helper: Helper, port: int, now: float) -> None:
         number, data = self._probes.ping(helper.key)
         self._asked[number] = helper.key, port
-        source = Source(_ANY_HOST, 0, port) if port else None
-        self._send(Datagram(data, Path(helper.endpoint, source)), now)
+        self._send(Datagram(data, path_by(port, helper.endpoint)), now)
 
     def _sample(self, now: float) -> bool:
         """Ask for other sockets if that would tell more; return whether we wait."""

@@ -36,7 +36,7 @@ Place = tuple[Endpoint, int]
 
 def place_of(path: Path) -> Place:
     """Return what tells *path* from others."""
-    return path.remote, 0 if path.source is None else path.source.port
+    return path.remote, path.port
 
 
 class Quality:

@@ -114,8 +114,7 @@ class Running:
 
     def add(self, endpoint: Endpoint, how: How, path: Path | None = None) -> Tried:
         """Return the candidate there, a new one if it was not tried yet."""
-        source = path.source if path is not None else None
-        place = endpoint, source.port if source is not None else 0
+        place = endpoint, 0 if path is None else path.port
         known = self.tried.get(place)
         if known is None:
             known = self.tried[place] = Tried(how, path or Path(endpoint))

@@ -18,11 +18,6 @@ class _Sent(NamedTuple):
     at: float
 
 
-def port_of(path: Path) -> int:
-    """Return our port on *path* if it is a socket beside the node's own, else 0."""
-    return 0 if path.source is None else path.source.port
-
-
 class PunchPings:
     """Sends pings to members, by WireGuard key; *send* takes what is to leave."""
 
@@ -34,7 +29,7 @@ class PunchPings:
     def ping(self, key: bytes, path: Path, *, hops: int, now: float) -> None:
         """Ping the member by *path*; with so many hops at most, 0 for all."""
         number, data = self._probes.ping(key)
-        self._sent[number] = _Sent(key, path.remote, port_of(path), now)
+        self._sent[number] = _Sent(key, path.remote, path.port, now)
         if len(self._sent) > MAX_OUTSTANDING:
             del self._sent[next(iter(self._sent))]
         self._send(Datagram(data, path, hops), now)
@@ -45,6 +40,6 @@ class PunchPings:
         None if the member was not pinged so, or the answer came by another path.
         """
         sent = self._sent.pop(pong.number, None)
-        if sent is None or sent[:3] != (key, path.remote, port_of(path)):
+        if sent is None or sent[:3] != (key, path.remote, path.port):
             return None
         return sent.at

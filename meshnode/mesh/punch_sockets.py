@@ -6,6 +6,7 @@ that is spoken to by another. One more may lie aside, for who waits for what arr
 
 from typing import Final
 
+from meshnode.types import Endpoint, Path, Source
 from meshnode.values import frozen
 
 
@@ -39,6 +40,14 @@ class CloseSockets:
 
 
 SocketOrder = OpenSockets | KeepSocket | CloseSocket | CloseSockets
+
+
+_ANY_HOST: Final = "0.0.0.0"
+
+
+def path_by(port: int, remote: Endpoint) -> Path:
+    """Return the path to *remote* by the socket on *port*, the node's own for 0."""
+    return Path(remote, Source(_ANY_HOST, 0, port) if port else None)
 
 
 MAX_KEPT: Final = 6

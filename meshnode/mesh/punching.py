@@ -28,6 +28,7 @@ from meshnode.codec.probes import Probe, ProbeKind
 from meshnode.codec.records import Endpoints, NatHint
 from meshnode.deadlines import Deadline, DeadlineHeap
 from meshnode.mesh.nat64 import behind_nat64
+from meshnode.mesh.path_ways import place_of
 from meshnode.mesh.ports import Tunnels
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_attempt import (
@@ -44,7 +45,7 @@ from meshnode.mesh.punch_attempt import (
     Told,
     Tried,
 )
-from meshnode.mesh.punch_pings import PunchPings, port_of
+from meshnode.mesh.punch_pings import PunchPings
 from meshnode.mesh.punch_search import (
     Search,
     Shot,
@@ -52,9 +53,9 @@ from meshnode.mesh.punch_search import (
     narrow_ports,
     plan_search,
 )
-from meshnode.mesh.punch_sockets import SearchSockets
+from meshnode.mesh.punch_sockets import SearchSockets, path_by
 from meshnode.ports import NEVER, Entropy
-from meshnode.types import Datagram, Endpoint, Path, Source
+from meshnode.types import Datagram, Endpoint, Path
 from meshnode.values import frozen
 
 BACK_OFF: Final = (10.0, 60.0, 600.0)
@@ -68,7 +69,6 @@ MAX_FOUND: Final = 4
 
 MAX_CALLED: Final = 12
 
-_ANY_HOST: Final = "0.0.0.0"
 _PING_BACK_PAUSE: Final = 0.05
 
 
@@ -478,14 +478,12 @@ class Puncher:
                 running.searched.openers += 1
             else:
                 running.searched.pings += 1
-            source = Source(_ANY_HOST, 0, shot.port) if shot.port else None
-            self._pings.ping(key, Path(shot.remote, source), hops=hops, now=now)
+            path = path_by(shot.port, shot.remote)
+            self._pings.ping(key, path, hops=hops, now=now)
 
     def _ping_back(self, key: bytes, running: Running, path: Path, now: float) -> None:
         """A probe came from there: so there is a way in, and perhaps a way out."""
-        port = port_of(path)
-        place = path.remote, port
-        if place not in running.tried and len(running.tried) >= 2 * MAX_TRIED:
+        if place_of(path) not in running.tried and len(running.tried) >= 2 * MAX_TRIED:
             return
         tried = running.add(path.remote, How.HEARD, path)
         if tried.seconds is None and now - tried.pinged_at >= _PING_BACK_PAUSE:
@@ -525,14 +523,13 @@ class Puncher:
     def _find(
         self, key: bytes, member: _Member, running: Running, path: Path, now: float
     ) -> None:
-        port = port_of(path)
-        place = path.remote, port
+        place = place_of(path)
         if place in running.found or len(running.found) >= MAX_FOUND:
             return
         if not running.found:
             running.ends_at = min(running.ends_at, now + AFTER_SUCCESS)
             running.rounds, running.calls, running.search = [], [], None
-            self._sockets.choose(key, port)
+            self._sockets.choose(key, path.port)
         running.found[place] = None
         member.is_wanted = False
         member.failures = 0
@@ -544,9 +541,9 @@ class Puncher:
         member.last = running.describe()
         member.running = None
         self._sockets.choose(key, 0)
-        pause = BACK_OFF[min(member.failures, len(BACK_OFF) - 1)]
         if running.is_early:
             return  # there was no session in time
+        pause = BACK_OFF[min(member.failures, len(BACK_OFF) - 1)]
         if not running.found:
             member.failures += 1
         member.not_before = now + pause

@@ -272,7 +272,7 @@ class SimulatedHost:
         source = self.addresses[path.remote.version]
         if path.source is not None and path.source.host in self.addresses.values():
             source = path.source.host
-        port = path.source.port if path.source is not None else 0
+        port = path.port
         if port and port not in self.ports:
             return  # the socket was closed meanwhile
         origin = Endpoint(source, port or PORT)

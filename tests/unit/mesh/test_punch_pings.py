@@ -6,7 +6,7 @@ import pytest
 
 from meshnode.codec.probes import Probe, ProbeKind
 from meshnode.mesh.probes import Probes
-from meshnode.mesh.punch_pings import MAX_OUTSTANDING, PunchPings, port_of
+from meshnode.mesh.punch_pings import MAX_OUTSTANDING, PunchPings
 from meshnode.types import Datagram, Endpoint, Path, Source
 
 KEY = b"k" * 32
@@ -38,7 +38,7 @@ def test_an_answer_counts_once_and_by_the_path_of_its_ping(
     pings.ping(KEY, Path(THERE), hops=3, now=1.0)
     pings.ping(KEY, by_socket, hops=0, now=2.0)
     assert [(one.path, one.hops) for one in sent] == [(Path(THERE), 3), (by_socket, 0)]
-    assert (port_of(Path(THERE)), port_of(by_socket)) == (0, 40_000)
+    assert (Path(THERE).port, by_socket.port) == (0, 40_000)
     came_by = Path(THERE, Source("192.168.1.2"))
     assert pings.answered(KEY, pong(1), came_by) == 1.0
     assert pings.answered(KEY, pong(1), came_by) is None
