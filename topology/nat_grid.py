@@ -8,6 +8,7 @@ foreground. What a cell says is what a user could see: the answers to a ping, an
 paths that the node names.
 """
 
+import json
 import re
 import signal
 import time
@@ -83,6 +84,8 @@ class Grid:
         self._mesh = Mesh(underlay)
         self._met: set[frozenset[str]] = set()
         self._nodes: dict[str, Process] = {}
+        self.explained: list[str] = []
+        """What both nodes said of pairs that stayed on a relay for no good reason."""
 
     @property
     def members(self) -> list[str]:
@@ -163,6 +166,8 @@ class Grid:
     def _end(self, run: _Run) -> Cell:
         run.ping.signal(signal.SIGINT)
         run.ping.wait()
+        if Cell(*run.kinds).can_be_direct and self._way(run) is not Way.DIRECT:
+            self._explain(run)
         answers, direct = read_answers(run.ping.output), None
         began_at = answers.began_at if answers else run.began_at
         if run.direct_at is not None:
@@ -201,6 +206,15 @@ class Grid:
         # Where UDP is blocked, it is TLS that leads to the relay.
         is_by_tls = way is Way.RELAYED and NatKind.BLOCKED in run.kinds
         return Way.TLS if is_by_tls else way
+
+    def _explain(self, run: _Run) -> None:
+        for name, other in (run.names, run.names[::-1]):
+            told = {
+                "netcheck": self._ask(name, "netcheck"),
+                "why": self._ask(name, "why", peer=other),
+                "drops": self._ask(name, "status").get("drops"),
+            }
+            self.explained.append(f"{name} of {other}: {json.dumps(told)}")
 
     # --- nodes ---
 
@@ -249,13 +263,16 @@ class Grid:
 
     def _peers(self, name: str) -> list[dict[str, Any]]:
         """Return what a node says of the other members."""
+        peers: list[dict[str, Any]] = self._ask(name, "peers")["peers"]
+        return peers
+
+    def _ask(self, name: str, question: str, **details: Any) -> dict[str, Any]:
         directories = Directories.from_environment(self._variables(name))
         try:
-            peers: list[dict[str, Any]] = call(directories, NETWORK, "peers")["peers"]
+            return call(directories, NETWORK, question, **details)
         except NotRunningError as error:
             output = self._nodes[name].output
             raise LabError(f"{name} does not run: {error}\n{output}") from None
-        return peers
 
     def _peer(self, name: str, other: str) -> dict[str, Any]:
         """Return what a node says of one other member, nothing if it knows none."""

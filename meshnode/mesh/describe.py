@@ -113,17 +113,22 @@ def describe_path(
     else:
         kind = PathKind.RELAYED.value if channel_of(endpoint) else DIRECT
     is_relayed = endpoint is not None and channel_of(endpoint) != 0
-    seconds = None if state is None else state.seconds
     standby = None if state is None else state.standby
     return {
         "kind": kind,
         "endpoint": None if endpoint is None or is_relayed else str(endpoint),
         "via": [name_of(node, one) for one in state.via] if state else [],
-        "rttMs": None if seconds is None else round(seconds * 1000, 1),
+        "rttMs": _milliseconds(None if state is None else state.seconds),
         "loss": round(state.loss, 3) if state else 0.0,
         "standby": None if standby is None else standby.value,
+        "standbyRttMs": _milliseconds(None if state is None else state.standby_seconds),
+        "standbyLoss": round(state.standby_loss, 3) if state else 0.0,
         "since": round(wall - (now - state.since)) if state else None,
     }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def count_paths(node: MeshNode) -> dict[str, int]:

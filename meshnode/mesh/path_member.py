@@ -39,7 +39,8 @@ class PathState:
     """How a member is reached, for who watches.
 
     `seconds` is the round trip or None, `loss` a share, `since` boottime seconds.
-    `via` are the keys of the relays on the way.
+    `via` are the keys of the relays on the way. What begins with `standby` is of the
+    path that waits, None and 0 if none does.
     """
 
     kind: PathKind
@@ -49,6 +50,8 @@ class PathState:
     loss: float
     standby: PathKind | None
     since: float
+    standby_seconds: float | None = None
+    standby_loss: float = 0.0
 
 
 @dataclass(slots=True)
@@ -207,4 +210,6 @@ class Member:
             present.quality.loss,
             None if standby is None else standby.kind,
             self.chooser.since,
+            None if standby is None else standby.quality.seconds,
+            0.0 if standby is None else standby.quality.loss,
         )

@@ -41,7 +41,7 @@ def test_every_pair_gets_together_as_its_nats_allow(grid: Grid) -> None:
     cells = [cell for some in rounds(PAIRS, AT_ONCE) for cell in grid.play(some)]
     assert len(cells) == len(PAIRS)
     wrong = [f"{_wanted(cell)}: {cell}" for cell in cells if not _is_right(cell)]
-    assert not wrong, "\n".join(wrong)
+    assert not wrong, "\n".join(wrong + grid.explained)
 
 
 def _wanted(cell: Cell) -> Way:
