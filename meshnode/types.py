@@ -23,6 +23,30 @@ class Cipher(enum.IntEnum):
 
 
 @frozen
+class Target:
+    """Where somebody wants to go: a numeric address or a name, and a port of 0–65535.
+
+    A numeric `host` is in canonical text form, without a zone; a name is as it was
+    given, and checked by nobody yet.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The host if it is numeric, None if it is a name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@frozen
 class Endpoint:
     """An underlay UDP address: numeric host, port 0–65535, IPv6 zone index.
 

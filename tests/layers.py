@@ -54,8 +54,13 @@ LAYERS = {
         "workers hold session keys only: they know packets, not handshakes",
     ),
     "host": _layer("", "the operating system knows nothing of what it carries"),
+    "proxy": _layer(
+        "codec", "a listener knows no network: outlets and names are given"
+    ),
+    "names": _layer("codec", "a zone is values; who is a member comes as an argument"),
+    "capture": _layer("codec", "it writes what it is given, and knows no session"),
     "node": _layer(
-        "crypto codec wireguard mesh dataplane host manage",
+        "crypto codec wireguard mesh dataplane host manage proxy names capture",
         "the shell is above all but the commands",
     ),
     "manage": _layer(
@@ -64,7 +69,7 @@ LAYERS = {
     ),
     "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
     "simulation": _layer(
-        "crypto codec wireguard mesh dataplane host node manage",
+        "crypto codec wireguard mesh dataplane host node manage proxy names capture",
         "the simulated world may see everything but the commands",
     ),
 }
@@ -89,10 +94,12 @@ ONLY_IMPORTERS = {
     "cryptography": ((), "the library is an oracle in tests only"),
     "pyroute2": (("host",), "its core runs asyncio loops of its own"),
     "miniupnpc": (("host",), "an optional extra, behind one door"),
+    "h11": (("manage.*_server",), "one HTTP parser, where HTTP is spoken"),
+    "dnslib": (("names",), "one place that speaks DNS"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
-        ("host", "node", "manage.*_server"),
+        ("host", "node", "manage.*_server", "proxy.outlets"),
         "tasks live in the shell; workers and the pure core have none",
     ),
     "topology": ((), "the laboratory is for tests and tools"),
@@ -108,6 +115,7 @@ UNTESTED = {
     "ports": "Protocols without code",
     "mesh.ports": "a Protocol and values without code",
     "mesh.path_ports": "Protocols without code",
+    "proxy.outlets": "Protocols, and an exception that the servers' tests raise",
 }
 """Modules without a unit test of their own, and why."""
 

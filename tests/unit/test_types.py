@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshnode.errors import ConfigError
-from meshnode.types import Cipher, Endpoint, Prefix
+from meshnode.types import Cipher, Endpoint, Prefix, Target
 
 PORTS = st.integers(1, 65535)
 
@@ -98,3 +98,12 @@ def test_ciphers_are_numbered_as_their_messages() -> None:
         (4, "chacha20-poly1305"),
         (8, "aes-256-gcm"),
     ]
+
+
+@given(st.ip_addresses(), PORTS)
+def test_a_target_is_an_address_or_a_name(address, port):
+    """What is numeric says so; its text form is that of an endpoint."""
+    target = Target(str(address), port)
+    assert target.address == address
+    assert str(target) == str(Endpoint(str(address), port))
+    assert Target("example.org", port).address is None

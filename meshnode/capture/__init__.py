@@ -1,0 +1,1 @@
+"""Captures of packets: what is kept of them, and how it is written."""
