@@ -45,7 +45,7 @@ def judge(
 
 
 def preserved(seen: Sequence[Endpoint], port: int) -> Endpoint | None:
-    """Return our outer endpoint if the NAT gives us our own *port*, None if it does not.
+    """Return our outer endpoint if the NAT keeps our own *port* for us, else None.
 
     Two must have seen it, which is no chance. Who saw another had sent us something too
     early: to such a sender many NATs answer from another port, and to nobody else.
