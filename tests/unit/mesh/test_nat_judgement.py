@@ -41,7 +41,7 @@ def test_one_endpoint_for_all_is_independent() -> None:
 
 
 def test_a_port_that_is_kept_for_two_is_kept() -> None:
-    """Who sent to the NAT too early sees another, and it is of no other kind for that."""
+    """Who sent to a NAT too early sees another; it is of no other kind for that."""
     for seen in (at(PORT, 1025, PORT), at(1025, PORT, PORT), at(PORT, PORT, 1025)):
         assert judge(seen, ()) == NatHint(Mapping.ENDPOINT_INDEPENDENT)
         assert preserved(seen, PORT) == at(PORT)[0]
