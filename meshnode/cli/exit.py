@@ -141,7 +141,7 @@ def off(network: str | None, directories: paths.Directories, as_json: bool) -> N
 
     It needs no running node.
     """
-    from meshnode.node.exit_lock import is_locked, lift
+    from meshnode.node.locks import is_locked, lift
 
     name = choose_network(network, directories.config)
     state = _edit(
@@ -161,7 +161,7 @@ def off(network: str | None, directories: paths.Directories, as_json: bool) -> N
 def status(network: str | None, directories: paths.Directories, as_json: bool) -> None:
     """Show by whom this host leaves, and whether the kill switch stands."""
     from meshnode.manage.network_config import load_config
-    from meshnode.node.exit_lock import is_locked
+    from meshnode.node.locks import is_locked
 
     name = choose_network(network, directories.config)
     known = _ask_if_up(name, directories)

@@ -75,7 +75,7 @@ def down(network: str | None, directories: paths.Directories, as_json: bool) -> 
 
     A kill switch stays: "meshnode exit off" lifts it.
     """
-    from meshnode.node.exit_lock import is_locked
+    from meshnode.node.locks import is_locked
     from meshnode.node.running import stop_network
 
     name = choose_network(network, directories.config)

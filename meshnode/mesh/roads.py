@@ -149,8 +149,12 @@ class Roads:
         ours = self._membership.by_key(self._key)
         if ours is None or not self.settings.offers_exit:
             return self.settings.announced
-        beyond = map(Announced, certified_exit_routes(ours.certificate))
-        return (*self.settings.announced, *beyond)
+        known = {one.prefix for one in self.settings.announced}
+        beyond = certified_exit_routes(ours.certificate)
+        return (
+            *self.settings.announced,
+            *(Announced(prefix) for prefix in beyond if prefix not in known),
+        )
 
     @property
     def exit_in_use(self) -> VerifiedMember | None:

@@ -140,7 +140,8 @@ class NodeSteps(NodeParts):
             self.tell_health("exit offered", text, now=now)
             return ()
         self.tell_health("exit offered", "", now=now)
-        return tuple(map(Route, beyond))
+        known = {route.prefix for route in self._settings.routes}
+        return tuple(Route(prefix) for prefix in beyond if prefix not in known)
 
     def _stay_above(self, now: float) -> None:
         """Outdo a later word of ours from a state that we have lost."""

@@ -1,16 +1,17 @@
-"""The kill switch beside a node: put in place before it starts, and lifted without it.
+"""The full tunnel that a configuration wants, and its kill switch beside a node.
 
 While a node runs, its host's plan has it in force (`meshnode.host.plan`). Before and
 after that, the configuration alone says whether it stands.
 """
 
-from meshnode.errors import ConfigError, HostError, MeshnodeError
-from meshnode.host.lock import Lock, has_lock, lift_lock, put_lock
+from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.host.lock import Lock, put_lock
 from meshnode.hostplan import FullTunnel
 from meshnode.manage.config_values import NetworkConfig
 from meshnode.manage.network_config import load_config
 from meshnode.manage.networks import known_networks
 from meshnode.manage.paths import Directories
+from meshnode.node.locks import is_locked, lift
 from meshnode.node.reserved import fwmark_of
 
 
@@ -28,7 +29,7 @@ def full_tunnel_of(config: NetworkConfig) -> FullTunnel | None:
     if not config.exit.use:
         return None
     ours = [one.mapped or one.prefix for one in config.announced]
-    lan = dict.fromkeys((*config.exit.lan, *ours))
+    lan = dict.fromkeys((*config.exit.lan, *(one for one in ours if one.length)))
     return FullTunnel(tuple(lan), config.exit.kill_switch)
 
 
@@ -37,24 +38,6 @@ def lock_early(network: str, config: NetworkConfig) -> None:
     full = full_tunnel_of(config)
     if full is not None and full.kill_switch:
         put_lock(Lock(network, config.interface, fwmark_of(config), full.lan))
-
-
-def is_locked(network: str) -> bool:
-    """Whether the kill switch of *network* stands; False where none can (no nft)."""
-    try:
-        return has_lock(network)
-    except HostError:
-        return False
-
-
-def lift(network: str) -> bool:
-    """Take the kill switch of *network* away; False if there was none.
-
-    Raises:
-        HostError: if it is there and the kernel refuses.
-        PrivilegeError: without CAP_NET_ADMIN.
-    """
-    return lift_lock(network)
 
 
 def lift_unwanted(directories: Directories) -> list[str]:
@@ -72,6 +55,6 @@ def lift_unwanted(directories: Directories) -> list[str]:
         except ConfigError:
             continue
         if (full is None or not full.kill_switch) and is_locked(network):
-            lift_lock(network)
+            lift(network)
             done.append(f"lifted the kill switch of {network}")
     return done
