@@ -5,6 +5,7 @@ means to the other side. Every exchange has an h11 connection of its own, so a h
 be looked at before h11 forgives what is wrong with it (`http_heads`).
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -34,10 +35,15 @@ class Peer:
         stream: trio.abc.HalfCloseableStream,
         role: type[h11.CLIENT] | type[h11.SERVER],
         *,
+        count: Callable[[int], None],
         idle: float,
     ) -> None:
-        """Speak on *stream* as *role*; *idle* s without a byte end it."""
+        """Speak on *stream* as *role*; *idle* s without a byte end it.
+
+        *count* is told how many bytes the other end took.
+        """
         self.stream = stream
+        self._count = count
         self._role = role
         self._idle = idle
         self._http = self._fresh()
@@ -70,6 +76,7 @@ class Peer:
         try:
             with trio.fail_after(self._idle):
                 await self.stream.send_all(data)
+            self._count(len(data))
         except (
             trio.BrokenResourceError,
             trio.ClosedResourceError,
@@ -109,10 +116,15 @@ class ClientPeer(Peer):
     """The client of the proxy: requests come in, responses go out."""
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, *, first: bytes, idle: float
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        *,
+        first: bytes,
+        count: Callable[[int], None],
+        idle: float,
     ) -> None:
         """Speak with the client on *stream*, whose *first* bytes were read already."""
-        super().__init__(stream, h11.SERVER, idle=idle)
+        super().__init__(stream, h11.SERVER, count=count, idle=idle)
         self._waiting = bytearray(first)
         self._is_head = False
 
@@ -199,9 +211,15 @@ class ClientPeer(Peer):
 class ServerPeer(Peer):
     """A server that the proxy asks for its client."""
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, *, idle: float) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        *,
+        count: Callable[[int], None],
+        idle: float,
+    ) -> None:
         """Speak with the server on *stream*."""
-        super().__init__(stream, h11.CLIENT, idle=idle)
+        super().__init__(stream, h11.CLIENT, count=count, idle=idle)
 
     def begin(self) -> None:
         """Make ready for an exchange."""

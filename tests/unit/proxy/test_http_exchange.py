@@ -20,9 +20,9 @@ async def between(data: bytes) -> tuple[Exchange, Stream, Stream]:
     """An exchange whose client has sent *data*, and the far ends of both sides."""
     far_client, near_client = trio.testing.memory_stream_pair()
     far_server, near_server = trio.testing.memory_stream_pair()
-    client = ClientPeer(near_client, first=data, idle=5)
+    client = ClientPeer(near_client, first=data, count=lambda _: None, idle=5)
     request = await client.next_request(1)
-    server = ServerPeer(near_server, idle=5)
+    server = ServerPeer(near_server, count=lambda _: None, idle=5)
     return Exchange(client, server, request, "us"), far_client, far_server
 
 

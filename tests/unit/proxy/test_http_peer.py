@@ -15,7 +15,7 @@ Stream = trio.abc.HalfCloseableStream
 def client_pair(first: bytes = b"") -> tuple[Stream, ClientPeer]:
     """A client's end, and the proxy's."""
     far, near = trio.testing.memory_stream_pair()
-    return far, ClientPeer(near, first=first, idle=5)
+    return far, ClientPeer(near, first=first, count=lambda _: None, idle=5)
 
 
 async def test_a_request_in_any_pieces() -> None:
@@ -72,7 +72,7 @@ async def test_a_client_that_takes_nothing_is_gone(
 ) -> None:
     """Within the idle time."""
     near, _ = trio.testing.lockstep_stream_pair()
-    client = ClientPeer(near, first=b"", idle=5)
+    client = ClientPeer(near, first=b"", count=lambda _: None, idle=5)
     with pytest.raises(StreamEnded):
         await client.send_bytes(b"x")
     assert trio.current_time() == 5
@@ -94,7 +94,7 @@ async def test_a_server_that_is_silent_may_be_asked_again(
 ) -> None:
     """Nothing is lost by a time that is over."""
     far, near = trio.testing.memory_stream_pair()
-    server = ServerPeer(near, idle=5)
+    server = ServerPeer(near, count=lambda _: None, idle=5)
     server.begin()
     request = h11.Request(method="GET", target="/", headers=[("Host", "a")])
     await server.send(request, h11.EndOfMessage())

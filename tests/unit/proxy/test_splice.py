@@ -3,7 +3,7 @@
 import trio
 import trio.testing
 
-from meshnode.proxy.splice import splice
+from meshnode.proxy.splice import Traffic, splice
 
 
 async def test_both_ways_and_half_closed() -> None:
@@ -11,7 +11,7 @@ async def test_both_ways_and_half_closed() -> None:
     a, near_a = trio.testing.memory_stream_pair()
     b, near_b = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: splice(near_a, near_b, idle=10))
+        nursery.start_soon(lambda: splice(near_a, near_b, Traffic(), idle=10))
         await a.send_all(b"question")
         await a.send_eof()
         assert await b.receive_some(99) == b"question"
@@ -26,7 +26,7 @@ async def test_silence_ends_it(autojump_clock: trio.testing.MockClock) -> None:
     """After the idle time."""
     _, near_a = trio.testing.memory_stream_pair()
     _, near_b = trio.testing.memory_stream_pair()
-    await splice(near_a, near_b, idle=10)
+    await splice(near_a, near_b, Traffic(), idle=10)
     assert trio.current_time() == 10
 
 
@@ -37,4 +37,4 @@ async def test_a_broken_side_ends_both() -> None:
     await b.aclose()
     await a.send_all(b"x")
     with trio.fail_after(5):
-        await splice(near_a, near_b, idle=10)
+        await splice(near_a, near_b, Traffic(), idle=10)
