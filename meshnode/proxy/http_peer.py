@@ -69,7 +69,8 @@ class Peer:
         parts = []
         for event in events:
             parts += self._http.send_with_data_passthrough(event) or []
-        await self.send_bytes(b"".join(parts))
+        if data := b"".join(parts):
+            await self.send_bytes(data)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send *data* as it is; raises as `send`."""
@@ -84,22 +85,35 @@ class Peer:
         ):
             raise StreamEnded from None
 
-    async def next_event(self) -> h11.Event:
-        """Return the next event of the message that comes.
+    async def next_events(self) -> list[h11.Event]:
+        """Return what comes next of the message: all of it that is there, at least one.
 
         Raises:
             h11.RemoteProtocolError: if it is malformed, or ends too early.
             trio.TooSlowError: if nothing comes within the idle time; it may be asked
                 again.
         """
-        while (event := self._http.next_event()) is h11.NEED_DATA:
+        while not (events := self._parsed_events()):
             with trio.fail_after(self._idle):
                 data = await self._receive()
             self.has_heard = self.has_heard or bool(data)
             self._http.receive_data(data)
-        if not isinstance(event, h11.Event):
+        return events
+
+    def _parsed_events(self) -> list[h11.Event]:
+        events: list[h11.Event] = []
+        try:
+            while isinstance(event := self._http.next_event(), h11.Event):
+                events.append(event)
+                if isinstance(event, h11.EndOfMessage):
+                    return events
+        except h11.RemoteProtocolError:
+            if not events:
+                raise
+            return events  # the next call raises it again
+        if event is h11.PAUSED and not events:
             raise h11.RemoteProtocolError("it does not keep to the order of messages")
-        return event
+        return events
 
     def _fresh(self) -> h11.Connection:
         return h11.Connection(self._role, max_incomplete_event_size=MAX_HEAD)
