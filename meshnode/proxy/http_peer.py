@@ -94,8 +94,12 @@ class Peer:
                 again.
         """
         while not (events := self._parsed_events()):
-            with trio.fail_after(self._idle):
-                data = await self._receive()
+            try:
+                with trio.fail_after(self._idle):
+                    data = bytes(await self.stream.receive_some(PIECE))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                # No end like another: a body may be as long as the connection.
+                raise h11.RemoteProtocolError("the connection broke") from None
             self.has_heard = self.has_heard or bool(data)
             self._http.receive_data(data)
         return events
@@ -148,11 +152,20 @@ class ClientPeer(Peer):
         return self._http.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
     async def is_asking(self, within: float) -> bool:
-        """Wait for a request to begin; False if none does within *within* s."""
+        """Wait for a request to begin; False if none does within *within* s.
+
+        An empty line before it is passed over: old clients send one too many after a
+        body (RFC 9112 section 2.2).
+        """
         self._waiting += self.remaining
         self._http = self._fresh()
         with trio.move_on_after(within):
-            return bool(self._waiting) or await self._wait()
+            while _EMPTY_LINE.startswith(self._waiting):
+                if not await self._wait():
+                    return False
+            if self._waiting.startswith(_EMPTY_LINE):
+                del self._waiting[: len(_EMPTY_LINE)]
+            return True
         return False
 
     async def next_request(self, within: float) -> h11.Request:
@@ -194,9 +207,6 @@ class ClientPeer(Peer):
                 pass
 
     async def _whole_head(self) -> int:
-        if self._waiting.startswith(_EMPTY_LINE):
-            # RFC 9112 2.2: old clients send one too many after a body.
-            del self._waiting[: len(_EMPTY_LINE)]
         seen = 0
         while (size := find_head(self._waiting, seen)) is None:
             seen = len(self._waiting)

@@ -1,5 +1,8 @@
 """One side of the proxy: bytes, limits, and what a breach of them is called."""
 
+import socket
+import struct
+
 import h11
 import pytest
 import trio
@@ -31,11 +34,24 @@ async def test_a_request_in_any_pieces() -> None:
 
 async def test_an_empty_line_before_a_request_is_forgiven() -> None:
     """One: old clients send it behind a body."""
-    _, client = client_pair(b"\r\n" + GET)
-    assert (await client.next_request(1)).method == b"GET"
+    for cut in range(5):
+        far, client = client_pair((b"\r\n" + GET)[:cut])
+        await far.send_all((b"\r\n" + GET)[cut:])
+        assert await client.is_asking(1)
+        assert (await client.next_request(1)).method == b"GET"
     _, client = client_pair(b"\r\n\r\n" + GET)
+    assert await client.is_asking(1)
     with pytest.raises(HttpFault):
         await client.next_request(1)
+
+
+async def test_an_empty_line_alone_is_no_request(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """The client is idle."""
+    _, client = client_pair(b"\r\n")
+    assert not await client.is_asking(7)
+    assert trio.current_time() == 7
 
 
 async def test_pipelined_requests_wait(autojump_clock: trio.testing.MockClock) -> None:
@@ -111,3 +127,21 @@ async def test_a_server_that_is_silent_may_be_asked_again(
     assert not server.has_heard
     await far.aclose()
     await server.wait_for_end()
+
+
+async def test_a_reset_is_no_end() -> None:
+    """Of an answer that is as long as the connection."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    near = await trio.open_tcp_stream(*listener.socket.getsockname())
+    async with listener, near, await listener.accept() as far:
+        server = ServerPeer(near, count=lambda _: None, idle=5)
+        request = h11.Request(method="GET", target="/", headers=[("Host", "a")])
+        await server.send(request, h11.EndOfMessage())
+        await far.send_all(b"HTTP/1.0 200 OK\r\n\r\nab")
+        response, data = await server.next_events()
+        assert isinstance(response, h11.Response)
+        assert isinstance(data, h11.Data)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await far.aclose()
+        with pytest.raises(h11.RemoteProtocolError):
+            await server.next_events()
