@@ -209,6 +209,15 @@ async def test_an_upgrade_becomes_a_tunnel() -> None:
     assert b"Upgrade: websocket" in seen
 
 
+async def test_an_upgrade_may_be_declined() -> None:
+    """Then both connections go on as before."""
+    script = Script(OK, OK)
+    upgrade = b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    data = await talk(GET.replace(b"\r\n\r\n", upgrade) + GET, script)
+    assert [status for status, _ in answers(data)] == [200, 200]
+    assert script.connections == 1
+
+
 async def test_http2_is_not_upgraded_to() -> None:
     """It would take requests past the rules."""
     script = Script(OK)
