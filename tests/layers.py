@@ -67,14 +67,22 @@ LAYERS = {
         "crypto codec wireguard.config mesh",
         "it speaks of a device, it does not run one",
     ),
-    "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
+    "cli": _layer(
+        "crypto.keys manage node capture",
+        "a command talks to manage only, and reads the tap itself: no other process "
+        "looks at captured packets",
+    ),
     "simulation": _layer(
         "crypto codec wireguard mesh dataplane host node manage proxy names capture",
         "the simulated world may see everything but the commands",
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
+PURE = (
+    *("crypto", "codec", "wireguard", "mesh", "capture"),
+    *sorted(LEAVES),
+    "manage.uapi",
+)
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"

@@ -73,11 +73,12 @@ _CODES: Final = {reason: number for number, reason in enumerate(_REASONS, 1)}
 
 @frozen
 class Sighting:
-    """One packet as a tap saw it: the fields of `RECORD`, and the bytes copied.
+    """One packet as a tap saw it: the bytes copied, and the fields of `RECORD`.
 
     `length` is of the whole packet, of which `data` are the first bytes.
     """
 
+    data: bytes
     length: int
     side: int
     verdict: int
@@ -89,7 +90,6 @@ class Sighting:
     local: bytes
     remote_port: int
     local_port: int
-    data: bytes
 
 
 def tap_bytes(workers: int) -> int:
@@ -139,11 +139,11 @@ def padded(size: int) -> int:
     return (size + 7) & ~7
 
 
-def parse_records(data: memoryview) -> list[Sighting]:
-    """Return the records in *data*, which begins with one and never wraps.
+def parse_records(data: memoryview) -> tuple[list[Sighting], int]:
+    """Return the whole records at the beginning of *data*, and their bytes together.
 
-    What cannot be a record ends the list: nobody but us writes there, and who reads
-    never trusts a length.
+    What cannot be a record ends the list: nobody but us writes there, and yet no
+    length is trusted.
     """
     found = []
     at, end = 0, len(data)
@@ -153,6 +153,6 @@ def parse_records(data: memoryview) -> list[Sighting]:
         if not RECORD.size + copied <= size <= end - at or fields[1] > UNDERLAY_OUT:
             break
         copy = bytes(data[begin : begin + copied])
-        found.append(Sighting(*fields, data=copy))
+        found.append(Sighting(copy, *fields))
         at += size
-    return found
+    return found, at

@@ -1,10 +1,11 @@
 """Ask a running node: what commands do, with blocking sockets and a time for all.
 
-`call` is for one reply, `stream` for events. Every failure is a `MeshnodeError` whose
-exit code tells a script what it was.
+`call` is for one reply, `stream` for events, `borrow` for a descriptor. Every failure
+is a `MeshnodeError` whose exit code tells a script what it was.
 """
 
 import errno
+import os
 import socket
 import struct
 import time
@@ -30,6 +31,7 @@ from meshnode.manage.api_protocol import (
     serialise_request,
 )
 from meshnode.manage.paths import Directories
+from meshnode.values import frozen
 
 REPLY_TIMEOUT: Final = 30.0
 """Seconds for a reply, unless the caller says otherwise."""
@@ -111,6 +113,39 @@ def stream(
     return _events(connection, event_timeout)
 
 
+@frozen
+class Borrowed:
+    """What a node lends: a descriptor, and what it says of it in `facts`.
+
+    `lender` is readable when the node has ended or takes it back.
+    """
+
+    facts: dict[str, Any]
+    descriptor: int
+    lender: socket.socket
+
+
+@contextmanager
+def borrow(
+    directories: Directories, network: str, verb: str, /, **args: object
+) -> Generator[Borrowed, None, None]:
+    """Ask the node of *network* for a descriptor, and hold it inside the block.
+
+    The node knows from the connection how long it is held, so it knows of our death.
+
+    Raises:
+        NotRunningError, NoReplyError, PrivilegeError, RemoteError, UsageError: as
+            `call`.
+    """
+    line = _request(verb, args)
+    with _Connection(directories, network, REPLY_TIMEOUT) as connection:
+        connection.send(line, REPLY_TIMEOUT)
+        reply = connection.receive(REPLY_TIMEOUT)
+        if len(connection.descriptors) != 1:
+            raise NoReplyError(f"{verb} came without what was asked for; see its log")
+        yield Borrowed(reply.values, connection.descriptors[0], connection.socket)
+
+
 def _request(verb: str, args: dict[str, object]) -> bytes:
     try:
         return serialise_request(verb, args)
@@ -136,16 +171,17 @@ class _Connection:
         self._network = network
         self._buffer = bytearray()
         self._scanned = 0
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.descriptors: list[int] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with self._readable_errors(directories.api_socket(network), timeout):
                 # A non-blocking connect does not wait where the queue is full.
                 seconds, rest = divmod(timeout, 1)
                 limit = _TIMEVAL.pack(int(seconds), int(rest * 1e6))
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-                self._socket.connect(str(directories.api_socket(network)))
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+                self.socket.connect(str(directories.api_socket(network)))
         except BaseException:
-            self._socket.close()
+            self.socket.close()
             raise
 
     def __enter__(self) -> "_Connection":
@@ -155,14 +191,16 @@ class _Connection:
         self.close()
 
     def close(self) -> None:
-        """Close it; the node forgets what it was asked."""
-        self._socket.close()
+        """Close it and what it brought; the node forgets what it was asked."""
+        self.socket.close()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
     def send(self, line: bytes, timeout: float) -> None:
         """Send the line of a request."""
         with self._readable_errors(None, timeout):
-            self._socket.settimeout(timeout)
-            self._socket.sendall(line)
+            self.socket.settimeout(timeout)
+            self.socket.sendall(line)
 
     def receive(self, timeout: float | None) -> Result | EventLine:
         """Receive one reply; raises `RemoteError` for a bad one."""
@@ -189,10 +227,11 @@ class _Connection:
                 left = give_up_at - time.monotonic()
                 if left <= 0:
                     raise TimeoutError
-                self._socket.settimeout(left)
+                self.socket.settimeout(left)
             else:
-                self._socket.settimeout(None)
-            data = self._socket.recv(_RECEIVE_BYTES)
+                self.socket.settimeout(None)
+            data, descriptors, _, _ = socket.recv_fds(self.socket, _RECEIVE_BYTES, 1)
+            self.descriptors += descriptors
             if not data:
                 raise ConnectionResetError
             self._buffer += data

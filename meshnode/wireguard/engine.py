@@ -23,7 +23,7 @@ from meshnode.codec.wireguard import (
     Response,
     parse_handshake,
 )
-from meshnode.crypto.keys import PrivateKey
+from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -176,6 +176,12 @@ class Engine(MeshVerbs):
     def status(self) -> DeviceStatus:
         """Return what `wg show` presents."""
         return describe_status(self._configuration, self._shared.traffic)
+
+    def keys_by_slot(self) -> dict[int, PublicKey]:
+        """Return who the peers are that the data plane knows by numbers."""
+        return {
+            slot: peer.public_key for slot, peer in self._configuration.peers.items()
+        }
 
     def state(self) -> DeviceState:
         """Return all that a later control process needs to go on."""

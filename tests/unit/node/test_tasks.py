@@ -35,6 +35,7 @@ WORKER = WorkerTask(
     traffic_fd=15,
     counters_fd=16,
     sessions_fd=18,
+    tap_fd=19,
 )
 CONTROL = ControlTask(
     interface="wg0",
@@ -54,6 +55,7 @@ CONTROL = ControlTask(
     traffic_fd=8,
     counters_fd=18,
     sessions_fd=NO_DESCRIPTOR,
+    tap_fd=24,
     vault_fd=9,
     uapi_fd=10,
     api_fd=17,

@@ -1,0 +1,175 @@
+"""Where `meshnode capture` puts packets: lines, a pcapng file, or memory first."""
+
+import os
+import stat
+import sys
+import time
+from datetime import datetime
+from typing import Protocol, Self
+
+import click
+
+from meshnode import __version__
+from meshnode.capture.recorder import LastSeconds, Recorder
+from meshnode.capture.seen import Seen, describe, line
+from meshnode.cli.output import to_json
+from meshnode.errors import HostError
+
+_APPLICATION = f"meshnode {__version__}"
+_STDOUT = 1
+
+
+class Sink(Protocol):
+    """Takes what is captured; a block around it ends it well."""
+
+    def put(self, packets: list[Seen]) -> None:
+        """Take *packets* now; raises BrokenPipeError if nobody reads any more."""
+
+    def lost(self, inbound: int, outbound: int) -> None:
+        """Note so many that were lost on their way to us."""
+
+    def save(self) -> None:
+        """Write down what is only kept, if anything is."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class LineSink:
+    """Prints a line a packet: text with the local time, or JSON."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def put(self, packets: list[Seen]) -> None:
+        """Print *packets*."""
+        text = "".join([f"{self._line(seen)}\n" for seen in packets])
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
+    def _line(self, seen: Seen) -> str:
+        if self._as_json:
+            return to_json(describe(seen))
+        moment = datetime.fromtimestamp(seen.time_ns // 10**9)
+        clock = f"{moment:%H:%M:%S}.{seen.time_ns // 1000 % 10**6:06}"
+        return line(seen, clock)
+
+    def lost(self, inbound: int, outbound: int) -> None:
+        """Say nothing: the summary does."""
+
+    def save(self) -> None:
+        """Nothing is only kept."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class FileSink:
+    """Writes pcapng as packets come; "-" is standard output."""
+
+    def __init__(self, path: str, snaplen: int) -> None:
+        self._recorder = Recorder(_APPLICATION, snaplen=snaplen, now_ns=time.time_ns())
+        self._descriptor = _STDOUT if path == "-" else _open(path)
+        self._is_ours = path != "-"
+
+    def put(self, packets: list[Seen]) -> None:
+        """Write *packets*, at once."""
+        _write(self._descriptor, b"".join(map(self._recorder.packet, packets)))
+
+    def lost(self, inbound: int, outbound: int) -> None:
+        """Tell of it in the file."""
+        self._recorder.lost(inbound=inbound, outbound=outbound)
+
+    def save(self) -> None:
+        """Nothing is only kept."""
+
+    def __enter__(self) -> Self:
+        _write(self._descriptor, self._recorder.begin())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _write(self._descriptor, self._recorder.end(time.time_ns()))
+        except BrokenPipeError:
+            pass  # the reader has seen enough
+        finally:
+            if self._is_ours:
+                os.close(self._descriptor)
+
+
+class LastSink:
+    """Keeps the last packets in memory, and writes them when it is asked to."""
+
+    def __init__(self, path: str, snaplen: int, seconds: float) -> None:
+        self._path = path
+        self._snaplen = snaplen
+        self._started_ns = time.time_ns()
+        self._last = LastSeconds(seconds)
+        self._lost = [0, 0]
+        # What cannot be written is found out now, and not after the fault.
+        os.close(_open(path))
+
+    def put(self, packets: list[Seen]) -> None:
+        """Keep *packets*."""
+        self._last.add(packets)
+        self._last.forget(time.time_ns())
+
+    def lost(self, inbound: int, outbound: int) -> None:
+        """Count it for the file."""
+        self._lost[0] += inbound
+        self._lost[1] += outbound
+
+    def save(self) -> None:
+        """Write a whole file with what is kept."""
+        now = time.time_ns()
+        self._last.forget(now)
+        recorder = Recorder(
+            _APPLICATION, snaplen=self._snaplen, now_ns=self._started_ns
+        )
+        recorder.lost(inbound=self._lost[0], outbound=self._lost[1])
+        descriptor = _open(self._path)
+        try:
+            _write(descriptor, recorder.begin())
+            for seen in self._last.packets():
+                _write(descriptor, recorder.packet(seen))
+            _write(descriptor, recorder.end(now))
+        finally:
+            os.close(descriptor)
+        click.echo(f"{len(self._last)} packets written to {self._path}", err=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+
+def _open(path: str) -> int:
+    """Open a file to write, for its owner's eyes only."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise HostError(
+            f"{path}: {error.strerror}; choose another file", errno=error.errno or 5
+        ) from None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HostError(
+            f"the capture cannot be written: {error.strerror}", errno=error.errno or 5
+        ) from None

@@ -1,0 +1,139 @@
+"""The tap of a running node, as `meshnode capture` and `flows` read it.
+
+The node lends its memory for as long as our connection lives; we read the rings
+ourselves. Who is in which slot it tells when we meet one that we do not know.
+"""
+
+import mmap
+import os
+import select
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from meshnode.capture.filters import Filter
+from meshnode.capture.rings import Rings
+from meshnode.capture.seen import Seen, see
+from meshnode.errors import MeshnodeError, UsageError
+from meshnode.manage.api_client import Borrowed, NotRunningError, borrow, call
+from meshnode.manage.paths import Directories
+
+PAUSE = 0.02
+"""Seconds between two looks at the rings, if there was nothing."""
+
+_ASK_AGAIN = 1.0
+"""Seconds until the node is asked anew who is in a slot."""
+
+_REFRESH = 10.0
+"""Seconds after which a name may be another's."""
+
+
+@contextmanager
+def open_tap(
+    directories: Directories,
+    network: str,
+    *,
+    wanted: Filter,
+    underlay: bool,
+    snaplen: int,
+) -> Generator["Tap", None, None]:
+    """Let the node copy packets inside the block, *snaplen* bytes of each at most.
+
+    Raises:
+        UsageError: if the filter names a peer that is no member.
+        MeshnodeError: if the node does not run, or somebody else captures.
+    """
+    _check_peers(directories, network, wanted)
+    with borrow(
+        directories,
+        network,
+        "capture",
+        underlay=underlay,
+        snaplen=snaplen,
+        pid=os.getpid(),
+    ) as borrowed:
+        size = borrowed.facts["bytes"]
+        with mmap.mmap(borrowed.descriptor, size) as mapping:
+            ask = partial(call, directories, network, "capture-names")
+            tap = Tap(borrowed, Rings(memoryview(mapping)), wanted, ask)
+            try:
+                yield tap
+            finally:
+                tap.close()
+
+
+def _check_peers(directories: Directories, network: str, wanted: Filter) -> None:
+    if not wanted.peers:
+        return
+    found = call(directories, network, "peers")["peers"]
+    known = {one["name"] for one in found}
+    known |= set(call(directories, network, "capture-names")["names"].values())
+    for name in wanted.peers:
+        if name not in known:
+            raise UsageError(f"no member {name!r}; see: meshnode peers")
+
+
+class Tap:
+    """Packets of one node that pass a filter, from now on.
+
+    `seen` counts those that were looked at, `lost` those that found no room. *ask* is
+    called to learn who is in which slot.
+    """
+
+    def __init__(
+        self,
+        borrowed: Borrowed,
+        rings: Rings,
+        wanted: Filter,
+        ask: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.seen = 0
+        self.lost = 0
+        self._ask = ask
+        self._port = int(borrowed.facts["port"])
+        self._lender = borrowed.lender
+        self._rings = rings
+        self._matches = wanted.matches
+        self._names: dict[int, str] = {}
+        self._asked_at = float("-inf")
+
+    def read(self) -> list[Seen]:
+        """Return the packets since the last time, without waiting for any.
+
+        Raises:
+            NotRunningError: if the node has ended.
+        """
+        sightings = self._rings.read()
+        if not sightings and select.select([self._lender], [], [], 0)[0]:
+            raise NotRunningError("the node ended, and the capture with it")
+        slots = {one.slot for one in sightings} - {-1}
+        self._learn(slots)
+        self.seen += len(sightings)
+        names, port, matches = self._names, self._port, self._matches
+        found = [see(one, peer=names.get(one.slot, ""), port=port) for one in sightings]
+        return [seen for seen in found if matches(seen)]
+
+    def losses(self) -> tuple[int, int]:
+        """Return how many packets were lost since the last time, in and out."""
+        inbound, outbound = self._rings.lost()
+        self.lost += inbound + outbound
+        return inbound, outbound
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        self._rings.release()
+
+    def _learn(self, slots: set[int]) -> None:
+        """Find out who is in these slots, if we should know and do not."""
+        now = time.monotonic()
+        pause = _REFRESH if slots <= self._names.keys() else _ASK_AGAIN
+        if not slots or now - self._asked_at < pause:
+            return
+        self._asked_at = now
+        try:
+            names = self._ask()["names"]
+        except MeshnodeError:
+            return  # the node is busy, or ends: then we are told so soon
+        self._names = {int(slot): name for slot, name in names.items()}

@@ -1,0 +1,124 @@
+"""The verbs `capture` and `capture-names`: who may read the tap, and who is who in it.
+
+The node lends the memory of the tap to one command at a time and turns it on for as
+long as that command's connection lives. It never looks at a packet itself: the command
+reads the rings, so a capture costs this process nothing.
+"""
+
+import mmap
+from collections.abc import Awaitable, Callable, Mapping
+
+from meshnode.codec.tap import (
+    HEAD,
+    HEADER_BYTES,
+    INNER,
+    MAX_SNAPLEN,
+    OUTER,
+    RING_BYTES,
+    SNAPLEN,
+    TAIL,
+    WANTED,
+    ring_of,
+)
+from meshnode.errors import MeshnodeError
+from meshnode.manage.api_server import EventStream
+from meshnode.manage.toml_reader import Table
+from meshnode.mesh.node import MeshNode
+from meshnode.wireguard.engine import Engine
+
+Answered = Mapping[str, object] | EventStream
+Verb = Callable[[Table], Awaitable[Answered]]
+
+
+class MeshCapture:
+    """Lends the tap, a memfd that is mapped at *memory*.
+
+    Args:
+        node: knows the members' names.
+        engine: knows who is in which slot.
+        descriptor: of the memory, to be handed out; stays the caller's.
+        memory: all rings; what an earlier control process left on is turned off.
+        port: the UDP port of the node's own sockets.
+    """
+
+    def __init__(
+        self,
+        node: MeshNode,
+        engine: Engine,
+        descriptor: int,
+        memory: memoryview,
+        port: int,
+    ) -> None:
+        self._node = node
+        self._engine = engine
+        self._descriptor = descriptor
+        self._memory = memory
+        self._port = port
+        self._holder = 0
+        count = len(memory) // (HEADER_BYTES + RING_BYTES)
+        self._rings = [
+            ring_of(memory, number)[:HEADER_BYTES].cast("Q") for number in range(count)
+        ]
+        self._turn_off()
+
+    def verbs(self) -> dict[str, Verb]:
+        """Return the functions that answer, by verb."""
+        return {"capture": self._capture, "capture-names": self._names}
+
+    async def _capture(self, args: Table) -> Answered:
+        underlay = args.get("underlay", _flag, False)
+        snaplen = args.get("snaplen", _snaplen, MAX_SNAPLEN)
+        pid = args.get("pid", _number, None)
+        args.finish()
+        if self._holder:
+            raise MeshnodeError(
+                f"process {self._holder} captures already, and one at a time can: "
+                "end it first"
+            )
+        self._holder = pid
+        stream = EventStream(descriptor=self._descriptor, on_close=self._turn_off)
+        for words in self._rings:
+            words[TAIL] = words[HEAD]
+            words[SNAPLEN] = snaplen
+            words[WANTED] = INNER | (OUTER if underlay else 0)
+        stream.send({"bytes": len(self._memory), "port": self._port})
+        return stream
+
+    async def _names(self, args: Table) -> Answered:
+        args.finish()
+        names = {}
+        for slot, key in self._engine.keys_by_slot().items():
+            member = self._node.membership.by_key(key.raw)
+            names[str(slot)] = str(key) if member is None else member.certificate.name
+        return {"names": names}
+
+    def _turn_off(self) -> None:
+        """Let nothing be copied any more, and give the memory back."""
+        self._holder = 0
+        for words in self._rings:
+            words[WANTED] = 0
+        whole = self._memory.obj
+        if not isinstance(whole, mmap.mmap):
+            return
+        for number in range(len(self._rings)):
+            start = number * (HEADER_BYTES + RING_BYTES) + HEADER_BYTES
+            whole.madvise(mmap.MADV_REMOVE, start, RING_BYTES)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is not true or false")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value <= 0:
+        raise ValueError("is not a number above 0")
+    return value
+
+
+def _snaplen(value: object) -> int:
+    number = _number(value)
+    if number > MAX_SNAPLEN:
+        raise ValueError(f"is more than {MAX_SNAPLEN} bytes")
+    return number
