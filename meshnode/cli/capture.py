@@ -10,7 +10,7 @@ from types import FrameType
 import click
 
 from meshnode.capture.filters import parse_filter
-from meshnode.cli.capture_sinks import FileSink, LastSink, LineSink, Sink
+from meshnode.cli.capture_sinks import FileSink, KeyedSink, LastSink, LineSink, Sink
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_option
 from meshnode.cli.tap import PAUSE, Tap, open_tap
@@ -20,6 +20,7 @@ from meshnode.manage.networks import choose_network
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _MAX_SPAN = 86400.0
+_CONSENT = "write the keys"
 
 
 class Span(click.ParamType):  # type: ignore[type-arg]
@@ -84,6 +85,12 @@ class Span(click.ParamType):  # type: ignore[type-arg]
     is_flag=True,
     help="Also record the datagrams of the tunnel itself, with their addresses.",
 )
+@click.option(
+    "--keylog",
+    metavar="FILE",
+    help="Write the keys of sessions that begin meanwhile to FILE, for Wireshark; - "
+    "puts them into the capture. Needs --underlay, and asks first.",
+)
 @network_option
 @directory_options
 @json_option
@@ -96,6 +103,7 @@ def capture(
     duration: float | None,
     ring: float | None,
     underlay: bool,
+    keylog: str | None,
     network: str | None,
     directories: paths.Directories,
     as_json: bool,
@@ -114,21 +122,31 @@ def capture(
         raise UsageError("--ring needs a file to write to: add -w FILE")
     if as_json and file is not None:
         raise UsageError("give --json or -w, not both")
+    if keylog is not None:
+        _check_keylog(file, ring, underlay)
     text = " ".join(filter)
     if peer is not None:
         text = f"peer {peer}" + (f" and ({text})" if text else "")
     wanted = parse_filter(text)
     name = choose_network(network, directories.config)
     with open_tap(
-        directories, name, wanted=wanted, underlay=underlay, snaplen=snaplen
+        directories,
+        name,
+        wanted=wanted,
+        underlay=underlay,
+        snaplen=snaplen,
+        keys=keylog is not None,
     ) as tap:
         sink: Sink
-        if file is None:
+        if file is not None and keylog is not None:
+            sink = KeyedSink(file, snaplen, keylog)
+        elif file is None:
             sink = LineSink(as_json=as_json)
         elif ring is not None:
             sink = LastSink(file, snaplen, ring)
         else:
             sink = FileSink(file, snaplen)
+        click.echo(f"capturing on {name}; Ctrl-C ends it", err=True)
         with sink:
             kept = _run(tap, sink, count=count, duration=duration)
     click.echo(
@@ -136,6 +154,22 @@ def capture(
         err=True,
     )
     return 0
+
+
+def _check_keylog(file: str | None, ring: float | None, underlay: bool) -> None:
+    """Ask whether keys shall leave the node; raises `UsageError` if not."""
+    if not underlay or file is None or ring is not None:
+        raise UsageError("--keylog needs --underlay and -w FILE, and no --ring")
+    click.echo(
+        "Who has these keys and the capture reads all that was sent, and who has this "
+        "node's private key, which is among them, can be taken for this node.",
+        err=True,
+    )
+    answer = click.prompt(
+        f'Type "{_CONSENT}" to go on', default="", show_default=False, err=True
+    )
+    if answer.strip() != _CONSENT:
+        raise UsageError(f'no keys were written: that takes the words "{_CONSENT}"')
 
 
 def _run(tap: Tap, sink: Sink, *, count: int | None, duration: float | None) -> int:
@@ -148,6 +182,7 @@ def _run(tap: Tap, sink: Sink, *, count: int | None, duration: float | None) -> 
                 # Looked at first, so what came before the end is read after it.
                 is_over = signals.is_over or time.monotonic() >= ends_at
                 packets = tap.read()
+                sink.keys(tap.keys())
                 if count is not None:
                     packets = packets[: count - kept]
                 kept += len(packets)

@@ -4,12 +4,14 @@ import os
 import stat
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol, Self
 
 import click
 
 from meshnode import __version__
+from meshnode.capture import pcapng
 from meshnode.capture.recorder import LastSeconds, Recorder
 from meshnode.capture.seen import Seen, describe, line
 from meshnode.cli.output import to_json
@@ -18,12 +20,18 @@ from meshnode.errors import HostError
 _APPLICATION = f"meshnode {__version__}"
 _STDOUT = 1
 
+_GRACE = 0.02
+"""Seconds that keys may come later than the packets which they open."""
+
 
 class Sink(Protocol):
     """Takes what is captured; a block around it ends it well."""
 
     def put(self, packets: list[Seen]) -> None:
         """Take *packets* now; raises BrokenPipeError if nobody reads any more."""
+
+    def keys(self, text: str) -> None:
+        """Take keys, before the packets that they open."""
 
     def lost(self, inbound: int, outbound: int) -> None:
         """Note so many that were lost on their way to us."""
@@ -56,6 +64,9 @@ class LineSink:
         clock = f"{moment:%H:%M:%S}.{seen.time_ns // 1000 % 10**6:06}"
         return line(seen, clock)
 
+    def keys(self, text: str) -> None:
+        """Ignore them: none were asked for."""
+
     def lost(self, inbound: int, outbound: int) -> None:
         """Say nothing: the summary does."""
 
@@ -81,6 +92,9 @@ class FileSink:
         """Write *packets*, at once."""
         _write(self._descriptor, b"".join(map(self._recorder.packet, packets)))
 
+    def keys(self, text: str) -> None:
+        """Ignore them: none were asked for."""
+
     def lost(self, inbound: int, outbound: int) -> None:
         """Tell of it in the file."""
         self._recorder.lost(inbound=inbound, outbound=outbound)
@@ -102,6 +116,39 @@ class FileSink:
                 os.close(self._descriptor)
 
 
+class KeyedSink(FileSink):
+    """As `FileSink`, and writes keys to a file of their own; "-": into the capture."""
+
+    def __init__(self, path: str, snaplen: int, key_path: str) -> None:
+        super().__init__(path, snaplen)
+        self._held: list[Seen] = []
+        self._is_apart = key_path != "-"
+        self._key_descriptor = _open(key_path) if self._is_apart else self._descriptor
+
+    def put(self, packets: list[Seen]) -> None:
+        """Write *packets* at the next call: their keys may be under way."""
+        held, self._held = self._held, packets
+        super().put(held)
+        if packets:
+            time.sleep(_GRACE)
+
+    def keys(self, text: str) -> None:
+        """Write them at once."""
+        if not text:
+            return
+        data = text.encode()
+        if not self._is_apart:
+            data = pcapng.secrets(pcapng.WIREGUARD_KEY_LOG, data)
+        _write(self._key_descriptor, data)
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(BrokenPipeError):
+            self.put([])
+        super().__exit__()
+        if self._is_apart:
+            os.close(self._key_descriptor)
+
+
 class LastSink:
     """Keeps the last packets in memory, and writes them when it is asked to."""
 
@@ -118,6 +165,9 @@ class LastSink:
         """Keep *packets*."""
         self._last.add(packets)
         self._last.forget(time.time_ns())
+
+    def keys(self, text: str) -> None:
+        """Ignore them: none were asked for."""
 
     def lost(self, inbound: int, outbound: int) -> None:
         """Count it for the file."""

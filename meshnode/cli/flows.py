@@ -86,6 +86,7 @@ def _collect(tap: Tap, found: FlowTable, seconds: float) -> float:
         packets = tap.read()
         found.add(packets)
         if not packets:
+            tap.keys()  # also how we hear that the node has ended
             time.sleep(PAUSE)
     tap.losses()
     return passed

@@ -6,7 +6,6 @@ ourselves. Who is in which slot it tells when we meet one that we do not know.
 
 import mmap
 import os
-import select
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from meshnode.capture.filters import Filter
 from meshnode.capture.rings import Rings
 from meshnode.capture.seen import Seen, see
 from meshnode.errors import MeshnodeError, UsageError
-from meshnode.manage.api_client import Borrowed, NotRunningError, borrow, call
+from meshnode.manage.api_client import Borrowed, borrow, call
 from meshnode.manage.paths import Directories
 
 PAUSE = 0.02
@@ -26,7 +25,7 @@ PAUSE = 0.02
 _ASK_AGAIN = 1.0
 """Seconds until the node is asked anew who is in a slot."""
 
-_REFRESH = 10.0
+_REFRESH = 3.0
 """Seconds after which a name may be another's."""
 
 
@@ -38,8 +37,11 @@ def open_tap(
     wanted: Filter,
     underlay: bool,
     snaplen: int,
+    keys: bool = False,
 ) -> Generator["Tap", None, None]:
     """Let the node copy packets inside the block, *snaplen* bytes of each at most.
+
+    With *keys* it tells those of sessions that begin meanwhile, too.
 
     Raises:
         UsageError: if the filter names a peer that is no member.
@@ -52,6 +54,7 @@ def open_tap(
         "capture",
         underlay=underlay,
         snaplen=snaplen,
+        keys=keys,
         pid=os.getpid(),
     ) as borrowed:
         size = borrowed.facts["bytes"]
@@ -93,27 +96,29 @@ class Tap:
         self.lost = 0
         self._ask = ask
         self._port = int(borrowed.facts["port"])
-        self._lender = borrowed.lender
+        self._events = borrowed.events
         self._rings = rings
         self._matches = wanted.matches
         self._names: dict[int, str] = {}
         self._asked_at = float("-inf")
 
     def read(self) -> list[Seen]:
-        """Return the packets since the last time, without waiting for any.
-
-        Raises:
-            NotRunningError: if the node has ended.
-        """
+        """Return the packets since the last time, without waiting for any."""
         sightings = self._rings.read()
-        if not sightings and select.select([self._lender], [], [], 0)[0]:
-            raise NotRunningError("the node ended, and the capture with it")
         slots = {one.slot for one in sightings} - {-1}
         self._learn(slots)
         self.seen += len(sightings)
         names, port, matches = self._names, self._port, self._matches
         found = [see(one, peer=names.get(one.slot, ""), port=port) for one in sightings]
         return [seen for seen in found if matches(seen)]
+
+    def keys(self) -> str:
+        """Return the keys that the node has told since the last time, as lines.
+
+        Raises:
+            NotRunningError: if the node has ended.
+        """
+        return "".join(str(event.get("keys", "")) for event in self._events())
 
     def losses(self) -> tuple[int, int]:
         """Return how many packets were lost since the last time, in and out."""

@@ -6,10 +6,11 @@ is a `MeshnodeError` whose exit code tells a script what it was.
 
 import errno
 import os
+import select
 import socket
 import struct
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -117,12 +118,13 @@ def stream(
 class Borrowed:
     """What a node lends: a descriptor, and what it says of it in `facts`.
 
-    `lender` is readable when the node has ended or takes it back.
+    `events` returns what the node has said since, without waiting for any; it raises
+    as `stream` does, and NotRunningError if the node has ended.
     """
 
     facts: dict[str, Any]
     descriptor: int
-    lender: socket.socket
+    events: Callable[[], list[dict[str, Any]]]
 
 
 @contextmanager
@@ -143,7 +145,7 @@ def borrow(
         reply = connection.receive(REPLY_TIMEOUT)
         if len(connection.descriptors) != 1:
             raise NoReplyError(f"{verb} came without what was asked for; see its log")
-        yield Borrowed(reply.values, connection.descriptors[0], connection.socket)
+        yield Borrowed(reply.values, connection.descriptors[0], connection.received)
 
 
 def _request(verb: str, args: dict[str, object]) -> bytes:
@@ -172,16 +174,16 @@ class _Connection:
         self._buffer = bytearray()
         self._scanned = 0
         self.descriptors: list[int] = []
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with self._readable_errors(directories.api_socket(network), timeout):
                 # A non-blocking connect does not wait where the queue is full.
                 seconds, rest = divmod(timeout, 1)
                 limit = _TIMEVAL.pack(int(seconds), int(rest * 1e6))
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-                self.socket.connect(str(directories.api_socket(network)))
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+                self._socket.connect(str(directories.api_socket(network)))
         except BaseException:
-            self.socket.close()
+            self._socket.close()
             raise
 
     def __enter__(self) -> "_Connection":
@@ -192,15 +194,22 @@ class _Connection:
 
     def close(self) -> None:
         """Close it and what it brought; the node forgets what it was asked."""
-        self.socket.close()
+        self._socket.close()
         while self.descriptors:
             os.close(self.descriptors.pop())
 
     def send(self, line: bytes, timeout: float) -> None:
         """Send the line of a request."""
         with self._readable_errors(None, timeout):
-            self.socket.settimeout(timeout)
-            self.socket.sendall(line)
+            self._socket.settimeout(timeout)
+            self._socket.sendall(line)
+
+    def received(self) -> list[dict[str, Any]]:
+        """Receive the replies that have come."""
+        found = []
+        while b"\n" in self._buffer or select.select([self._socket], [], [], 0)[0]:
+            found.append(self.receive(REPLY_TIMEOUT).values)
+        return found
 
     def receive(self, timeout: float | None) -> Result | EventLine:
         """Receive one reply; raises `RemoteError` for a bad one."""
@@ -227,10 +236,10 @@ class _Connection:
                 left = give_up_at - time.monotonic()
                 if left <= 0:
                     raise TimeoutError
-                self.socket.settimeout(left)
+                self._socket.settimeout(left)
             else:
-                self.socket.settimeout(None)
-            data, descriptors, _, _ = socket.recv_fds(self.socket, _RECEIVE_BYTES, 1)
+                self._socket.settimeout(None)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
             self.descriptors += descriptors
             if not data:
                 raise ConnectionResetError

@@ -3,9 +3,17 @@
 The node lends the memory of the tap to one command at a time and turns it on for as
 long as that command's connection lives. It never looks at a packet itself: the command
 reads the rings, so a capture costs this process nothing.
+
+Keys go to a capture only if it asks for them, and in the form that Wireshark takes. Its
+user is root or the node's own, who could have what matters anyway: the private key by
+`wg show`, and what a session carries at the interface. What is new is that what is
+written down opens the captured datagrams for ever; so the command asks first, and the
+log tells.
 """
 
+import logging
 import mmap
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 
 from meshnode.codec.tap import (
@@ -20,11 +28,14 @@ from meshnode.codec.tap import (
     WANTED,
     ring_of,
 )
+from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.errors import MeshnodeError
 from meshnode.manage.api_server import EventStream
 from meshnode.manage.toml_reader import Table
 from meshnode.mesh.node import MeshNode
 from meshnode.wireguard.engine import Engine
+
+_log = logging.getLogger("meshnode.node")
 
 Answered = Mapping[str, object] | EventStream
 Verb = Callable[[Table], Awaitable[Answered]]
@@ -69,6 +80,7 @@ class MeshCapture:
         underlay = args.get("underlay", _flag, False)
         snaplen = args.get("snaplen", _snaplen, MAX_SNAPLEN)
         pid = args.get("pid", _number, None)
+        has_keys = args.get("keys", _flag, False)
         args.finish()
         if self._holder:
             raise MeshnodeError(
@@ -82,7 +94,28 @@ class MeshCapture:
             words[SNAPLEN] = snaplen
             words[WANTED] = INNER | (OUTER if underlay else 0)
         stream.send({"bytes": len(self._memory), "port": self._port})
+        if has_keys:
+            self._log_keys(stream)
         return stream
+
+    def _log_keys(self, stream: EventStream) -> None:
+        """Let the stream have what opens the sessions that begin from now on."""
+        own = self._engine.private_key
+        if own is None:
+            return
+        _log.warning("a capture is given our private key and those of new sessions")
+        identity = f"LOCAL_STATIC_PRIVATE_KEY = {own.to_base64()}\n"
+
+        def tell(ephemeral: bytes, peer: PublicKey, shared: PresharedKey) -> None:
+            lines = [
+                f"REMOTE_STATIC_PUBLIC_KEY = {peer}",
+                f"LOCAL_EPHEMERAL_PRIVATE_KEY = {b64encode(ephemeral).decode()}",
+            ]
+            if shared != PresharedKey.none():
+                lines.append(f"PRESHARED_KEY = {shared.to_base64()}")
+            stream.send({"keys": identity + "".join(f"{one}\n" for one in lines)})
+
+        self._engine.log_keys(tell)
 
     async def _names(self, args: Table) -> Answered:
         args.finish()
@@ -95,6 +128,7 @@ class MeshCapture:
     def _turn_off(self) -> None:
         """Let nothing be copied any more, and give the memory back."""
         self._holder = 0
+        self._engine.log_keys(None)
         for words in self._rings:
             words[WANTED] = 0
         whole = self._memory.obj
