@@ -34,7 +34,7 @@ MAX_DEPTH: Final = 50
 
 Test = Callable[[Seen], bool]
 
-_TOKEN: Final = re.compile(r"\s*([()!]|[^\s()!]+)")
+_TOKEN: Final = re.compile(r"[()!]|&&|\|\||[^\s()!&|]+|\S")
 _DIRECTIONS: Final = ("src", "dst")
 _PROTOCOLS: Final = {"tcp": TCP, "udp": UDP}
 

@@ -62,15 +62,14 @@ class _Ring:
             self._words[TAIL] = head
             return []
         at = tail % RING_BYTES
-        size = min(head - tail, RING_BYTES - at, MAX_BYTES)
+        left = RING_BYTES - at
+        if left <= head - tail and not any(self._data[at : at + 4]):
+            # The room up to the end was too small for what came next.
+            tail, at, left = tail + left, 0, RING_BYTES
+        size = min(head - tail, left, MAX_BYTES)
         found, taken = parse_records(self._data[at : at + size])
-        if not taken:
-            # Where the rest of the ring was too small, or what we do not understand.
-            is_skip = at + (head - tail) >= RING_BYTES and not any(
-                self._data[at : at + 4]
-            )
-            taken = RING_BYTES - at if is_skip else head - tail
-        self._words[TAIL] = tail + taken
+        # What makes no sense is left out, and all behind it.
+        self._words[TAIL] = tail + taken if taken else head
         return found
 
     def lost(self) -> int:

@@ -1,0 +1,64 @@
+"""Rings and sightings for the tests of captures."""
+
+import dataclasses
+from typing import Any
+
+from meshnode.capture.seen import Seen, see
+from meshnode.codec.tap import (
+    HEADER_BYTES,
+    INNER,
+    OUTER,
+    RING_BYTES,
+    SNAPLEN,
+    WANTED,
+    Sighting,
+    ring_of,
+)
+from tests.inner_packets import tcp_packet, udp_packet
+
+TIME = 1_700_000_000_123_456_789
+REMOTE, LOCAL = bytes([192, 0, 2, 9]), bytes([192, 0, 2, 1])
+
+
+def memory(rings: int = 1, *, wanted: int = INNER | OUTER, snaplen: int = 65535) -> Any:
+    """Return the memory of so many rings, in which this is wanted."""
+    made = memoryview(bytearray(rings * (HEADER_BYTES + RING_BYTES)))
+    for number in range(rings):
+        words = ring_of(made, number)[:HEADER_BYTES].cast("Q")
+        words[WANTED], words[SNAPLEN] = wanted, snaplen
+    return made
+
+
+def words_of(made: memoryview, number: int = 0) -> memoryview:
+    """Return the header of one ring, as words."""
+    return ring_of(made, number)[:HEADER_BYTES].cast("Q")
+
+
+def sighting(**changes: Any) -> Sighting:
+    """Return what a tap may have noted of a packet to a peer."""
+    data = changes.pop("data", tcp_packet(4, b"hello"))
+    found = Sighting(
+        data=data,
+        length=len(data),
+        side=1,
+        verdict=0,
+        version=4,
+        time_ns=TIME,
+        slot=3,
+        channel=0,
+        remote=REMOTE + bytes(12),
+        local=LOCAL + bytes(12),
+        remote_port=51820,
+        local_port=0,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def seen(peer: str = "paris", **changes: Any) -> Seen:
+    """Return the same, with the name of the peer."""
+    return see(sighting(**changes), peer=peer, port=4000)
+
+
+def udp_seen(source_port: int, **changes: Any) -> Seen:
+    """Return a UDP packet, from 10.0.0.1 to port 2000 of 10.0.0.2."""
+    return seen(data=udp_packet(4, b"x", source_port=source_port), **changes)
