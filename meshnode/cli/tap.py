@@ -16,7 +16,8 @@ from meshnode.capture.filters import Filter
 from meshnode.capture.rings import Rings
 from meshnode.capture.seen import Seen, see
 from meshnode.errors import MeshnodeError, UsageError
-from meshnode.manage.api_client import Borrowed, borrow, call
+from meshnode.manage import api_client
+from meshnode.manage.api_client import Borrowed
 from meshnode.manage.paths import Directories
 
 PAUSE = 0.02
@@ -48,7 +49,7 @@ def open_tap(
         MeshnodeError: if the node does not run, or somebody else captures.
     """
     _check_peers(directories, network, wanted)
-    with borrow(
+    with api_client.borrow(
         directories,
         network,
         "capture",
@@ -59,7 +60,7 @@ def open_tap(
     ) as borrowed:
         size = borrowed.facts["bytes"]
         with mmap.mmap(borrowed.descriptor, size) as mapping:
-            ask = partial(call, directories, network, "capture-names")
+            ask = partial(api_client.call, directories, network, "capture-names")
             tap = Tap(borrowed, Rings(memoryview(mapping)), wanted, ask)
             try:
                 yield tap
@@ -70,9 +71,11 @@ def open_tap(
 def _check_peers(directories: Directories, network: str, wanted: Filter) -> None:
     if not wanted.peers:
         return
-    found = call(directories, network, "peers")["peers"]
+    found = api_client.call(directories, network, "peers")["peers"]
     known = {one["name"] for one in found}
-    known |= set(call(directories, network, "capture-names")["names"].values())
+    known |= set(
+        api_client.call(directories, network, "capture-names")["names"].values()
+    )
     for name in wanted.peers:
         if name not in known:
             raise UsageError(f"no member {name!r}; see: meshnode peers")

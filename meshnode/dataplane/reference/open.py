@@ -380,7 +380,6 @@ class OpenHalf:
             if opened is None:
                 continue
             session, packet = opened
-            self._tap.name(session.slot)
             if session is not current or peer is None:
                 current = session
                 peer = self._table.peers.get(session.slot)
@@ -412,6 +411,8 @@ class OpenHalf:
         if session is None:
             self.catch_up()
             session = self._table.sessions.get(index)
+        if session is not None:
+            self._tap.name(session.slot)
         if session is None:
             drop(DropReason.UNKNOWN_INDEX)
         elif now >= session.expires_at:
