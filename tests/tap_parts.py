@@ -1,13 +1,12 @@
 """Rings and sightings for the tests of captures."""
 
-import dataclasses
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from meshnode.capture.seen import Seen, see
+from meshnode.capture.seen import Seen
 from meshnode.codec.tap import (
     HEADER_BYTES,
     INNER,
@@ -57,12 +56,12 @@ def sighting(**changes: Any) -> Sighting:
         remote_port=51820,
         local_port=0,
     )
-    return dataclasses.replace(found, **changes)
+    return found._replace(**changes)
 
 
 def seen(peer: str = "paris", **changes: Any) -> Seen:
     """Return the same, with the name of the peer."""
-    return see(sighting(**changes), peer=peer, port=4000)
+    return Seen(sighting(**changes), peer, 4000)
 
 
 def udp_seen(source_port: int, **changes: Any) -> Seen:

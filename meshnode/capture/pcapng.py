@@ -7,6 +7,7 @@ little-endian and filled up to four bytes. Times are nanoseconds since 1970.
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 LINKTYPE_RAW: Final = 101
@@ -123,6 +124,7 @@ def secrets(kind: int, text: bytes) -> bytes:
     return _block(_SECRETS, struct.pack("<II", kind, len(text)) + _filled(text), ())
 
 
+@lru_cache(maxsize=256)
 def _comment(text: str) -> bytes:
     # A cut in the middle of a character would be no UTF-8.
     data = text.encode()[:MAX_COMMENT].decode(errors="ignore").encode()

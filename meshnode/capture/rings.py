@@ -42,11 +42,6 @@ class Rings:
         inbound = sum(counts[:-1:2])
         return inbound, sum(counts) - inbound
 
-    def release(self) -> None:
-        """Let go of the memory."""
-        for ring in self._rings:
-            ring.release()
-
 
 class _Ring:
     def __init__(self, memory: memoryview) -> None:
@@ -76,7 +71,3 @@ class _Ring:
         dropped = self._words[DROPPED]
         count, self._dropped_before = dropped - self._dropped_before, dropped
         return count
-
-    def release(self) -> None:
-        self._words.release()
-        self._data.release()

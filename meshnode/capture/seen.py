@@ -1,5 +1,6 @@
 """One packet of a capture, with all that is known of it."""
 
+from functools import lru_cache
 from typing import Final
 
 from meshnode.capture.headers import (
@@ -20,36 +21,59 @@ from meshnode.codec.tap import (
     is_dropped,
     verdict_text,
 )
-from meshnode.values import frozen
 
 _PROTOCOLS: Final = {ICMP: "icmp", TCP: "tcp", UDP: "udp", ICMPV6: "icmp6"}
 
 
-@frozen
 class Seen:
     """A packet: its bytes from the IP header on, as far as they were copied.
+
+    What costs something to find out is found out when it is asked for, since most of
+    many packets are only written down.
 
     Attributes:
         time_ns: when, in nanoseconds since 1970.
         side: one of those of `codec.tap`.
         packet: the first bytes; of a datagram of the tunnel with headers before it.
         length: of the whole packet.
-        headers: what `packet` says.
         peer: the name of the member that it came from or goes to; "" if unknown.
-        path: where that member is at the other end of the underlay; "" if nowhere.
         channel: number of the relay channel, 0 for none.
         verdict: a verdict of `codec.tap`.
+
+    *port* is that of the node's own UDP sockets.
     """
 
-    time_ns: int
-    side: int
-    packet: bytes
-    length: int
-    headers: Headers
-    peer: str
-    path: str
-    channel: int
-    verdict: int
+    __slots__ = (
+        *("time_ns", "side", "packet", "length", "peer", "channel", "verdict"),
+        *("_headers", "_place"),
+    )
+
+    def __init__(self, sighting: Sighting, peer: str, port: int) -> None:
+        self.time_ns = sighting.time_ns
+        self.side = sighting.side
+        self.packet = sighting.data
+        self.length = sighting.length
+        self.peer = peer
+        self.channel = sighting.channel
+        self.verdict = sighting.verdict
+        self._place = sighting.version, sighting.remote, sighting.remote_port
+        self._headers: Headers | None = None
+        if sighting.side >= UNDERLAY_IN:
+            head = _outer_headers(sighting, port)
+            self.packet = head + sighting.data
+            self.length += len(head)
+
+    @property
+    def headers(self) -> Headers:
+        """What `packet` says."""
+        if self._headers is None:
+            self._headers = read_headers(self.packet)
+        return self._headers
+
+    @property
+    def path(self) -> str:
+        """Where the member is, at the other end of the underlay; "" if nowhere."""
+        return _place(*self._place)
 
     @property
     def is_inbound(self) -> bool:
@@ -67,31 +91,17 @@ class Seen:
         return is_dropped(self.verdict)
 
 
-def see(sighting: Sighting, *, peer: str, port: int) -> Seen:
-    """Return what a tap noted; *port* is that of the node's own UDP sockets."""
-    packet, length = sighting.data, sighting.length
-    if sighting.side >= UNDERLAY_IN:
-        head = _outer_headers(sighting, port)
-        packet, length = head + packet, len(head) + length
-    return Seen(
-        sighting.time_ns,
-        sighting.side,
-        packet,
-        length,
-        read_headers(packet),
-        peer,
-        _place(sighting),
-        sighting.channel,
-        sighting.verdict,
-    )
-
-
 def comment(seen: Seen) -> str:
     """Return what pcapng says beside the packet: peer, path and verdict."""
-    words = [f"peer={seen.peer}"] if seen.peer else []
-    if seen.path:
-        words.append(f"path={'relay' if seen.channel else 'direct'} {seen.path}")
-    words.append(f"verdict={verdict_text(seen.verdict, side=seen.side)}")
+    return _comment(seen.peer, seen.path, bool(seen.channel), seen.verdict, seen.side)
+
+
+@lru_cache(maxsize=1024)
+def _comment(peer: str, path: str, is_relayed: bool, verdict: int, side: int) -> str:
+    words = [f"peer={peer}"] if peer else []
+    if path:
+        words.append(f"path={'relay' if is_relayed else 'direct'} {path}")
+    words.append(f"verdict={verdict_text(verdict, side=side)}")
     return " ".join(words)
 
 
@@ -159,8 +169,8 @@ def _outer_headers(sighting: Sighting, port: int) -> bytes:
     return udp_headers(local, remote, here, there, sighting.length)
 
 
-def _place(sighting: Sighting) -> str:
-    if not sighting.version:
+@lru_cache(maxsize=1024)
+def _place(version: int, remote: bytes, port: int) -> str:
+    if not version:
         return ""
-    size = 16 if sighting.version == 6 else 4
-    return _end(sighting.remote[:size], sighting.remote_port)
+    return _end(remote[: 16 if version == 6 else 4], port)

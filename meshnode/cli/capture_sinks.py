@@ -44,6 +44,26 @@ class Sink(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+def open_sink(
+    file: str | None,
+    snaplen: int,
+    *,
+    ring: float | None,
+    keylog: str | None,
+    as_json: bool,
+) -> Sink:
+    """Return where packets go: lines without a *file*, else pcapng.
+
+    Raises:
+        HostError: if a file cannot be written.
+    """
+    if file is None:
+        return LineSink(as_json=as_json)
+    if keylog is not None:
+        return KeyedSink(file, snaplen, keylog)
+    return FileSink(file, snaplen) if ring is None else LastSink(file, snaplen, ring)
+
+
 class LineSink:
     """Prints a line a packet: text with the local time, or JSON."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from meshnode.capture.filters import Filter
 from meshnode.capture.rings import Rings
-from meshnode.capture.seen import Seen, see
+from meshnode.capture.seen import Seen
 from meshnode.errors import MeshnodeError, UsageError
 from meshnode.manage import api_client
 from meshnode.manage.api_client import Borrowed
@@ -58,14 +58,10 @@ def open_tap(
         keys=keys,
         pid=os.getpid(),
     ) as borrowed:
-        size = borrowed.facts["bytes"]
-        with mmap.mmap(borrowed.descriptor, size) as mapping:
-            ask = partial(api_client.call, directories, network, "capture-names")
-            tap = Tap(borrowed, Rings(memoryview(mapping)), wanted, ask)
-            try:
-                yield tap
-            finally:
-                tap.close()
+        # Unmapped when nobody refers to it any more, which an error's trace may.
+        memory = memoryview(mmap.mmap(borrowed.descriptor, borrowed.facts["bytes"]))
+        ask = partial(api_client.call, directories, network, "capture-names")
+        yield Tap(borrowed, Rings(memory), wanted, ask)
 
 
 def _check_peers(directories: Directories, network: str, wanted: Filter) -> None:
@@ -112,7 +108,7 @@ class Tap:
         self._learn(slots)
         self.seen += len(sightings)
         names, port, matches = self._names, self._port, self._matches
-        found = [see(one, peer=names.get(one.slot, ""), port=port) for one in sightings]
+        found = [Seen(one, names.get(one.slot, ""), port) for one in sightings]
         return [seen for seen in found if matches(seen)]
 
     def keys(self) -> str:
@@ -128,10 +124,6 @@ class Tap:
         inbound, outbound = self._rings.lost()
         self.lost += inbound + outbound
         return inbound, outbound
-
-    def close(self) -> None:
-        """Let go of the memory."""
-        self._rings.release()
 
     def _learn(self, slots: set[int]) -> None:
         """Find out who is in these slots, if we should know and do not."""

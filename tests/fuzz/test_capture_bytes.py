@@ -10,7 +10,7 @@ from meshnode.capture.flows import FlowTable, describe_flow
 from meshnode.capture.headers import read_headers
 from meshnode.capture.pcapng import packet
 from meshnode.capture.rings import Rings
-from meshnode.capture.seen import comment, describe, line, see
+from meshnode.capture.seen import Seen, comment, describe, line
 from meshnode.codec.tap import (
     HEAD,
     HEADER_BYTES,
@@ -37,7 +37,7 @@ def test_any_bytes_as_records(data: bytes) -> None:
     assert taken <= len(data)
     assert len(found) * RECORD.size <= taken
     for one in found:
-        shown = see(one, peer="x", port=1)
+        shown = Seen(one, "x", 1)
         assert line(shown, "now").count("\n") == 0
         assert describe(shown)["length"] == shown.length
         assert comment(shown)

@@ -52,11 +52,3 @@ def test_a_ring_that_makes_no_sense_is_skipped() -> None:
         words[HEAD], words[TAIL] = head, tail
         assert rings.read() == []
         assert words[TAIL] == head
-
-
-def test_the_memory_is_let_go() -> None:
-    """So that the mapping can be closed."""
-    made = memory()
-    rings = Rings(made)
-    rings.release()
-    made.release()

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from meshnode.capture.rings import Rings
-from meshnode.cli import flows
-from meshnode.manage.api_client import NotRunningError
+from meshnode.cli import flow_watch
 from tests.tap_parts import LentTap
 from tests.unit.cli.test_capture import lent
 
@@ -18,7 +16,7 @@ __all__ = ["lent"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "_INTERVAL", 0.05)
+    monkeypatch.setattr(flow_watch, "INTERVAL", 0.05)
 
 
 def test_one_table(meshnode: Run, lent: LentTap) -> None:
@@ -43,26 +41,9 @@ def test_one_table(meshnode: Run, lent: LentTap) -> None:
 
 def test_json_is_a_line_each_time(meshnode: Run, lent: LentTap) -> None:
     """Until the duration is over."""
-    result = meshnode("flows", "--json", "--duration", "0.12", "--top", "1", "tcp")
+    result = meshnode("flows", "--json", "--duration", "1s", "--top", "1", "tcp")
     lines = [json.loads(one) for one in result.out.splitlines()]
     assert len(lines) >= 2
     assert lines[0]["flows"][0]["packets"] == 3
     assert lines[-1]["flows"][0]["bytesPerSecond"] == 0
     assert lines[-1]["lost"] == 0
-
-
-def test_what_was_lost_is_told(
-    meshnode: Run, lent: LentTap, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Below the table."""
-    monkeypatch.setattr(Rings, "lost", lambda rings: (1, 2))
-    result = meshnode("flows", "--once", "icmp")
-    assert result.out.splitlines()[1:] == ["3 packets were too many to be counted"]
-
-
-def test_the_end_of_the_node_ends_it(meshnode: Run, lent: LentTap) -> None:
-    """With a line that says so."""
-    lent.said.append(NotRunningError("the node ended"))
-    result = meshnode("flows")
-    assert result.code == 1
-    assert "the node ended" in result.err

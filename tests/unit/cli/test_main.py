@@ -32,6 +32,7 @@ HEAVY = {
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
     *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
+    *("capture", "flows"),
     *("route", "cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 
