@@ -55,7 +55,8 @@ _CONSENT = "write the keys"
     "--keylog",
     metavar="FILE",
     help="Write the keys of sessions that begin meanwhile to FILE, for Wireshark; - "
-    "puts them into the capture. Needs --underlay, and asks first.",
+    "puts them into the capture. Needs --underlay, and asks first. Wireshark opens "
+    "what WireGuard itself has: set cipher to chacha20-poly1305 for that.",
 )
 @network_option
 @directory_options

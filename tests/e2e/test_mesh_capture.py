@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.capture import pcapng
 from tests.e2e.mesh_parts import MeshHost, Site, found_mesh
 from topology.hosts import Lab, wait_until
 from topology.mesh import installed_command
@@ -131,6 +132,16 @@ def test_the_underlay_is_opened_by_the_keys(lab: Lab, tmp_path: Path) -> None:
     options = ("-o", f"wg.keylog_file:{keys}", "-Y", "wg.type == 4 && icmp.type == 8")
     rows = tshark(path, "frame.interface_name", "udp.srcport", options=options)
     assert rows.count(["underlay-out", "51820"]) >= COUNT
+    # The same with the keys in the capture itself, behind its five first blocks.
+    blocks = path.read_bytes()
+    at = 0
+    for _ in range(5):
+        at += int.from_bytes(blocks[at + 4 : at + 8], "little")
+    held = pcapng.secrets(pcapng.WIREGUARD_KEY_LOG, keys.read_bytes())
+    path.write_bytes(blocks[:at] + held + blocks[at:])
+    assert tshark(path, "frame.interface_name", options=options[2:]) == [
+        row[:1] for row in rows
+    ]
     inner = tshark(
         path,
         "frame.comment",

@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.capture.rings import Rings
+from meshnode.codec.channels import encode_header
 from meshnode.codec.virtio import PLAIN
+from meshnode.forwarding import SetEndpoint, SetStandby
 from tests.inner_packets import tcp_packet, udp_packet
+from tests.property.test_channels_by_engines import steps
 from tests.property.test_engines_agree import ENGINES, Rig
 from tests.tap_parts import memory
-from tests.unit.dataplane.reference.halves import seal_data
+from tests.unit.dataplane.reference.halves import SLOT, seal_data
+from tests.unit.dataplane.test_channels_by_pumps import BEHIND, Relayed
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("meshnode.dataplane.fast.taps") is None,
@@ -102,3 +106,55 @@ def test_both_note_the_same_of_what_is_received(
     if wanted & 2:
         outer = [one for one in outcomes[0] if one[0] == 2]
         assert len(outer) == len(datagrams)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(steps(), min_size=1, max_size=20), WANTED)
+def test_both_note_the_same_of_what_comes_by_relays(
+    sent: list[tuple[str, int, bytes | None, int]], wanted: int
+) -> None:
+    """What ends here, what goes on, and what has no channel."""
+    outcomes = []
+    for name in ENGINES:
+        with ExitStack() as stack:
+            ring = memory(wanted=wanted)
+            rig, rings = Relayed(name, "ingress", stack, tap=ring), Rings(ring)
+            for sender, channel, plain, counter in sent:
+                data = bytes(33) if plain is None else seal_data(plain, counter)
+                if channel:
+                    data = encode_header(channel) + data
+                getattr(rig, sender).sendto(data, rig.address)
+                rig.pump()
+            outcomes.append(
+                [
+                    (one.side, one.verdict, one.slot, one.channel, one.data)
+                    for one in rings.read()
+                ]
+            )
+    assert outcomes[0] == outcomes[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(SENT, min_size=1, max_size=10), WANTED, st.booleans())
+def test_both_note_the_same_of_what_goes_by_a_relay(
+    sent: list[bytes], wanted: int, has_standby: bool
+) -> None:
+    """Behind a channel, and by a second way at once."""
+    outcomes = []
+    for name in ENGINES:
+        with ExitStack() as stack:
+            ring = memory(wanted=wanted)
+            rig, rings = Relayed(name, "egress", stack, tap=ring), Rings(ring)
+            rig.apply(SetEndpoint(SLOT, BEHIND))
+            if has_standby:
+                rig.apply(SetStandby(SLOT, rig.path))
+            for packet in sent:
+                rig.kernel.send(PLAIN + packet)
+                rig.pump()
+            outcomes.append(
+                sorted(
+                    (one.side, one.verdict, one.slot, one.channel, one.data)
+                    for one in rings.read()
+                )
+            )
+    assert outcomes[0] == outcomes[1]

@@ -246,7 +246,10 @@ cdef class Forwarder:
     ) noexcept nogil:
         """Let the tap have what came, and what becomes of it."""
         cdef int verdict = FORWARDED if refusal == _PASSES else _VERDICTS[refusal]
-        cdef int slot = -1 if entry == NULL else entry.slot
+        cdef int slot = -1
+        # Who is not where the peer of the channel is, is not that peer.
+        if entry != NULL and refusal != _CHANNEL_SOURCE:
+            slot = entry.slot
         self._tap.put(
             UNDERLAY_IN, data, size, slot, verdict, path, little32(data + 4)
         )

@@ -32,7 +32,7 @@ from meshnode.codec import ip
 from meshnode.codec.channels import HEADER_SIZE, Run, may_have_channels, runs
 from meshnode.codec.forwarding import MAX_PADDED_FRAME
 from meshnode.codec.messages import CONTROL_FIRST_BYTE, frame_end
-from meshnode.codec.tap import FORWARDED, TUNNEL_IN, UNDERLAY_IN, code_of
+from meshnode.codec.tap import TUNNEL_IN, UNDERLAY_IN, code_of
 from meshnode.codec.wireguard import (
     DATA_HEADER,
     DATA_OVERHEAD,
@@ -193,7 +193,7 @@ class OpenHalf:
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
             generation, _Peer, make_session, make_routes, make_channels
         )
-        self._relay = Relay(self._table, self.drops)
+        self._relay = Relay(self._table, self.drops, tap)
         self._recorder = recorder
         self._tap = tap or NoTap()
         self._arrival: Path | None = None
@@ -354,9 +354,8 @@ class OpenHalf:
                 self._take_run(arena, steps, run.end, behind, HEADER_SIZE)
             else:
                 size = min(segment_size, run.end - run.start)
-                self._note_run(data, steps, run, FORWARDED)
                 copy = data[run.start : run.end]
-                self._relay.forward(channel, copy, size, now=self._now)
+                self._relay.forward(channel, copy, size, path, now=self._now)
 
     def _take_run(
         self, arena: Arena, steps: range, end: int, path: Path, skipped: int = 0
