@@ -13,7 +13,7 @@ RUNTIME_PACKAGES=(
   python3 python3-dev python3-venv wireguard-tools
 )
 TEST_PACKAGES=(
-  "${RUNTIME_PACKAGES[@]}" conntrack ethtool miniupnpd-nftables socat tcpdump tinc
+  "${RUNTIME_PACKAGES[@]}" conntrack ethtool miniupnpd-nftables socat tcpdump tinc tshark
   wireguard-go
 )
 
