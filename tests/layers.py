@@ -68,7 +68,7 @@ LAYERS = {
         "it speaks of a device, it does not run one",
     ),
     "cli": _layer(
-        "crypto.keys manage node capture",
+        "crypto.keys manage node capture codec.tap",
         "a command talks to manage only, and reads the tap itself: no other process "
         "looks at captured packets",
     ),

@@ -10,6 +10,7 @@ from meshnode.capture.seen import Seen
 from meshnode.codec.tap import (
     HEADER_BYTES,
     INNER,
+    LAYOUT,
     OUTER,
     RING_BYTES,
     SNAPLEN,
@@ -84,6 +85,7 @@ class LentTap:
         self.tap = RingTap(ring_of(self.memory, 1))
         self.said: list[dict[str, Any] | Exception] = []
         self.asked: dict[str, Any] = {}
+        self.layout = LAYOUT
 
     @contextmanager
     def borrow(self, *words: Any, **args: Any) -> Iterator[Borrowed]:
@@ -93,7 +95,7 @@ class LentTap:
             words_of(self.memory, number)[WANTED] = INNER | OUTER
             words_of(self.memory, number)[SNAPLEN] = args["snaplen"]
         self.tap.refresh()
-        facts = {"bytes": len(self.memory), "port": 4000}
+        facts = {"layout": self.layout, "bytes": len(self.memory), "port": 4000}
         yield Borrowed(facts, self.descriptor, self._events)
 
     def _events(self) -> list[dict[str, Any]]:

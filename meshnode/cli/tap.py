@@ -15,6 +15,7 @@ from typing import Any
 from meshnode.capture.filters import Filter
 from meshnode.capture.rings import Rings
 from meshnode.capture.seen import Seen
+from meshnode.codec.tap import LAYOUT
 from meshnode.errors import MeshnodeError, UsageError
 from meshnode.manage import api_client
 from meshnode.manage.api_client import Borrowed
@@ -46,7 +47,8 @@ def open_tap(
 
     Raises:
         UsageError: if the filter names a peer that is no member.
-        MeshnodeError: if the node does not run, or somebody else captures.
+        MeshnodeError: if the node does not run, is of another version, or somebody
+            else captures.
     """
     _check_peers(directories, network, wanted)
     with api_client.borrow(
@@ -58,6 +60,11 @@ def open_tap(
         keys=keys,
         pid=os.getpid(),
     ) as borrowed:
+        if borrowed.facts["layout"] != LAYOUT:
+            raise MeshnodeError(
+                "the node is of another version than this command: "
+                f"meshnode restart {network}"
+            )
         # Unmapped when nobody refers to it any more, which an error's trace may.
         memory = memoryview(mmap.mmap(borrowed.descriptor, borrowed.facts["bytes"]))
         ask = partial(api_client.call, directories, network, "capture-names")

@@ -16,6 +16,9 @@ from typing import Final, NamedTuple
 
 from meshnode.errors import DropReason
 
+LAYOUT: Final = 1
+"""Grows with every change here; node and command may be of different versions."""
+
 HEADER_BYTES: Final = 4096
 """The page before each ring; three lines of 64 bytes, by who writes them."""
 

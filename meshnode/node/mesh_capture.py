@@ -20,6 +20,7 @@ from meshnode.codec.tap import (
     HEAD,
     HEADER_BYTES,
     INNER,
+    LAYOUT,
     MAX_SNAPLEN,
     OUTER,
     RING_BYTES,
@@ -93,7 +94,8 @@ class MeshCapture:
             words[TAIL] = words[HEAD]
             words[SNAPLEN] = snaplen
             words[WANTED] = INNER | (OUTER if underlay else 0)
-        stream.send({"bytes": len(self._memory), "port": self._port})
+        size, port = len(self._memory), self._port
+        stream.send({"layout": LAYOUT, "bytes": size, "port": port})
         if has_keys:
             self._log_keys(stream)
         return stream

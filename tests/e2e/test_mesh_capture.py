@@ -71,7 +71,7 @@ def test_what_is_captured_is_what_was_pinged(
     """Every packet once, both ways, with who it was and how it went."""
     anna, bert = pair
     path = tmp_path / "pings.pcapng"
-    capture = begin(anna, "-w", str(path), "icmp")
+    capture = begin(anna, "-w", str(path), "icmp and ip")
     anna.host.run(f"ping -n -q -c {COUNT} -i 0.01 -W 5 {bert.address}")
     assert f"{2 * COUNT} packets captured" in end(capture)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -163,7 +163,9 @@ def test_a_ring_keeps_the_last_seconds(
     """Written at a signal while it goes on, and at the end."""
     anna, bert = pair
     path = tmp_path / "last.pcapng"
-    capture = begin(anna, "--ring", "60s", "-w", str(path), "--snaplen", "40", "icmp")
+    capture = begin(
+        anna, "--ring", "60s", "-w", str(path), "--snaplen", "40", "ip and icmp"
+    )
     anna.host.run(f"ping -n -q -c 3 -i 0.01 -W 5 {bert.address}")
     time.sleep(0.1)
     capture.signal(signal.SIGUSR1)
@@ -208,7 +210,7 @@ def test_flows_name_the_busiest(pair: tuple[MeshHost, MeshHost]) -> None:
     """Both directions are one flow, with its peer."""
     anna, bert = pair
     flows = anna.host.start(
-        [*installed_command(), "flows", "--json", "--duration", "3s", "icmp"],
+        [*installed_command(), "flows", "--json", "--duration", "3s", "icmp and ip"],
         environment=anna.variables,
     )
     anna.host.run(f"ping -n -q -i 0.1 -w 2 {bert.address}", check=False)
@@ -219,3 +221,18 @@ def test_flows_name_the_busiest(pair: tuple[MeshHost, MeshHost]) -> None:
     assert flow["protocol"] == "icmp"
     assert flow["packets"] % 2 == 0
     assert flow["bytes"] == 84 * flow["packets"]
+
+
+def test_a_capture_that_was_killed_leaves_nothing_on(
+    pair: tuple[MeshHost, MeshHost],
+) -> None:
+    """Another one can begin at once, and sees only what is new."""
+    anna, bert = pair
+    capture = begin(anna)
+    anna.pings(bert)
+    capture.signal(signal.SIGKILL)
+    capture.wait()
+    again = begin(anna, "--json", "icmp and ip")
+    anna.host.run(f"ping -n -q -c 1 -W 5 {bert.address}")
+    wait_until(lambda: again.output.count("{") >= 4, "the ping is told")
+    assert "2 packets captured" in end(again)

@@ -9,7 +9,7 @@ from meshnode.capture.filters import parse_filter
 from meshnode.cli import tap as tap_module
 from meshnode.cli.tap import open_tap
 from meshnode.codec.tap import DROPPED, TUNNEL_OUT
-from meshnode.errors import UsageError
+from meshnode.errors import MeshnodeError, UsageError
 from meshnode.manage import api_client
 from meshnode.manage.api_client import NotRunningError
 from meshnode.manage.paths import Directories
@@ -100,6 +100,15 @@ def test_keys_are_lines_and_the_end_is_told(
         lent.said.append(NotRunningError("ended"))
         with pytest.raises(NotRunningError):
             tap.keys()
+
+
+def test_a_node_of_another_version_is_told(
+    directories: Directories, lent: LentTap
+) -> None:
+    """Its memory is not read."""
+    lent.layout += 1
+    with pytest.raises(MeshnodeError, match="restart home"), opened(directories):
+        pass
 
 
 def test_a_peer_of_the_filter_must_exist(
