@@ -139,6 +139,17 @@ def test_a_full_ring_drops_and_counts(made: Any) -> None:
         assert rings.lost() == (0, 200 - len(read))
 
 
+def test_an_empty_datagram_is_one_too(made: Any) -> None:
+    """Whatever holds its bytes."""
+    ring = memory()
+    tap, rings = made(ring), Rings(ring)
+    tap.refresh()
+    for empty in (b"", bytearray(), memoryview(bytearray())):
+        tap.note(UNDERLAY_IN, empty, path=V4)
+    tap.publish()
+    assert [one.length for one in rings.read()] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("tail", [8, 2**63, 2**64 - 8, 2**64 - 1])
 def test_nonsense_of_the_reader_does_no_harm(made: Any, tail: int) -> None:
     """A tail ahead of the head, or anywhere: nothing is written outside of the ring."""
