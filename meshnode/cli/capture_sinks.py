@@ -222,13 +222,18 @@ class LastSink:
 def _open(path: str) -> int:
     """Open a file to write, for its owner's eyes only."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise HostError(
             f"{path}: {error.strerror}; choose another file", errno=error.errno or 5
         ) from None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        if status.st_uid != os.geteuid():
+            os.close(descriptor)
+            raise HostError(f"{path}: belongs to somebody else; choose another file")
         os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
     return descriptor
 
 

@@ -47,6 +47,18 @@ def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_belongs_to_others_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner would read what we write."""
+    path = tmp_path / "x"
+    path.write_bytes(b"theirs")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(HostError, match="belongs to somebody else"):
+        FileSink(str(path), 65535)
+    assert path.read_bytes() == b"theirs"
+
+
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """Before anything is captured, or when the disk is full."""
     with pytest.raises(HostError, match="choose another file"):
