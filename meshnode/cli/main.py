@@ -40,6 +40,12 @@ _COMMANDS = {
     "netcheck": LazyCommand(
         "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
     ),
+    "capture": LazyCommand(
+        "meshnode.cli.capture", "capture", "Record packets, and what became of them."
+    ),
+    "flows": LazyCommand(
+        "meshnode.cli.flows", "flows", "Show who talks to whom, and how much."
+    ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
     "exit": LazyCommand(
         "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."

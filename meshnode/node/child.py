@@ -118,6 +118,7 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         offloads=task.offloads,
         number=task.worker.number,
         sessions=sessions,
+        tap=_ring(task),
     )
     program = socket.socket(fileno=task.program_fd)
     counters = row_of(map_shared(task.counters_fd, counters_bytes(count)), task.worker)
@@ -133,6 +134,17 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         return 0
 
     return run
+
+
+def _ring(task: WorkerTask) -> memoryview:
+    """Return the ring that this worker alone writes."""
+    from meshnode.codec.tap import ring_number, ring_of, tap_bytes
+    from meshnode.host.memory import map_shared
+
+    worker = task.worker
+    is_egress = worker.direction is Direction.EGRESS
+    memory = memoryview(map_shared(task.tap_fd, tap_bytes(task.workers)))
+    return ring_of(memory, ring_number(worker.number, is_egress=is_egress))
 
 
 def _prepare_tls(task: TlsTask) -> Callable[[], int]:

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from meshnode.codec.lifeline import Begin, workers_of
+from meshnode.codec.tap import ring_of, tap_bytes
 from meshnode.dataplane.shared_sessions import SESSIONS_BYTES, PlaceBook
+from meshnode.dataplane.tap import RingTap
 from meshnode.dataplane.traffic import ControlView, TrafficTable, table_bytes
 from meshnode.errors import HostError
 from meshnode.host.clock import BootTimer, boottime
@@ -93,7 +95,11 @@ class Control:
         self._lifeline = ControlLifeline(lifeline, count)
         links = zip(workers_of(count), map(ProgramLink, channels), strict=True)
         self._fleet = Fleet(dict(links), _places(task))
-        self._outlet = Outlet(adopt_pairs([*task.udp4_fds, *task.udp6_fds], count))
+        tap = memoryview(map_shared(task.tap_fd, tap_bytes(count)))
+        self._outlet = Outlet(
+            adopt_pairs([*task.udp4_fds, *task.udp6_fds], count),
+            RingTap(ring_of(tap, 2 * count)),
+        )
         self._timer = BootTimer()
         traffic = TrafficTable(map_shared(task.traffic_fd, table_bytes(count)), count)
         engine = Engine(
@@ -116,7 +122,7 @@ class Control:
             self._driver = make_driver()
             return
         counters = memoryview(map_shared(task.counters_fd, counters_bytes(count)))
-        self._mesh = mesh_kind(task, engine, counters=counters)
+        self._mesh = mesh_kind(task, engine, counters=counters, tap=tap)
         shell = self._mesh.shell
         shell.sockets.adopt(task.beside_fds)
         self._outlet.beside = shell.sockets.by_port

@@ -60,6 +60,7 @@ class Launcher:
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
                 sessions_fd=resources.sessions_fd,
+                tap_fd=resources.tap_fd,
             )
         )
 
@@ -88,6 +89,7 @@ class Launcher:
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
                 sessions_fd=resources.sessions_fd,
+                tap_fd=resources.tap_fd,
                 vault_fd=resources.vault_fd,
                 uapi_fd=resources.uapi.fileno(),
                 api_fd=self._api(),

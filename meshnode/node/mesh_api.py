@@ -33,6 +33,7 @@ from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
@@ -57,6 +58,7 @@ class MeshApi:
         offloads: gives how the workers' offloads stand, by key.
         mappings: gives the routers that were asked for our port.
         reload: reads the configuration again, and returns what needs a restart.
+        capture: lends the tap.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class MeshApi:
         offloads: Callable[[], Mapping[str, object]],
         mappings: Callable[[], list[dict[str, Any]]],
         reload: Callable[[], Awaitable[list[str]]],
+        capture: MeshCapture,
     ) -> None:
         self._shell = shell
         self._device = device
@@ -93,6 +96,7 @@ class MeshApi:
             **MeshTrace(shell, device).verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
+            **capture.verbs(),
         }
 
     async def handle(self, request: Request) -> Answered:

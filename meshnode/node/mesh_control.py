@@ -44,6 +44,7 @@ from meshnode.node.driver import Driver
 from meshnode.node.exit_lock import full_tunnel_of
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.reserved import fwmark_of, table_of
@@ -79,9 +80,16 @@ class MeshControl:
     """
 
     def __init__(
-        self, task: ControlTask, engine: Engine, *, counters: memoryview
+        self,
+        task: ControlTask,
+        engine: Engine,
+        *,
+        counters: memoryview,
+        tap: memoryview,
     ) -> None:
         self._task = task
+        self._engine = engine
+        self._tap = tap
         self._directories = Directories(
             task.config_dir, task.state_dir, task.run_dir, task.uapi_dir
         )
@@ -172,6 +180,9 @@ class MeshControl:
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
             mappings=surroundings.mappings,
             reload=self._reload,
+            capture=MeshCapture(
+                self.shell.node, self._engine, self._task.tap_fd, self._tap, self._port
+            ),
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)

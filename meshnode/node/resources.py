@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from meshnode.codec.lifeline import Direction, Worker, workers_of
+from meshnode.codec.tap import tap_bytes
 from meshnode.dataplane.shared_sessions import SESSIONS_BYTES
 from meshnode.dataplane.traffic import table_bytes
 from meshnode.errors import HostError
@@ -110,6 +111,7 @@ class Resources:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
     vault_fd: int
     tls: Link
     listeners: tuple[socket.socket, ...]
@@ -170,6 +172,7 @@ class Resources:
                 traffic_fd=_memory("traffic", table_bytes(count), stack),
                 counters_fd=_memory("counters", counters_bytes(count), stack),
                 sessions_fd=sessions_fd,
+                tap_fd=_memory("tap", tap_bytes(count), stack),
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
                 tls=_link(_TLS_BYTES, stack),
                 listeners=listeners,

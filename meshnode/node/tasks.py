@@ -25,7 +25,8 @@ class WorkerTask:
     handshakes to it (ingress only). `roaming_fds` are an egress worker's end of its
     link with all ingress workers, or an ingress worker's ends of the links with all
     egress workers. `sessions_fd` is there if there are several of each direction.
-    `offloads` are those that may be used and that the device has agreed to.
+    `offloads` are those that may be used and that the device has agreed to. `tap_fd` is
+    the memory that captures read.
     """
 
     worker: Worker
@@ -45,6 +46,7 @@ class WorkerTask:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,9 @@ class ControlTask:
     talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
     numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
-    of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
-    nobody is served by TLS, if that was asked for.
+    of each direction, `tap_fd` the memory that captures read. `tls_fd` is the link to
+    who speaks TLS, and `tls_problem` why nobody is served by TLS, if that was asked
+    for.
     """
 
     interface: str
@@ -78,6 +81,7 @@ class ControlTask:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
     vault_fd: int
     uapi_fd: int
     api_fd: int

@@ -14,7 +14,7 @@ RUNTIME_PACKAGES=(
 )
 TEST_PACKAGES=(
   "${RUNTIME_PACKAGES[@]}" conntrack curl dante-client dante-server ethtool microsocks
-  miniupnpd-nftables openssl socat tcpdump tinc tinyproxy w3m wireguard-go
+  miniupnpd-nftables openssl socat tcpdump tinc tinyproxy tshark w3m wireguard-go
 )
 
 if [[ -t 1 ]]; then

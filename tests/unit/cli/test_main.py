@@ -32,17 +32,8 @@ HEAVY = {
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
     *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
-    *(
-        "route",
-        "exit",
-        "cert",
-        "issuer",
-        "policy",
-        "peer",
-        "import",
-        "metrics",
-        "service",
-    ),
+    *("capture", "flows", "route", "exit"),
+    *("cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 
 

@@ -43,6 +43,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         traffic_fd=13,
         counters_fd=14,
         sessions_fd=16,
+        tap_fd=17,
         vault_fd=15,
         tls=SimpleNamespace(control=descriptor(20), worker=descriptor(21)),
         listeners=(descriptor(22), descriptor(23)),
@@ -141,6 +142,7 @@ def test_several_workers_have_their_own(tasks: list[Any]) -> None:
     assert (egress.roaming_fds, ingress.roaming_fds) == ((51,), (40, 41))
     assert (egress.program_fd, ingress.program_fd) == (71, 73)
     assert egress.sessions_fd == ingress.sessions_fd == control.sessions_fd == 16
+    assert egress.tap_fd == ingress.tap_fd == control.tap_fd == 17
     assert (control.egress_fds, control.ingress_fds) == ((60, 61), (62, 63))
     assert (control.udp4_fds, control.udp6_fds) == ((20, 21), (30, 31))
 

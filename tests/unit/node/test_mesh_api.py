@@ -25,6 +25,7 @@ from meshnode.mesh.token import parse_token
 from meshnode.node import mesh_api
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError, NotIssuerError
 from meshnode.node.mesh_api import MeshApi
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.types import Endpoint, Prefix
 from tests.unit.mesh.node_parts import DAY
 from tests.unit.node.shell_parts import Shell
@@ -50,6 +51,9 @@ class Client:
             offloads=lambda: {"tun-tcp": {"state": "reads"}},
             mappings=lambda: [{"router": "192.0.2.254:5351"}],
             reload=self._reload,
+            capture=MeshCapture(
+                shell.shell.node, shell.engine, -1, memoryview(bytearray(0)), 51820
+            ),
         )
 
     async def _reload(self) -> list[str]:

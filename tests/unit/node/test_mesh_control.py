@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from meshnode.codec.lifeline import workers_of
+from meshnode.codec.tap import tap_bytes
 from meshnode.crypto.keys import PublicKey
 from meshnode.dataplane import ciphers
 from meshnode.dataplane.traffic import ControlView, TrafficTable
@@ -76,6 +77,7 @@ class Process:
             (
                 *("lifeline_fd", "handshakes_fd", "traffic_fd", "counters_fd"),
                 *("sessions_fd", "vault_fd", "uapi_fd", "api_fd", "tls_fd"),
+                "tap_fd",
             ),
             NO_DESCRIPTOR,
         )
@@ -105,7 +107,9 @@ class Process:
             now=boottime(),
         )
         counters = memoryview(bytearray(counters_bytes(1)))
-        self.control = control = MeshControl(task, engine, counters=counters)
+        self.control = control = MeshControl(
+            task, engine, counters=counters, tap=memoryview(bytearray(tap_bytes(1)))
+        )
         outlet: Any = FakeOutlet([])
         outlet.pair.close()
         outlet.pair = pair

@@ -35,6 +35,7 @@ WORKER = WorkerTask(
     traffic_fd=15,
     counters_fd=16,
     sessions_fd=18,
+    tap_fd=19,
 )
 CONTROL = ControlTask(
     interface="wg0",
@@ -54,6 +55,7 @@ CONTROL = ControlTask(
     traffic_fd=8,
     counters_fd=18,
     sessions_fd=NO_DESCRIPTOR,
+    tap_fd=24,
     vault_fd=9,
     uapi_fd=10,
     api_fd=17,
@@ -81,8 +83,8 @@ def test_tasks_survive_the_command_line() -> None:
 
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
-    assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 24)]
+    assert sorted(descriptors_of(WORKER)) == list(range(10, 20))
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 25)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
