@@ -188,9 +188,6 @@ class MeshControl:
             mappings=surroundings.mappings,
             reload=self._reload,
         )
-        listener = trio.socket.from_stdlib_socket(
-            socket.socket(fileno=self._task.api_fd)
-        )
         node = self.shell.node
         nat64 = Nat64Finder(node.reach.local_versions, node.puncher.set_nat64_prefix)
 
@@ -210,9 +207,15 @@ class MeshControl:
             nursery.start_soon(surroundings.run)
             nursery.start_soon(detours.run)
             nursery.start_soon(self._resolve_names)
-            nursery.start_soon(serve_api, listener, api.handle)
+            nursery.start_soon(self._serve_api, api)
             if config.metrics is not None:
                 nursery.start_soon(self._serve_metrics, config.metrics, api)
+
+    async def _serve_api(self, api: MeshApi) -> None:
+        one = socket.socket(fileno=self._task.api_fd)
+        # Closed when it ends: who cleans up after us takes an open one for served.
+        with trio.socket.from_stdlib_socket(one) as listener:
+            await serve_api(listener, api.handle)
 
     async def _serve_metrics(self, place: HostPort, api: MeshApi) -> None:
         try:

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from topology.mesh import installed_command
 from topology.processes import Process
 
 ROOT = Path(__file__).parents[2]
-FIRST_USER = 23001
 
 _VIEW = """
 mount --make-rprivate /
@@ -40,7 +40,8 @@ class User:
 
     def __init__(self, host: Host, number: int) -> None:
         self.host = host
-        self.uid = FIRST_USER + number
+        # Of this laboratory only: others may run on the machine.
+        self.uid = 20_000 + zlib.crc32(f"{host.lab.tag} {number}".encode()) % 40_000
         lab = host.lab.directory
         lab.chmod(0o711)
         self.home = lab / f"user-{self.uid}"
@@ -133,7 +134,7 @@ class User:
                 continue
             # A process that nobody has collected has no command line any more.
             if f"\nUid:\t{self.uid}\t" in status and "\nState:\tZ" not in status:
-                found[int(path.name)] = b" ".join(words).decode(errors="replace")
+                found[int(path.name)] = b" ".join(words).decode(errors="replace").strip()
         return found
 
     def children(self) -> dict[str, int]:
