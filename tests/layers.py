@@ -74,7 +74,10 @@ LAYERS = {
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
+PURE = (
+    *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    "proxy.forwards",
+)
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"
@@ -99,7 +102,10 @@ ONLY_IMPORTERS = {
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
-        ("host", "node", "manage.*_server", "proxy.outlets"),
+        (
+            *("host", "node", "manage.*_server", "proxy.outlets"),
+            *("proxy.*_server", "proxy.splice"),
+        ),
         "tasks live in the shell; workers and the pure core have none",
     ),
     "topology": ((), "the laboratory is for tests and tools"),

@@ -21,7 +21,8 @@ def _fake_tree(root: Path) -> Path:
     names = set(LEAVES) | set(UNTESTED) | set(NEVER_TRIO)
     names |= {f"{package}.thing" for package in LAYERS}
     names |= {name for layer in LAYERS.values() for name in layer.may if "." in name}
-    names |= {"manage.uapi", "manage.uapi_server"}
+    names |= {"manage.uapi", "manage.uapi_server", "proxy.forwards"}
+    names |= {"proxy.thing_server", "proxy.splice"}
     (root / PACKAGE).mkdir()
     (root / PACKAGE / "__init__.py").write_text('"""A package."""\n')
     for name in sorted(names):

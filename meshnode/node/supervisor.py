@@ -166,12 +166,11 @@ class Supervisor:
         self._control = Child(CONTROL, self._start_control)
         # Few nodes ever need it: it starts when control or a client asks for it.
         self._tls = Child(TLS, self._launcher.tls, is_wanted=False)
-        forward = Child(
-            FORWARD, self._launcher.forward, is_wanted=bool(resources.forwards)
-        )
         # Workers first, so that control finds them started when it begins.
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
-        self._children = [*workers, self._control, self._tls, forward]
+        self._children = [*workers, self._control, self._tls]
+        if resources.forwards:
+            self._children.append(Child(FORWARD, self._launcher.forward))
 
     def run(self, signals: socket.socket) -> None:
         """Go on until there is a reason to end; children are gone afterwards.

@@ -67,7 +67,7 @@ class Forward:
             first = LOOPBACK if way is Way.INTO else EVERYWHERE
             listen, rest = _take(rest, first)
             target, rest = _take(rest, LOOPBACK)
-            if rest:
+            if rest or text.endswith(":"):
                 raise ValueError
         except ValueError:
             raise UsageError(

@@ -129,12 +129,12 @@ class User:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 status = (path / "status").read_text()
-                words = (path / "cmdline").read_bytes().split(b"\0")
+                words = (path / "cmdline").read_bytes().replace(b"\0", b" ").strip()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             # A process that nobody has collected has no command line any more.
             if f"\nUid:\t{self.uid}\t" in status and "\nState:\tZ" not in status:
-                found[int(path.name)] = b" ".join(words).decode(errors="replace").strip()
+                found[int(path.name)] = words.decode(errors="replace")
         return found
 
     def children(self) -> dict[str, int]:

@@ -44,9 +44,11 @@ class Joiner:
         self.done.append(("certificate", file, options))
         return JOINED
 
-    def start(self, network: str, directories: Any, *, foreground: bool) -> int:
+    def start(
+        self, network: str, directories: Any, *, foreground: bool, rootless: Any
+    ) -> int:
         """Stand for `start_network`."""
-        self.done.append(("start", network))
+        self.done.append(("start", network, *([rootless] if rootless else [])))
         return 0
 
 

@@ -30,8 +30,19 @@ HEAVY = {
 
 
 MESH = (
-    *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
-    *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
+    *("network", "invite", "join", "up", "down", "restart", "reload"),
+    *(
+        "run",
+        "status",
+        "peers",
+        "routes",
+        "ping",
+        "wait",
+        "watch",
+        "trace",
+        "why",
+        "netcheck",
+    ),
     *("route", "cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 

@@ -116,6 +116,8 @@ class Story:
             replaced=[*pairs],
             programs=dict.fromkeys(workers_of(workers)),
             listeners=(),
+            forwards=(),
+            watch_link=lambda: FakeWatch(None),
         )
 
         def replace_udp(new: Any) -> None:
@@ -189,7 +191,6 @@ class Story:
 def make_believe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The surroundings of a supervisor."""
     monkeypatch.setattr(module, "Launcher", FakeLauncher)
-    monkeypatch.setattr(module, "LinkWatch", FakeWatch)
     monkeypatch.setattr(module, "FileWatch", FakeWatch)
 
 
