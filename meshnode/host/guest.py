@@ -129,13 +129,20 @@ def _enter(namespaces: tuple[str, str], resolver: str) -> None:
         descriptors = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in namespaces]
         for one in descriptors:
             libc.call("setns", ctypes.c_int(one), ctypes.c_int(0))
+    except OSError as error:
+        raise HostError(
+            "cannot enter the network of the node (is it another user's, or has it "
+            f"just ended?): {error.strerror}",
+            errno=error.errno or 5,
+        ) from error
+    try:
         if resolver:
             libc.call("unshare", ctypes.c_int(_CLONE_NEWNS))
             _replace_resolver(resolver)
     except OSError as error:
         raise HostError(
-            "cannot enter the network of the node (is it another user's, or has it "
-            f"just ended?): {error.strerror}",
+            f"cannot put another {_RESOLV_CONF} before the command (leave out --dns): "
+            f"{error.strerror}",
             errno=error.errno or 5,
         ) from error
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from meshnode.codec.lifeline import MAX_REASON, Direction, Failed, encode
 from meshnode.errors import HostError, MeshnodeError
 from meshnode.host.channels import send_with_fds
-from meshnode.host.inside import Inside
 from meshnode.host.privileges import (
     die_with_parent,
     drop_to_control,
@@ -99,6 +98,7 @@ def _prepare_control(task: ControlTask) -> Callable[[], int]:
 
 
 def _mesh_kind(task: ControlTask) -> "Callable[..., MeshControl]":
+    from meshnode.host.inside import Inside
     from meshnode.node.mesh_control import MeshControl
 
     if task.namespace_fd == NO_DESCRIPTOR:
@@ -162,6 +162,7 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
 
 
 def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
+    from meshnode.host.inside import Inside
     from meshnode.node.forward_process import run_forwards
 
     inside = Inside(task.namespace_fd, drop_to_worker)

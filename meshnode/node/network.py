@@ -1,5 +1,7 @@
 """Start the node of one network of this host."""
 
+from typing import Final
+
 from meshnode.codec.record_bytes import decode_certificate, parse_envelope
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError
@@ -12,6 +14,9 @@ from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.resources import Opening, Rootless
 from meshnode.node.supervisor import run_attached, run_interface
 from meshnode.types import Endpoint
+
+_FIRST_FREE_PORT: Final = 1024
+"""The first that a program needs no privilege for, where nobody has set another."""
 
 
 def start_network(
@@ -69,10 +74,16 @@ def _prepare(
         mtu=config.mtu,
         api=directories.api_socket(network),
         workers=config.workers,
-        tls=tls_places(config, roles),
+        tls=_rootless_tls(config, roles) if rootless else tls_places(config, roles),
         rootless=rootless,
     )
     return config.interface, settings, opening
+
+
+def _rootless_tls(config: NetworkConfig, roles: Role) -> tuple[Endpoint, ...]:
+    """Return where to serve by TLS: not at a privileged port unless that was said."""
+    is_refused = config.tls.listen == "auto" and config.tls.port < _FIRST_FREE_PORT
+    return () if is_refused else tls_places(config, roles)
 
 
 def tls_places(config: NetworkConfig, roles: Role) -> tuple[Endpoint, ...]:

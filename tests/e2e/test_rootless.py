@@ -196,6 +196,8 @@ def test_refusals_name_the_remedy(pair: Pair) -> None:
     assert (code, "chmod 0666 /dev/net/tun" in text) == (5, True)
     code, text = refusal("run", NETWORK, "--", "true", tun_mode="600")
     assert (code, "chmod 0666 /dev/net/tun" in text) == (5, True)
+    code, text = refusal("run", NETWORK, "--", "true", without_namespaces=True)
+    assert (code, "user.max_user_namespaces=" in text) == (5, True)
     assert refusal("up", NETWORK, "--forward", "tcp:1:2")[0] == 2
     assert refusal("run", NETWORK)[0] == 2
     carl.await_end()
