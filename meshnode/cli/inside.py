@@ -52,8 +52,8 @@ def _numeric(ctx: click.Context, param: click.Parameter, value: str) -> str:
     envvar="MESHNODE_DNS",
     show_envvar=True,
     callback=_numeric,
-    help="Ask this member for names; else the host's resolver is named, which is "
-    "mostly out of reach there.",
+    help="Ask this member for names; else the node's own resolver, if it has one; "
+    "that of the host is mostly out of reach there.",
 )
 @directory_options
 @click.pass_context

@@ -21,7 +21,8 @@ def run_in_network(
         network: whose mesh.
         directories: where its files are.
         command: the program and its arguments.
-        resolver: numeric address of who is asked for names, "" for whom the host asks.
+        resolver: numeric address of who is asked for names; "" for the node's own
+            resolver if it has one, else for whom the host asks.
 
     Raises:
         HostError: if the node is not rootless, or cannot be started or entered.
@@ -29,6 +30,7 @@ def run_in_network(
     """
     namespaces = _namespaces(network, directories)
     if namespaces is not None:
+        resolver = resolver or _own_resolver(network, directories)
         return run_guest(namespaces, command, resolver=resolver)
     # It takes long to import, and a node that runs has done that.
     from meshnode.node.network import start_attached
@@ -40,6 +42,7 @@ def run_in_network(
         namespaces = _namespaces(network, directories)
         if namespaces is None:
             raise HostError(f"the node of {network} ended just now: meshnode up")
+        resolver = resolver or _own_resolver(network, directories)
         return run_guest(namespaces, command, resolver=resolver)
     finally:
         stop_network(network, directories)
@@ -58,3 +61,10 @@ def _namespaces(network: str, directories: Directories) -> tuple[str, str] | Non
         )
     user, net = found
     return str(user), str(net)
+
+
+def _own_resolver(network: str, directories: Directories) -> str:
+    """Return where the node answers for names of members, "" if nowhere."""
+    known = call(directories, network, "status").get("dns") or {}
+    servers = known.get("servers") if known.get("resolver") else ()
+    return str(servers[0]) if servers else ""

@@ -14,7 +14,7 @@ import trio
 
 from meshnode.errors import HostError
 from meshnode.proxy.forwards import Transport
-from meshnode.proxy.splice import splice
+from meshnode.proxy.splice import Traffic, splice
 from meshnode.types import Endpoint
 
 CONNECT_TIMEOUT: Final = 15.0
@@ -89,8 +89,7 @@ async def _carry(
         async with trio.SocketStream(one) as client:
             other = await _connect(target, open_socket)
             if other is not None:
-                async with other:
-                    await splice(client, other, idle=TCP_IDLE)
+                await splice(client, other, Traffic(), idle=TCP_IDLE)
     finally:
         free.release()
 

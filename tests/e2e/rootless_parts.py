@@ -86,13 +86,20 @@ class User:
         without_namespaces: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run `meshnode WORDS…` as this user, perhaps where the kernel forbids much."""
-        forbid = _FORBID if without_namespaces else ()
+        forbid: tuple[str, ...] = ()
+        variables = self.variables
+        if without_namespaces:
+            # Who is root of a user namespace is root to the command, too.
+            forbid, places = _FORBID, self.directories
+            variables |= {"MESHNODE_CONFIG_DIR": str(places.config)}
+            variables |= {"MESHNODE_STATE_DIR": str(places.state)}
+            variables |= {"MESHNODE_RUN_DIR": str(places.run)}
         return self.host.run(
             self.words(*forbid, *installed_command(), *words, tun_mode=tun_mode),
             check=check,
             stdin=stdin,
             timeout=PATIENCE,
-            environment=self.variables,
+            environment=variables,
         )
 
     def start(self, *words: str) -> Process:

@@ -21,6 +21,7 @@ class World:
         self.told: list[str] = []
         self._answers = answers
         self.others: list[str] = ["bert"]
+        self.status: dict[str, Any] = {}
         for module, name, function in (
             (guests, "call", self.call),
             (guests, "run_guest", self.run),
@@ -34,6 +35,8 @@ class World:
         """Stand for asking the node."""
         if verb == "peers":
             return {"peers": self.others}
+        if verb == "status":
+            return self.status
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -87,3 +90,22 @@ def test_a_node_of_root_needs_no_entering(
     with pytest.raises(HostError, match="run the command as it is"):
         enter(world)
     assert world.told == []
+
+
+@pytest.mark.parametrize(
+    ("dns", "resolver"),
+    [
+        (None, ""),
+        ({"resolver": False, "servers": ["10.77.0.1"]}, ""),
+        ({"resolver": True, "servers": []}, ""),
+        ({"resolver": True, "servers": ["10.77.0.1", "fd00::1"]}, "10.77.0.1"),
+    ],
+)
+def test_the_nodes_own_resolver_is_named(
+    monkeypatch: pytest.MonkeyPatch, dns: Any, resolver: str
+) -> None:
+    """If there is one, and nobody asked for another."""
+    world = World(monkeypatch, [SPACES])
+    world.status = {"dns": dns}
+    run_in_network("home", Directories(), ["true"], resolver="")
+    assert world.told == [f"true {resolver}"]
