@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import struct
-from pathlib import Path
 
 from meshnode.errors import PrivilegeError
 from meshnode.host import libc
@@ -175,7 +174,8 @@ def _verify(keep: int, user: int | None) -> None:
 
 def _knows(user: int) -> bool:
     """Whether our user namespace knows *user*; else nobody can become another."""
-    return knows_user(Path("/proc/self/uid_map").read_text(encoding="ascii"), user)
+    with open("/proc/self/uid_map", encoding="utf-8") as uid_map:
+        return knows_user(uid_map.read(), user)
 
 
 def _limit_bounding_set(keep: int) -> None:

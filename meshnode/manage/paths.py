@@ -9,10 +9,7 @@ from meshnode.errors import UsageError
 from meshnode.values import frozen
 
 CONFIG_DIR = Path("/etc/meshnode")
-"""What the administrator decides, a file NET.toml a network."""
-
-KEY_DIR = Path("/etc/meshnode/keys")
-"""Named keys."""
+"""What the administrator decides, a file NET.toml a network; named keys below."""
 
 STATE_DIR = Path("/var/lib/meshnode")
 """What must survive a reboot."""
