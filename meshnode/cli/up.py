@@ -50,7 +50,7 @@ def up(
 
     Returns when the overlay address can be used. A node that runs already is left
     alone. A rootless node needs no privilege and changes nothing of the host: the
-    mesh is reached by meshnode run, by --forward and by proxies.
+    mesh is reached by meshnode run and by --forward.
     """
     # Sockets, netlink and the rest take long to import; --help does without.
     from meshnode.node.network import start_network
