@@ -44,6 +44,9 @@ _COMMANDS = {
         "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
     ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
+    "exit": LazyCommand(
+        "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."
+    ),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

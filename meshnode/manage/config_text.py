@@ -19,11 +19,13 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
@@ -73,9 +75,13 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
+        exit=read_exit(document.table("exit")),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
+    if config.exit.use and config.fwmark == 0:
+        # Every packet bears that one, and so would pass by the tunnel.
+        raise node.error("fwmark", "must not be 0 where an exit is used")
     if len(config.announced) > MAX_ROUTES:
         raise routes.error("announce", f"has more than {MAX_ROUTES} prefixes")
     _refuse_twice(routes, "announce", [route.prefix for route in config.announced])
@@ -103,6 +109,8 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(_offload_section(config.offload))
     if config.tls != TlsSettings():
         sections.append(tls_section(config.tls))
+    if config.exit != ExitSettings():
+        sections.append(exit_section(config.exit))
     return "\n".join(sections)
 
 

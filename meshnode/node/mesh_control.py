@@ -44,6 +44,7 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
+from meshnode.node.exit_lock import full_tunnel_of
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
@@ -59,6 +60,9 @@ from meshnode.wireguard.engine import Engine
 
 _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
+
+_RESOLVE_TIMEOUT: Final = 5.0
+"""Seconds that a reload waits for names."""
 
 _AT_START: Final = (
     *("interface", "listen_port", "mtu", "max_mtu", "table", "fwmark", "engine"),
@@ -234,7 +238,10 @@ class MeshControl:
     async def _reload(self) -> list[str]:
         """Read the configuration again; return what takes effect at a restart only."""
         config = load_config(self._directories.config_file(self._network))
-        await self._resolve(config)
+        # Names that take longer are looked up beside: behind an exit that is silent
+        # there is no answer, and the reload may be what leaves it.
+        with trio.move_on_after(_RESOLVE_TIMEOUT):
+            await self._resolve(config)
         problems = self._wireguard_peers(config)[1]
         if problems:
             raise ConfigError("; ".join(problems))
@@ -280,6 +287,9 @@ class MeshControl:
             ciphers=preferred_ciphers() if config.cipher == "auto" else (),
             max_mtu=self._max_mtu,
             relay=config.relay,
+            offers_exit=config.exit.offer,
+            exits=config.exit.use,
+            full_tunnel=full_tunnel_of(config),
         )
 
     def _tell_delegated(self) -> None:

@@ -103,6 +103,7 @@ class MeshShell:
         self._unsaved: dict[tuple[int, bytes], StateChange] = {}
         self._unkept: HostError | None = None
         self._plan: HostPlan | None = None
+        self._applied: HostPlan | None = None
         self._plan_waits = trio.Event()
         self._plans_done = trio.Event()
         self._plans_done.set()
@@ -404,9 +405,20 @@ class MeshShell:
             _log.error("%s", error)
             self.complain("host", str(error))
             return error
+        self._applied = plan
         text = "; ".join(conflict.text for conflict in conflicts)
         self.complain("host", text)
         return None
+
+    @property
+    def is_tunnel_as_wanted(self) -> bool:
+        """Whether the last plan is carried out, with what is wanted of a full tunnel.
+
+        There is no plan while we are no member.
+        """
+        done = None if self._applied is None else self._applied.full_tunnel
+        wanted = self.node.roads.settings.full_tunnel
+        return self._plan == self._applied and done == wanted
 
     def _underlay(self) -> frozenset[str]:
         peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]

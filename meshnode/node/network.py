@@ -9,6 +9,7 @@ from meshnode.manage.identity import load_identity
 from meshnode.manage.network_config import NetworkConfig, load_config
 from meshnode.manage.networks import known_networks
 from meshnode.manage.paths import Directories
+from meshnode.node.exit_lock import lock_early
 from meshnode.node.launch import Settings
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.resources import Opening, Rootless
@@ -68,6 +69,10 @@ def _prepare(
         network=network,
         offloads=config.offload,
     )
+    if rootless is None:
+        # Before anything else: what the configuration wants is in force from now on.
+        # A network of its own leads nowhere before the tunnel does.
+        lock_early(network, config)
     opening = Opening(
         port=config.listen_port,
         fwmark=fwmark_of(config) if rootless is None else 0,

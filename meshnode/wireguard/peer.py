@@ -96,7 +96,7 @@ class Peer:
         self._last_initiation_at = NEVER
         # If it was removed and is added again, it remembers what we sent it before.
         self._last_timestamp_sent = shared.timestamps.latest
-        self._watched = False
+        self.is_watched = False
         self._timers.silence_jitter = shared.jitter()
         self._renew_handshake()
 
@@ -325,14 +325,14 @@ class Peer:
         view = self._shared.traffic
         traffic = view.read(self.slot)
         awaits = self._timers.awaits_traffic(traffic)
-        if awaits != self._watched:
-            self._watched = awaits
+        if awaits != self.is_watched:
+            self.is_watched = awaits
             view.watch(self.slot, awaits)
             # Traffic that began between the read and the un-watching was not
             # reported; having un-watched, look again.
             traffic = view.read(self.slot)
             if not awaits and self._timers.awaits_traffic(traffic):
-                self._watched = True
+                self.is_watched = True
                 view.watch(self.slot, True)
         return self._timers.next_deadline(traffic)
 
