@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from meshnode.host.namespaces import run_inside
-from tests.e2e.mesh_parts import NETWORK, PATIENCE
+from tests.e2e.mesh_parts import NETWORK, PATIENCE, Site
 from tests.e2e.rootless_parts import User
 from topology.hosts import Host, Lab, wait_until
 
@@ -242,6 +242,34 @@ def test_nothing_outlives_kill_nine(dora: User) -> None:
     os.kill(alone.pid, signal.SIGKILL)
     dora.await_end()
     assert not list(dora.directories.run.glob("*.*"))
+
+
+def test_an_exit_leads_out_of_the_users_network(lab: Lab) -> None:
+    """By root's node elsewhere; the user's own host has no way there, nor a lock."""
+    site = Site(lab)
+    gate, host, far = site.host("gate"), site.port(lab.host("desk")).host, lab.host("w")
+    near, there = lab.connect(gate.host, far)
+    far.ip("address add 203.0.113.1/32 dev lo")
+    far.ip(f"route add 10.0.0.0/8 via {near.v4}")
+    gate.host.ip(f"route add 203.0.113.0/24 via {there.v4}")
+    far.start([sys.executable, "-c", _HTTP, "203.0.113.1", "80"])
+    gate.found()
+    gate.up()
+    everything = ("--route", "0.0.0.0/0", "--route", "::/0")
+    gate.run("cert", "grant", "gate", "--role", "exit", *everything)
+    gate.run("exit", "offer")
+    user = User(host, 5)
+    user.run("join", "-", "--name", "eve", "--rootless", stdin=gate.invite())
+    wait_until(
+        lambda: "gate" in user.run("exit", "list").stdout, "it is offered", timeout=60
+    )
+    user.run("exit", "use", "gate")
+    page = user.inside("curl -sS --retry 5 --retry-all-errors -m 20 203.0.113.1")
+    assert "Directory listing" in page
+    assert not host.state().tables
+    user.run("down", NETWORK)
+    user.await_end()
+    gate.down()
 
 
 def _answers(user: User) -> bool:
