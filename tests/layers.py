@@ -82,6 +82,7 @@ PURE = (
     *("crypto", "codec", "wireguard", "mesh", "capture"),
     *sorted(LEAVES),
     "manage.uapi",
+    "proxy.forwards",
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
     *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
     *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),

@@ -21,6 +21,9 @@ _COMMANDS = {
     "reload": LazyCommand(
         "meshnode.cli.up", "reload", "Let a node read its configuration again."
     ),
+    "run": LazyCommand(
+        "meshnode.cli.inside", "run", "Run a command in the mesh, without privileges."
+    ),
     "status": LazyCommand("meshnode.cli.show", "status", "Show how a node is."),
     "peers": LazyCommand("meshnode.cli.show", "peers", "List the members."),
     "routes": LazyCommand(

@@ -16,6 +16,7 @@ import struct
 
 from meshnode.errors import PrivilegeError
 from meshnode.host import libc
+from meshnode.host.userns import knows_user
 from meshnode.values import frozen
 
 CAP_NET_ADMIN = 12
@@ -98,8 +99,8 @@ def require_net_admin() -> None:
     effective, _, _ = _capabilities()
     if not effective >> CAP_NET_ADMIN & 1:
         raise PrivilegeError(
-            "CAP_NET_ADMIN is missing: run as root (sudo), or in a container with "
-            "--cap-add NET_ADMIN",
+            "CAP_NET_ADMIN is missing: run as root (sudo), in a container with "
+            "--cap-add NET_ADMIN, or for this user alone: meshnode up --rootless",
             errno=errno.EPERM,
         )
 
@@ -107,13 +108,16 @@ def require_net_admin() -> None:
 def drop_to_worker() -> None:
     """Become nobody, with no capability and no way to get one.
 
+    In the user namespace of a rootless node there is nobody but its maker, and no
+    group can be left: there the user stays who he is, without a capability.
+
     Import everything first: nobody may not be allowed to read our modules, or even
     the standard library.
 
     Raises:
         PrivilegeError: if anything is left; the process must end then.
     """
-    _drop(keep=0, user=NOBODY)
+    _drop(keep=0, user=NOBODY if _knows(NOBODY) else None)
 
 
 def drop_to_control() -> None:
@@ -145,7 +149,8 @@ def _drop(*, keep: int, user: int | None) -> None:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _limit_bounding_set(keep)
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-        os.setgroups([])
+        if _knows(NOBODY):
+            os.setgroups([])
         if user is not None:
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
@@ -163,8 +168,14 @@ def _drop(*, keep: int, user: int | None) -> None:
 def _verify(keep: int, user: int | None) -> None:
     left = _capabilities() != (keep, keep, 0) or _bounding_set() & ~keep
     identity = user is not None and set(os.getresuid() + os.getresgid()) != {user}
-    if left or identity or os.getgroups():
+    if left or identity or (os.getgroups() and _knows(NOBODY)):
         raise PrivilegeError("privileges are left after dropping them", errno=1)
+
+
+def _knows(user: int) -> bool:
+    """Whether our user namespace knows *user*; else nobody can become another."""
+    with open("/proc/self/uid_map", encoding="utf-8") as uid_map:
+        return knows_user(uid_map.read(), user)
 
 
 def _limit_bounding_set(keep: int) -> None:

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from meshnode.codec.lifeline import MAX_REASON, Direction, Failed, encode
 from meshnode.errors import HostError, MeshnodeError
@@ -21,16 +22,21 @@ from meshnode.host.privileges import (
     drop_to_control,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL, TLS
+from meshnode.node.children import CONTROL, FORWARD, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
+    AnyTask,
     ControlTask,
+    ForwardTask,
     TlsTask,
     WorkerTask,
     parse_task,
 )
+
+if TYPE_CHECKING:
+    from meshnode.node.mesh_control import MeshControl
 
 CONTROL_NICENESS = 5
 """Gives control a third of a worker's weight where processors are short."""
@@ -41,7 +47,7 @@ _log = logging.getLogger("meshnode.node")
 def main(arguments: Sequence[str]) -> int:
     """Be the child that *arguments* describe; return the exit code."""
     role, *fields = arguments
-    task: ControlTask | WorkerTask | TlsTask
+    task: AnyTask
     lifeline_fd = NO_DESCRIPTOR
     prepare: Callable[[], Callable[[], int]]
     if role == CONTROL:
@@ -52,6 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == TLS:
         task = parse_task(TlsTask, fields)
         prepare = partial(_prepare_tls, task)
+    elif role == FORWARD:
+        task = parse_task(ForwardTask, fields)
+        prepare = partial(_prepare_forward, task)
     else:
         task = parse_task(WorkerTask, fields)
         prepare = partial(_prepare_worker, task)
@@ -80,16 +89,22 @@ def _tell_supervisor(lifeline_fd: int, cause: MeshnodeError) -> None:
 def _prepare_control(task: ControlTask) -> Callable[[], int]:
     from meshnode.node.control import run_control
 
-    mesh_kind = None
-    if task.network:
-        from meshnode.node.mesh_control import MeshControl
-
-        mesh_kind = MeshControl
+    mesh_kind = _mesh_kind(task) if task.network else None
     # Packets first: a flood of handshakes must not take the processors from them.
     os.nice(CONTROL_NICENESS)
     drop_to_control()
     die_with_parent(task.parent, signal.SIGTERM)
     return partial(run_control, task, mesh_kind)
+
+
+def _mesh_kind(task: ControlTask) -> "Callable[..., MeshControl]":
+    from meshnode.host.inside import Inside
+    from meshnode.node.mesh_control import MeshControl
+
+    if task.namespace_fd == NO_DESCRIPTOR:
+        return MeshControl
+    inside = Inside(task.namespace_fd, drop_to_control)
+    return partial(MeshControl, inside=inside)
 
 
 def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
@@ -156,6 +171,17 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     link = socket.socket(fileno=task.link_fd)
     listeners = [socket.socket(fileno=number) for number in task.listener_fds]
     return partial(run_tls, link, listeners, context, certificate_hash)
+
+
+def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
+    from meshnode.host.inside import Inside
+    from meshnode.node.forward_process import run_forwards
+
+    inside = Inside(task.namespace_fd, drop_to_worker)
+    drop_to_worker()
+    die_with_parent(task.parent, signal.SIGKILL)
+    listeners = [socket.socket(fileno=number) for number in task.listener_fds]
+    return partial(run_forwards, task.forwards, listeners, inside)
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -56,7 +57,9 @@ _PARENT_TIMEOUT: Final = 2.0
 _log = logging.getLogger("meshnode.node")
 
 
-def run_control(task: ControlTask, mesh_kind: "type[MeshControl] | None" = None) -> int:
+def run_control(
+    task: ControlTask, mesh_kind: "Callable[..., MeshControl] | None" = None
+) -> int:
     """Be the control process until the supervisor ends it; return an exit code.
 
     A bare interface needs no *mesh_kind*, nor the time that its import takes.
@@ -82,7 +85,9 @@ class Control:
     """Everything of a control process, made from the descriptors of its task."""
 
     def __init__(
-        self, task: ControlTask, mesh_kind: "type[MeshControl] | None" = None
+        self,
+        task: ControlTask,
+        mesh_kind: "Callable[..., MeshControl] | None" = None,
     ) -> None:
         self._uapi = socket.socket(fileno=task.uapi_fd)
         self._handshakes = socket.socket(fileno=task.handshakes_fd)

@@ -8,7 +8,13 @@ from meshnode.host.udp import descriptors_of
 from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
-from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, TlsTask, WorkerTask
+from meshnode.node.tasks import (
+    NO_DESCRIPTOR,
+    ControlTask,
+    ForwardTask,
+    TlsTask,
+    WorkerTask,
+)
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.values import frozen
 
@@ -98,6 +104,7 @@ class Launcher:
                 beside_fds=tuple(resources.beside.values()),
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
+                namespace_fd=resources.namespace_fd,
             )
         )
 
@@ -111,6 +118,20 @@ class Launcher:
                 parent=os.getpid(),
                 link_fd=resources.tls.worker.fileno(),
                 listener_fds=tuple(one.fileno() for one in resources.listeners),
+            )
+        )
+
+    def forward(self) -> int:
+        """Start the process that carries forwarded ports; raises `HostError`."""
+        resources = self._resources
+        return spawn(
+            ForwardTask(
+                interface=resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                forwards=resources.forwards,
+                listener_fds=tuple(one.fileno() for one in resources.forward_listeners),
+                namespace_fd=resources.namespace_fd,
             )
         )
 

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,15 +23,24 @@ from meshnode.dataplane.traffic import table_bytes
 from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
+from meshnode.host.linkwatch import LinkWatch
 from meshnode.host.memory import create_shared
 from meshnode.host.streams import open_listener
-from meshnode.host.tun import TunDevice, create_tun, open_inlet, wanted_offload
+from meshnode.host.tun import (
+    Offload,
+    TunDevice,
+    create_tun,
+    open_inlet,
+    wanted_offload,
+)
 from meshnode.host.udp import UdpPair, open_udp_pairs
 from meshnode.manage.paths import Directories, uapi_socket
+from meshnode.node.forward_listeners import call_in, open_forward
 from meshnode.node.shared import VAULT_BYTES, counters_bytes
 from meshnode.node.tasks import NO_DESCRIPTOR
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.proxy.forwards import Forward, Way
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 from meshnode.wireguard.constants import DEFAULT_MTU
@@ -55,12 +65,28 @@ class Link:
 
 
 @frozen
+class Rootless:
+    """That no privilege is to be used, and what is forwarded then."""
+
+    forwards: tuple[Forward, ...] = ()
+
+
+def rootless(forward: Sequence[str], publish: Sequence[str]) -> Rootless:
+    """Return what a user asked for by options; raises `UsageError`."""
+    ways = ((Way.INTO, forward), (Way.OUT_OF, publish))
+    return Rootless(
+        tuple(Forward.from_option(way, text) for way, texts in ways for text in texts)
+    )
+
+
+@frozen
 class Opening:
     """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
 
     `api` is where commands find the node of a mesh, None for a bare interface;
     `workers` is how many processes carry packets in each direction. At `tls` clients
-    are served by TLS, as far as nobody else listens there.
+    are served by TLS, as far as nobody else listens there. With `rootless` the
+    interface is in a network of our user's own.
     """
 
     port: int = 0
@@ -69,6 +95,7 @@ class Opening:
     api: Path | None = None
     workers: int = 1
     tls: tuple[Endpoint, ...] = ()
+    rootless: Rootless | None = None
 
 
 @frozen
@@ -94,7 +121,8 @@ class Resources:
     A worker has the pair of sockets of its number. An egress worker has `QUEUES` queues
     of the TUN device, and ingress writes to it by `inlet_fd`. Only several workers of
     each direction have a `sessions_fd`. `roaming` is by the number of the egress one.
-    `beside` are the descriptors of UDP sockets on other ports, by port.
+    `beside` are the descriptors of UDP sockets on other ports, by port. A rootless
+    node's device is in the network `namespace_fd`; `forwards` have `forward_listeners`.
     """
 
     name: str
@@ -116,6 +144,9 @@ class Resources:
     tls: Link
     listeners: tuple[socket.socket, ...]
     tls_problem: str
+    namespace_fd: int
+    forwards: tuple[Forward, ...]
+    forward_listeners: tuple[socket.socket, ...]
     _cleanup: contextlib.ExitStack = field(repr=False)
     beside: dict[int, int] = field(default_factory=dict)
 
@@ -126,22 +157,27 @@ class Resources:
         directories: Directories,
         opening: Opening,
         offloads: Offloads = UNFORCED,
+        namespace_fd: int = NO_DESCRIPTOR,
     ) -> "Resources":
         """Make everything, or nothing; *offloads* is what may be asked of the device.
+
+        The device comes into the network *namespace_fd*, which is ours from now on.
 
         Raises:
             HostError: naming what is in the way.
         """
         with contextlib.ExitStack() as stack:
+            if namespace_fd != NO_DESCRIPTOR:
+                stack.callback(os.close, namespace_fd)
             journal = open_journal(name, directories.run)
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
             count = opening.workers
             wanted = wanted_offload(offloads)
-            tun = create_tun(name, queues=QUEUES * count, wanted=wanted)
+            tun, inlet_fd = call_in(
+                namespace_fd, lambda: _device(name, QUEUES * count, wanted, opening.mtu)
+            )
             stack.callback(tun.close)
-            _set_mtu(name, opening.mtu)
-            inlet_fd = open_inlet(tun)
             stack.callback(os.close, inlet_fd)
             sessions_fd = NO_DESCRIPTOR
             if count > 1:
@@ -155,6 +191,10 @@ class Resources:
             if opening.api is not None:
                 api = stack.enter_context(listen_uapi(opening.api, journal))
             listeners, tls_problem = _listen(opening, stack)
+            forwards = () if opening.rootless is None else opening.rootless.forwards
+            forward_listeners = tuple(
+                stack.enter_context(open_forward(one, namespace_fd)) for one in forwards
+            )
             return cls(
                 name=name,
                 journal=journal,
@@ -177,8 +217,15 @@ class Resources:
                 tls=_link(_TLS_BYTES, stack),
                 listeners=listeners,
                 tls_problem=tls_problem,
+                namespace_fd=namespace_fd,
+                forwards=forwards,
+                forward_listeners=forward_listeners,
                 _cleanup=stack.pop_all(),
             )
+
+    def watch_link(self) -> LinkWatch:
+        """Return a watch of the device, in the network where it was made."""
+        return call_in(self.namespace_fd, lambda: LinkWatch(self.tun.fds[0]))
 
     def queues_of(self, worker: Worker) -> tuple[int, ...]:
         """Return the descriptors of the TUN device that *worker* shall use."""
@@ -253,6 +300,17 @@ def _memory(name: str, size: int, stack: contextlib.ExitStack) -> int:
     descriptor = create_shared(f"meshnode-{name}", size)
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _device(name: str, queues: int, wanted: Offload, mtu: int) -> tuple[TunDevice, int]:
+    """Return the device and a descriptor to write to it by, or nothing is left."""
+    with contextlib.ExitStack() as stack:
+        tun = create_tun(name, queues=queues, wanted=wanted)
+        stack.callback(tun.close)
+        _set_mtu(name, mtu)
+        inlet_fd = open_inlet(tun)
+        stack.pop_all()
+    return tun, inlet_fd
 
 
 def _set_mtu(name: str, mtu: int) -> None:

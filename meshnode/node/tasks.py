@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from meshnode.codec.lifeline import Worker
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward
 
 NO_DESCRIPTOR = -1
 
@@ -61,7 +62,7 @@ class ControlTask:
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
     of each direction, `tap_fd` the memory that captures read. `tls_fd` is the link to
     who speaks TLS, and `tls_problem` why nobody is served by TLS, if that was asked
-    for.
+    for. `namespace_fd` is the network that a rootless node's interface is in.
     """
 
     interface: str
@@ -90,6 +91,7 @@ class ControlTask:
     beside_fds: tuple[int, ...]
     tls_fd: int
     tls_problem: str
+    namespace_fd: int = NO_DESCRIPTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +108,24 @@ class TlsTask:
     listener_fds: tuple[int, ...]
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardTask:
+    """The life of the process that carries forwarded ports of a rootless node.
+
+    `forwards` and the listeners at `listener_fds` are in the same order;
+    `namespace_fd` is the network of the interface.
+    """
+
+    interface: str
+    log_level: str
+    parent: int
+    forwards: tuple[Forward, ...]
+    listener_fds: tuple[int, ...]
+    namespace_fd: int
+
+
+AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask
+Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ForwardTask)
 
 
 def arguments_of(task: AnyTask) -> list[str]:
@@ -160,4 +178,7 @@ _CONVERTERS: Final[dict[object, Callable[[str], Any]]] = {
     Worker: Worker.parse,
     Offloads: lambda text: Offloads.parse(text.split(",") if text else ()),
     tuple[int, ...]: _numbers,
+    tuple[Forward, ...]: lambda text: (
+        tuple(map(Forward.parse, text.split(","))) if text else ()
+    ),
 }

@@ -30,8 +30,8 @@ HEAVY = {
 
 
 MESH = (
-    *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
-    *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
+    *("network", "invite", "join", "up", "down", "restart", "reload", "run"),
+    *("status", "peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
     *("capture", "flows", "route", "exit"),
     *("cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )

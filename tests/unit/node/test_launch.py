@@ -16,6 +16,7 @@ from meshnode.node.launch import Launcher, Settings
 from meshnode.node.resources import Roaming
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward, Way
 
 
 def descriptor(number: int) -> Any:
@@ -48,10 +49,14 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         tls=SimpleNamespace(control=descriptor(20), worker=descriptor(21)),
         listeners=(descriptor(22), descriptor(23)),
         tls_problem="taken",
+        namespace_fd=24,
+        forwards=(FORWARD,),
+        forward_listeners=(descriptor(25),),
     )
 
 
 EGRESS, INGRESS = workers_of(1)
+FORWARD = Forward.from_option(Way.INTO, "tcp:8080:80")
 SETTINGS = Settings("reference", "info", Directories())
 
 
@@ -155,3 +160,13 @@ def test_who_speaks_tls_gets_link_and_listeners(tasks: list[Any]) -> None:
     tls, control = tasks
     assert (tls.link_fd, tls.listener_fds) == (21, (22, 23))
     assert (control.tls_fd, control.tls_problem) == (20, "taken")
+
+
+def test_who_carries_ports_gets_listeners_and_the_inner_network(
+    tasks: list[Any],
+) -> None:
+    """And nothing of the tunnel."""
+    Launcher(resources(), SETTINGS).forward()
+    (task,) = tasks
+    assert task.forwards == (FORWARD,)
+    assert (task.listener_fds, task.namespace_fd) == ((25,), 24)

@@ -150,7 +150,7 @@ class Process:
 @pytest.fixture
 def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     """A founder that did not begin yet."""
-    monkeypatch.setattr(mesh_shell, "HostPlanner", FakePlanner)
+    monkeypatch.setattr(mesh_control, "HostPlanner", FakePlanner)
     monkeypatch.setattr(mesh_shell, "local_addresses", lambda without: [])
     monkeypatch.setattr(mesh_shell, "PLAN_TIMEOUT", 0.0)
     process = Process(tmp_path)

@@ -9,6 +9,7 @@ from meshnode.codec.lifeline import Direction, Worker
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
+    ForwardTask,
     TlsTask,
     WorkerTask,
     arguments_of,
@@ -16,6 +17,7 @@ from meshnode.node.tasks import (
     parse_task,
 )
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward, Way
 
 WORKER = WorkerTask(
     worker=Worker(Direction.INGRESS, 1),
@@ -99,3 +101,21 @@ def test_nothing_secret_has_a_place_in_a_task() -> None:
     """Everybody on the host can read command lines: no field is for a key."""
     names = {field.name for kind in (WorkerTask, ControlTask) for field in fields(kind)}
     assert not [name for name in names if "key" in name or "secret" in name]
+
+
+def test_a_forward_task_reads_what_it_writes() -> None:
+    """With the ports that it carries."""
+    forwards = (
+        Forward.from_option(Way.INTO, "tcp:[::1]:8080:10.77.0.1:80"),
+        Forward.from_option(Way.OUT_OF, "udp:53:5353"),
+    )
+    task = ForwardTask(
+        interface="home",
+        log_level="info",
+        parent=7,
+        forwards=forwards,
+        listener_fds=(4, 5),
+        namespace_fd=6,
+    )
+    assert parse_task(ForwardTask, arguments_of(task)) == task
+    assert descriptors_of(task) == [4, 5, 6]
