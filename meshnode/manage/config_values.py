@@ -8,6 +8,7 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Prefix
 from meshnode.values import frozen
@@ -133,7 +134,8 @@ class NetworkConfig:
     forward for others if our certificate has the role. `metrics` is where they are
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
-    packets in each direction. `tls` is the way out where UDP is blocked.
+    packets in each direction. `tls` is the way out where UDP is blocked. `proxies` are
+    the listeners for applications.
     """
 
     interface: str
@@ -157,6 +159,7 @@ class NetworkConfig:
     metrics: HostPort | None = None
     offload: Offloads = UNFORCED
     tls: TlsSettings = TlsSettings()
+    proxies: tuple[ProxyListener, ...] = ()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

@@ -19,14 +19,16 @@ from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
     die_with_parent,
     drop_to_control,
+    drop_to_proxy,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL, TLS
+from meshnode.node.children import CONTROL, PROXY, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
     parse_task,
@@ -41,7 +43,7 @@ _log = logging.getLogger("meshnode.node")
 def main(arguments: Sequence[str]) -> int:
     """Be the child that *arguments* describe; return the exit code."""
     role, *fields = arguments
-    task: ControlTask | WorkerTask | TlsTask
+    task: ControlTask | WorkerTask | TlsTask | ProxyTask
     lifeline_fd = NO_DESCRIPTOR
     prepare: Callable[[], Callable[[], int]]
     if role == CONTROL:
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == TLS:
         task = parse_task(TlsTask, fields)
         prepare = partial(_prepare_tls, task)
+    elif role == PROXY:
+        task = parse_task(ProxyTask, fields)
+        prepare = partial(_prepare_proxy, task)
     else:
         task = parse_task(WorkerTask, fields)
         prepare = partial(_prepare_worker, task)
@@ -144,6 +149,15 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     link = socket.socket(fileno=task.link_fd)
     listeners = [socket.socket(fileno=number) for number in task.listener_fds]
     return partial(run_tls, link, listeners, context, certificate_hash)
+
+
+def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
+    from meshnode.node.proxy_process import prepare, run_proxy
+
+    prepare()
+    drop_to_proxy()
+    die_with_parent(task.parent, signal.SIGKILL)
+    return partial(run_proxy, socket.socket(fileno=task.link_fd))
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -19,6 +19,7 @@ from meshnode.node.backoff import Backoff
 from meshnode.node.tasks import (
     AnyTask,
     ControlTask,
+    ProxyTask,
     WorkerTask,
     arguments_of,
     descriptors_of,
@@ -26,6 +27,7 @@ from meshnode.node.tasks import (
 
 CONTROL: Final = "control"
 TLS: Final = "tls"
+PROXY: Final = "proxy"
 """The roles that are no `Worker`."""
 
 END_GRACE: Final = 2.0
@@ -53,6 +55,8 @@ def role_of(task: AnyTask) -> str:
     """Return the name of the role that *task* gives to a process."""
     if isinstance(task, WorkerTask):
         return task.worker.name
+    if isinstance(task, ProxyTask):
+        return PROXY
     return CONTROL if isinstance(task, ControlTask) else TLS
 
 

@@ -55,6 +55,7 @@ class MeshApi:
         offloads: gives how the workers' offloads stand, by key.
         mappings: gives the routers that were asked for our port.
         reload: reads the configuration again, and returns what needs a restart.
+        proxies: the verbs that are about listeners for applications.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class MeshApi:
         offloads: Callable[[], Mapping[str, object]],
         mappings: Callable[[], list[dict[str, Any]]],
         reload: Callable[[], Awaitable[list[str]]],
+        proxies: Mapping[str, Verb],
     ) -> None:
         self._shell = shell
         self._device = device
@@ -90,6 +92,7 @@ class MeshApi:
             **MeshTrace(shell, device).verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
+            **proxies,
         }
 
     async def handle(self, request: Request) -> Answered:

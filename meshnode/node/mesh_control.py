@@ -45,6 +45,7 @@ from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.nat64_finder import Nat64Finder
+from meshnode.node.proxy_keeper import ProxyKeeper
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
@@ -87,6 +88,7 @@ class MeshControl:
         self._counters = counters
         self._max_mtu = _max_mtu(self._config)
         engine.limit_padding(self._config.mtu)
+        self._proxies: ProxyKeeper | None = None
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
@@ -131,10 +133,12 @@ class MeshControl:
         driver: Driver,
         on_ready: Callable[[], None],
         want_tls: Callable[[], None],
+        want_proxy: Callable[[], None],
     ) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once.
 
-        *want_tls* lets the process that speaks TLS be started.
+        *want_tls* lets the process that speaks TLS be started, *want_proxy* the one
+        that serves applications.
         """
         config = self._config
         surroundings = Surroundings(
@@ -153,6 +157,14 @@ class MeshControl:
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
+        proxies = self._proxies = ProxyKeeper(
+            self.shell,
+            socket.socket(fileno=self._task.proxy_fd),
+            Journal(self._task.journal_fd, self._task.journal_path),
+            config=lambda: self._config,
+            interface=self._task.interface,
+            want_process=want_proxy,
+        )
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -168,6 +180,7 @@ class MeshControl:
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
             mappings=surroundings.mappings,
             reload=self._reload,
+            proxies=proxies.verbs(),
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
@@ -178,6 +191,7 @@ class MeshControl:
         def follow() -> None:
             surroundings.follow()
             nat64.follow()
+            proxies.look()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
@@ -190,6 +204,7 @@ class MeshControl:
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
             nursery.start_soon(detours.run)
+            nursery.start_soon(proxies.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:
@@ -219,6 +234,8 @@ class MeshControl:
         self._config = config
         self._follow_config()
         self._tell_delegated()
+        if self._proxies is not None:
+            self._proxies.look()
         self.shell.drain()
         await self.shell.await_plans()
         return [
