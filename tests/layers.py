@@ -74,7 +74,12 @@ LAYERS = {
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
+PURE = (
+    *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
+    *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
+    "proxy.http_pac",
+)
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"
@@ -94,12 +99,18 @@ ONLY_IMPORTERS = {
     "cryptography": ((), "the library is an oracle in tests only"),
     "pyroute2": (("host",), "its core runs asyncio loops of its own"),
     "miniupnpc": (("host",), "an optional extra, behind one door"),
-    "h11": (("manage.*_server",), "one HTTP parser, where HTTP is spoken"),
+    "h11": (
+        ("manage.*_server", "proxy.http_*"),
+        "one HTTP parser, where HTTP is spoken",
+    ),
     "dnslib": (("names",), "one place that speaks DNS"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
-        ("host", "node", "manage.*_server", "proxy.outlets"),
+        (
+            *("host", "node", "manage.*_server", "proxy.outlets", "proxy.*_server"),
+            *("proxy.splice", "proxy.http_peer", "proxy.http_exchange"),
+        ),
         "tasks live in the shell; workers and the pure core have none",
     ),
     "topology": ((), "the laboratory is for tests and tools"),
@@ -115,6 +126,7 @@ UNTESTED = {
     "ports": "Protocols without code",
     "mesh.ports": "a Protocol and values without code",
     "mesh.path_ports": "Protocols without code",
+    "proxy.credentials": "a Protocol without code",
     "proxy.outlets": "Protocols, and an exception that the servers' tests raise",
 }
 """Modules without a unit test of their own, and why."""
