@@ -55,7 +55,9 @@ LAYERS = {
     ),
     "host": _layer("", "the operating system knows nothing of what it carries"),
     "proxy": _layer(
-        "codec", "a listener knows no network: outlets and names are given"
+        "codec crypto.passwords crypto.primitives",
+        "a listener knows no network: outlets and names are given; of crypto it needs "
+        "what passwords are compared with",
     ),
     "names": _layer("codec", "a zone is values; who is a member comes as an argument"),
     "capture": _layer("codec", "it writes what it is given, and knows no session"),
@@ -64,10 +66,10 @@ LAYERS = {
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config mesh",
-        "it speaks of a device, it does not run one",
+        "crypto codec wireguard.config mesh proxy.http_rules",
+        "it speaks of a device, it does not run one; rules are read where they stand",
     ),
-    "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
+    "cli": _layer("crypto.keys crypto.passwords codec.proxy_link manage node", "a command talks to manage only"),
     "simulation": _layer(
         "crypto codec wireguard mesh dataplane host node manage proxy names capture",
         "the simulated world may see everything but the commands",
@@ -79,6 +81,8 @@ PURE = (
     *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
     *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
     "proxy.http_pac",
+    *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+    *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
 
@@ -108,8 +112,10 @@ ONLY_IMPORTERS = {
     "asyncio": ((), "the shell is Trio"),
     "trio": (
         (
-            *("host", "node", "manage.*_server", "proxy.outlets", "proxy.*_server"),
-            *("proxy.splice", "proxy.http_peer", "proxy.http_exchange"),
+            *("host", "node", "manage.*_server"),
+            *("proxy.*_server", "proxy.*_outlet", "proxy.outlets", "proxy.upstream"),
+            *("proxy.splice", "proxy.host_sockets", "proxy.socks_relay"),
+            *("proxy.http_peer", "proxy.http_exchange", "proxy.users"),
         ),
         "tasks live in the shell; workers and the pure core have none",
     ),

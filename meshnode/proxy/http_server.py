@@ -44,7 +44,7 @@ from meshnode.proxy.http_targets import (
     parse_url,
 )
 from meshnode.proxy.outlets import Outlet, OutletError, Refusal
-from meshnode.proxy.splice import splice
+from meshnode.proxy.splice import Traffic, splice
 from meshnode.types import Target
 from meshnode.values import frozen
 
@@ -302,7 +302,9 @@ class _Session:
         """Pass bytes both ways, those that came behind the last message first."""
         await self._client.send_bytes(server.remaining)
         await server.send_bytes(self._client.remaining)
-        await splice(self._client.stream, server.stream, idle=self._options.limits.idle)
+        # Whoever counts does so at the client's stream, for requests as for tunnels.
+        idle = self._options.limits.idle
+        await splice(self._client.stream, server.stream, Traffic(), idle=idle)
         await self.drop_server()
 
 
