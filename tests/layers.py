@@ -69,7 +69,7 @@ LAYERS = {
         "crypto codec wireguard.config mesh proxy.http_rules",
         "it speaks of a device, it does not run one; rules are read where they stand",
     ),
-    "cli": _layer("crypto.keys crypto.passwords codec.proxy_link manage node", "a command talks to manage only"),
+    "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
     "simulation": _layer(
         "crypto codec wireguard mesh dataplane host node manage proxy names capture",
         "the simulated world may see everything but the commands",

@@ -15,9 +15,7 @@ from meshnode.errors import MeshnodeError, UsageError
 from meshnode.manage import paths
 
 if TYPE_CHECKING:
-    from meshnode.codec.proxy_link import MemberName, ProxyPlan
     from meshnode.manage.proxy_text import ProxyListener
-    from meshnode.types import Endpoint
 
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -97,9 +95,15 @@ def proxy(
         listeners.append(
             ProxyListener(where, kind, exits, users_file, allow=allow, deny=deny)
         )
-    plan = _plan(listeners, network, directories)
-    from meshnode.node.proxy_foreground import serve_foreground
+    from meshnode.node.proxy_foreground import make_plan, serve_foreground
 
+    try:
+        status: dict[str, Any] = ask(network, directories, "status")
+        peers: list[dict[str, Any]] = ask(network, directories, "peers")["peers"]
+    except (MeshnodeError, OSError) as error:
+        click.echo(f"names of members are not known: {error}", err=True)
+        status, peers = {}, []
+    plan = make_plan(listeners, status, peers)
     serve_foreground(plan, lambda: _say_ready(listeners))
 
 
@@ -144,85 +148,3 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
 
 
 proxy.add_command(user)
-
-
-def _plan(
-    listeners: "list[ProxyListener]",
-    network: str | None,
-    directories: paths.Directories,
-) -> "ProxyPlan":
-    """Return what is to be served; the node is asked for names if it answers."""
-    from meshnode.codec.proxy_link import PlannedListener, PlannedUser, ProxyPlan
-    from meshnode.manage.users_file import load_users
-    from meshnode.types import Prefix
-
-    members: tuple[MemberName, ...] = ()
-    overlay: tuple[Prefix, ...] = ()
-    problem: MeshnodeError | OSError | None = None
-    try:
-        status = ask(network, directories, "status")
-        network = status["network"]
-        overlay = (Prefix.parse(status["cidr"]), Prefix.parse(status["ula"]))
-        members = _members(ask(network, directories, "peers")["peers"])
-    except (MeshnodeError, OSError) as error:
-        problem = error
-        click.echo(f"names of members are not known: {error}", err=True)
-    planned = []
-    for one in listeners:
-        users = None
-        if one.users_file is not None:
-            known = load_users(one.users_file.absolute())
-            users = tuple(PlannedUser(name, str(of)) for name, of in known.items())
-        exits = None
-        if one.exit:
-            exits = tuple(_exit(text, members, problem) for text in one.exit)
-        planned.append(
-            PlannedListener(
-                one.place,
-                one.kind,
-                exits=exits,
-                users=users,
-                allow=one.allow,
-                deny=one.deny,
-            )
-        )
-    return ProxyPlan(network or "mesh", overlay, tuple(planned), members=members)
-
-
-def _members(peers: list[dict[str, Any]]) -> "tuple[MemberName, ...]":
-    import ipaddress
-
-    from meshnode.codec.proxy_link import MemberName
-
-    return tuple(
-        MemberName(
-            one["name"],
-            ipaddress.ip_address(one["ipv4"]).packed,
-            ipaddress.ip_address(one["ipv6"]).packed,
-        )
-        for one in peers
-    )
-
-
-def _exit(
-    text: str, members: "tuple[MemberName, ...]", problem: Exception | None
-) -> "Endpoint":
-    """Return where the exit *text* serves; raises `UsageError` if it is none."""
-    import ipaddress
-
-    from meshnode.node.proxy_plan import EXIT_PORT
-    from meshnode.types import Endpoint
-
-    try:
-        return Endpoint(str(ipaddress.ip_address(text)), EXIT_PORT)
-    except ValueError:
-        pass
-    for one in members:
-        if one.name == text:
-            return Endpoint(str(ipaddress.ip_address(one.ipv4)), EXIT_PORT)
-    if problem is not None:
-        raise UsageError(
-            f"--exit {text}: the node does not tell who that is; give the exit's "
-            "overlay address"
-        )
-    raise UsageError(f"--exit {text}: no such member; see: meshnode peers")

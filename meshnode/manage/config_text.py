@@ -19,11 +19,13 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.proxy_text import proxy_section, read_proxies
 from meshnode.manage.tls_text import read_tls, tls_section
@@ -74,6 +76,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
+        exit=read_exit(document.table("exit")),
         proxies=read_proxies(document),
     )
     if 0 < config.max_mtu < config.mtu:
@@ -105,6 +108,8 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(_offload_section(config.offload))
     if config.tls != TlsSettings():
         sections.append(tls_section(config.tls))
+    if config.exit != ExitSettings():
+        sections.append(exit_section(config.exit))
     sections += map(proxy_section, config.proxies)
     return "\n".join(sections)
 

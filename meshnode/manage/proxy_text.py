@@ -8,6 +8,7 @@ from typing import Final
 from meshnode.codec.names import check_label
 from meshnode.errors import ConfigError
 from meshnode.manage.toml_reader import Table, choice, quote, text
+from meshnode.proxy.http_rules import RuleBook
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 
@@ -16,6 +17,7 @@ MAX_LISTENERS: Final = 32
 MAX_EXITS: Final = 8
 MAX_RULES: Final = 1000
 
+_MAX_RULE: Final = 2000
 _UNIX: Final = "unix:"
 _MAX_UNIX_PATH: Final = 107
 """Bytes of a path in `sockaddr_un`, less the NUL."""
@@ -158,8 +160,9 @@ def _member(value: object) -> str:
 
 def _rule(value: object) -> str:
     rule = text(value)
-    if len(rule) > 2048:
-        raise ConfigError("is longer than 2048 characters")
+    if len(rule) > _MAX_RULE:
+        raise ConfigError(f"is longer than {_MAX_RULE} characters")
+    RuleBook([rule])
     return rule
 
 

@@ -7,15 +7,16 @@ usual text form, which `meshnode proxy user NAME` makes.
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from meshnode.crypto.passwords import PasswordHash
+from meshnode.crypto.passwords import SALT_SIZE, PasswordHash
 from meshnode.errors import ConfigError
 
 MAX_USERS: Final = 1000
 MAX_BYTES: Final = 2**20
+MAX_PASSWORD: Final = 255
 
 _NAME: Final = re.compile(r"[!-9;-~]{1,64}")
 
@@ -57,6 +58,21 @@ def parse_users(data: bytes, source: str) -> dict[str, PasswordHash]:
     if len(users) > MAX_USERS:
         raise ConfigError(f"{source}: has more than {MAX_USERS} users")
     return users
+
+
+def make_hash(
+    password: bytes, *, entropy: Callable[[int], bytes] = os.urandom
+) -> PasswordHash:
+    """Return the hash of *password*, of 1 to 255 bytes: more SOCKS5 cannot carry.
+
+    Raises:
+        ConfigError: if it is empty or longer.
+    """
+    if not password:
+        raise ConfigError("the password is empty: type one")
+    if len(password) > MAX_PASSWORD:
+        raise ConfigError(f"SOCKS5 carries passwords of at most {MAX_PASSWORD} bytes")
+    return PasswordHash.make(password, salt=entropy(SALT_SIZE))
 
 
 def load_users(path: Path) -> dict[str, PasswordHash]:

@@ -33,8 +33,8 @@ from meshnode.codec.proxy_link import (
 )
 from meshnode.errors import CodecError, HostError, MeshnodeError
 from meshnode.host.addresses import every_address
-from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.changes import RemoveSocket
+from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.journal import Journal
 from meshnode.host.memory import create_sealed
 from meshnode.manage.config_values import NetworkConfig

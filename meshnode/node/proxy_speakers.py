@@ -1,4 +1,4 @@
-"""Who serves the listeners of a plan: protocols, outlets, users and rules put together."""
+"""Who serves the listeners of a plan: protocols, outlets, users and rules."""
 
 import ipaddress
 import secrets
@@ -50,13 +50,14 @@ class ProxySpeakers:
         """
         names = _names_of(plan)
         if listener is None:
-            outlet = Direct(resolve=names.resolve, permits=_exit_rules(plan).permits)
-            return Speakers(socks=_socks(outlet, lambda host: None))
+            rules = _exit_rules(plan)
+            service = Direct(resolve=names.resolve, permits=rules.permits)
+            return Speakers(socks=_socks(service, lambda host: None))
         outlet = _outlet(listener, names)
-        rules = RuleBook(listener.allow, listener.deny)
+        book = RuleBook(listener.allow, listener.deny)
         check = self._check(listener)
-        socks = _socks(RuledOutlet(outlet, rules.permits), check)
-        http = self._http(outlet, check, rules, plan, listener)
+        socks = _socks(RuledOutlet(outlet, book.permits), check)
+        http = self._http(outlet, check, book, plan, listener)
         return Speakers(
             socks=socks if listener.kind != "http" else None,
             http=http if listener.kind != "socks" else None,
@@ -129,7 +130,7 @@ def _exit_rules(plan: ProxyPlan) -> ExitRules:
 
 
 def _outlet(listener: PlannedListener, names: MeshNames) -> Outlet:
-    # Who reaches us from elsewhere is not on this host, and must not be at its loopback.
+    # Who comes from elsewhere is not on this host, and must not be at its loopback.
     is_local = is_private(parse_place(listener.place))
     permits = _anywhere if is_local else is_beyond_host
     direct = Direct(resolve=names.resolve, permits=permits)
