@@ -1,4 +1,4 @@
-"""`meshnode proxy`: listeners for applications, in the foreground; and about the node's."""
+"""`meshnode proxy`: listeners in the foreground, and what those of the node do."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

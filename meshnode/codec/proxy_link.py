@@ -69,8 +69,8 @@ class PlannedListener:
     """A listener at *place*, which names it; *kind* is mixed, socks or http.
 
     *socket* is the place of its socket among those beside the message, `OWN_SOCKET` for
-    one to bind, `KEPT_SOCKET` for the one it has. *exits* are the SOCKS5 services to go out by, in order; None: this
-    host. *users* is None where nobody is asked who he is.
+    one to bind, `KEPT_SOCKET` for the one it has. *exits* are the SOCKS5 services to go
+    out by, in order; None: this host. *users* is None where nobody is asked who he is.
     """
 
     place: str

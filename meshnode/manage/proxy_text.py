@@ -1,4 +1,4 @@
-"""The tables `[[proxy]]` of a network's configuration: where applications are served."""
+"""The tables `[[proxy]]` of a configuration: where applications are served."""
 
 import ipaddress
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the proxy process shall serve: from the configuration and the mesh, as values."""
+"""What the proxy process shall serve: of configuration and mesh, as values."""
 
 import ipaddress
 from collections.abc import Iterable

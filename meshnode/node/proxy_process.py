@@ -48,7 +48,7 @@ def prepare() -> None:
 
 
 def allow_many_sockets() -> None:
-    """Let this process have as many descriptors as it may, and not more than it needs."""
+    """Let this process have as many descriptors as it may, as far as it needs them."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_DESCRIPTORS_OPEN
     if hard != resource.RLIM_INFINITY:
