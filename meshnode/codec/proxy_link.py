@@ -25,7 +25,7 @@ from meshnode.errors import CodecError, ConfigError
 from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
-MAX_MESSAGE_BYTES: Final = 32768
+MAX_MESSAGE_BYTES: Final = 65536
 MAX_PLAN_BYTES: Final = 2**24
 MAX_LISTENERS: Final = 40
 MAX_SOCKETS: Final = MAX_LISTENERS
@@ -34,7 +34,7 @@ MAX_EXITS: Final = 16
 MAX_USERS: Final = 1000
 MAX_RULES: Final = 1000
 MAX_MEMBERS: Final = 20_000
-MAX_TEXT_BYTES: Final = 400
+MAX_TEXT_BYTES: Final = 800
 """Of one complaint."""
 
 OWN_SOCKET: Final = -1

@@ -5,6 +5,7 @@ udp PROXY HOST:PORT TEXT   send TEXT by the SOCKS5 proxy and print what comes ba
 crowd PROXY HOST:PORT COUNT   hold COUNT connections by the proxy, print who got one
 """
 
+import contextlib
 import socket
 import struct
 import sys
@@ -88,20 +89,23 @@ def udp(proxy: str, target: str, text: str) -> None:
 
 def crowd(proxy: str, target: str, count: str) -> None:
     """Hold many connections at once; print how many work, and how many were closed."""
-    connections, refused = [], 0
+    host, port = split(target)
+    asked = b"\5\1\0" + bytes((5, 1, 0, 1)) + socket.inet_aton(host)
+    asked += struct.pack(">H", port) + b"GET / HTTP/1.0\r\n\r\n"
+    connections, served, refused = [], 0, 0
     for _ in range(int(count)):
+        connections.append(socket.create_connection(split(proxy), timeout=TIMEOUT))
+        with contextlib.suppress(ConnectionError):
+            connections[-1].sendall(asked)
+    for one in connections:
         try:
-            one, code, _ = ask(proxy, 1, target)
-        except (OSError, AssertionError, IndexError):
-            refused += 1
-            continue
-        assert code == 0, code
-        connections.append(one)
-    served = 0
-    for one in connections:
-        one.sendall(b"GET / HTTP/1.0\r\n\r\n")
-    for one in connections:
-        served += b"200" in one.recv(4096)
+            answer = one.recv(2, socket.MSG_WAITALL)
+        except ConnectionError:
+            answer = b""
+        refused += not answer
+        if answer:
+            granted = one.recv(10, socket.MSG_WAITALL)
+            served += granted[1] == 0 and b"200" in one.recv(4096)
     print(served, refused)
 
 

@@ -50,6 +50,7 @@ class Client:
             offloads=lambda: {"tun-tcp": {"state": "reads"}},
             mappings=lambda: [{"router": "192.0.2.254:5351"}],
             reload=self._reload,
+            proxies={},
         )
 
     async def _reload(self) -> list[str]:
