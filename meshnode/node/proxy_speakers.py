@@ -18,7 +18,7 @@ from meshnode.proxy.exit_rules import Address, ExitRules, is_beyond_host
 from meshnode.proxy.http_pac import pac_file
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.proxy.http_server import HttpOptions, serve_http
-from meshnode.proxy.listener_server import Client, CountedStream, Serve, Speakers
+from meshnode.proxy.listener_server import Client, Serve, Speakers
 from meshnode.proxy.mesh_names import ZONE, MeshNames
 from meshnode.proxy.mesh_outlet import MeshFirst
 from meshnode.proxy.outlets import Outlet
@@ -89,12 +89,13 @@ class ProxySpeakers:
             if here:
                 pac = partial(pac_file, here, prefixes, [zone])
             await serve_http(
-                CountedStream(client.stream, client.traffic),
+                client.stream,
                 outlet=outlet,
                 credentials=check(client.host),
                 rules=lambda: rules,
                 options=HttpOptions(self._via, pac),
                 first=client.first,
+                traffic=client.traffic,
             )
 
         return serve

@@ -1,10 +1,10 @@
-"""How a listener asks whether a user name and a password belong together."""
+"""Who may use a proxy: the question that its servers ask."""
 
 from typing import Protocol
 
 
 class CredentialCheck(Protocol):
-    """Says whether *password* is that of *user*, in a time that tells nothing."""
+    """Knows the users of a proxy."""
 
     async def __call__(self, user: str, password: str) -> bool:
-        """Return True if they belong together."""
+        """Return whether *user* may use the proxy, and this is the password."""

@@ -35,10 +35,11 @@ class Exchange:
         """Pass from *client*, who sent *request*, to *server*; *via* is our name."""
         self._client = client
         self._server = server
-        self._request = request
+        self._is_old = request.http_version < b"1.1"
         self._via = via
         self._fault: Exception | None = None
         self._moved = 0
+        self._has_trailers = False
         self.has_begun = False
         self.is_uploaded = False
         self.has_switched = False
@@ -82,14 +83,14 @@ class Exchange:
             pass  # it wants no more of the body, and may say why
 
     async def _pass_body_up(self) -> None:
-        while True:
-            event = await self._next(self._client)
-            if isinstance(event, h11.EndOfMessage):
-                fields = trailer_fields(event.headers.raw_items())
-                await self._server.send(h11.EndOfMessage(headers=fields))
-                self.is_uploaded = True
-                return
-            await self._server.send(event)
+        while not self.is_uploaded:
+            events = await self._next(self._client)
+            *_, last = events
+            if isinstance(last, h11.EndOfMessage):
+                fields = trailer_fields(last.headers.raw_items())
+                events[-1] = h11.EndOfMessage(headers=fields)
+            await self._server.send(*events)
+            self.is_uploaded = isinstance(last, h11.EndOfMessage)
 
     async def _download(self) -> None:
         try:
@@ -106,59 +107,66 @@ class Exchange:
             text = "the server does not answer; try again later"
             self._end_with(HttpFault(HTTPStatus.GATEWAY_TIMEOUT, text))
 
-    async def _next(self, peer: ClientPeer | ServerPeer) -> h11.Event:
+    async def _next(self, peer: ClientPeer | ServerPeer) -> list[h11.Event]:
         """Return what *peer* says next; who waits for the other may be silent."""
         while True:
             moved = self._moved
             try:
-                event = await peer.next_event()
+                events = await peer.next_events()
             except trio.TooSlowError:
                 if self._moved == moved:
                     raise
             else:
                 self._moved += 1
-                return event
+                return events
 
     def _end_with(self, fault: Exception) -> None:
         """Keep the first fault: those after it are of its making."""
         self._fault = self._fault or fault
 
     async def _pass_answer_down(self) -> None:
-        response = await self._response_head()
-        if response is None:
-            return
-        check_response(response)
+        while not self.has_switched:
+            events = await self._next(self._server)
+            await self._client.send(*filter(None, map(self._translated, events)))
+            if isinstance(events[-1], h11.EndOfMessage):
+                return
+
+    def _translated(self, event: h11.Event) -> h11.Event | None:
+        """Return what the client is to get for *event* of the server.
+
+        Raises:
+            HttpFault: if it must not be passed on.
+        """
+        match event:
+            case h11.InformationalResponse():
+                return self._interim(event)
+            case h11.Response():
+                check_response(event)
+                self.has_begun = True
+                self._has_trailers = is_chunked(event) and not self._is_old
+                return self._final(event)
+            case h11.EndOfMessage():
+                fields = event.headers.raw_items() if self._has_trailers else ()
+                return h11.EndOfMessage(headers=trailer_fields(fields))
+        return event
+
+    def _interim(
+        self, response: h11.InformationalResponse
+    ) -> h11.InformationalResponse | None:
+        self.has_switched = response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+        if self._is_old:
+            return None
+        return h11.InformationalResponse(
+            status_code=response.status_code,
+            reason=response.reason,
+            headers=response_fields(response, self._via),
+        )
+
+    def _final(self, response: h11.Response) -> h11.Response:
         fields = response_fields(response, self._via)
         if not self.is_uploaded:
             # It answers before it has seen all: then nobody waits for the rest.
             fields.append((b"Connection", b"close"))
-        answer = h11.Response(
+        return h11.Response(
             status_code=response.status_code, reason=response.reason, headers=fields
         )
-        self.has_begun = True
-        await self._client.send(answer)
-        while not isinstance(event := await self._next(self._server), h11.EndOfMessage):
-            await self._client.send(event)
-        trailers = []
-        if is_chunked(response) and self._request.http_version >= b"1.1":
-            trailers = trailer_fields(event.headers.raw_items())
-        await self._client.send(h11.EndOfMessage(headers=trailers))
-
-    async def _response_head(self) -> h11.Response | None:
-        """Pass interim responses on; None if the protocol was switched (101)."""
-        while True:
-            event = await self._next(self._server)
-            if isinstance(event, h11.Response):
-                return event
-            assert isinstance(event, h11.InformationalResponse)
-            self.has_switched = event.status_code == HTTPStatus.SWITCHING_PROTOCOLS
-            if self._request.http_version >= b"1.1":
-                await self._client.send(
-                    h11.InformationalResponse(
-                        status_code=event.status_code,
-                        reason=event.reason,
-                        headers=response_fields(event, self._via),
-                    )
-                )
-            if self.has_switched:
-                return None

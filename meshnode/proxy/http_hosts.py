@@ -80,7 +80,7 @@ def write_authority(host: str, port: int, default_port: int | None = None) -> st
 def _without_brackets(text: str) -> str:
     if text.startswith("[") != text.endswith("]"):
         raise CodecError("half a pair of brackets")
-    return text.strip("[]")
+    return text[1:-1] if text.startswith("[") else text
 
 
 def _decoded(text: str) -> str:

@@ -5,6 +5,7 @@ means to the other side. Every exchange has an h11 connection of its own, so a h
 be looked at before h11 forgives what is wrong with it (`http_heads`).
 """
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
@@ -34,10 +35,15 @@ class Peer:
         stream: trio.abc.HalfCloseableStream,
         role: type[h11.CLIENT] | type[h11.SERVER],
         *,
+        count: Callable[[int], None],
         idle: float,
     ) -> None:
-        """Speak on *stream* as *role*; *idle* s without a byte end it."""
+        """Speak on *stream* as *role*; *idle* s without a byte end it.
+
+        *count* is told how many bytes the other end took.
+        """
         self.stream = stream
+        self._count = count
         self._role = role
         self._idle = idle
         self._http = self._fresh()
@@ -63,13 +69,15 @@ class Peer:
         parts = []
         for event in events:
             parts += self._http.send_with_data_passthrough(event) or []
-        await self.send_bytes(b"".join(parts))
+        if data := b"".join(parts):
+            await self.send_bytes(data)
 
     async def send_bytes(self, data: bytes) -> None:
         """Send *data* as it is; raises as `send`."""
         try:
             with trio.fail_after(self._idle):
                 await self.stream.send_all(data)
+            self._count(len(data))
         except (
             trio.BrokenResourceError,
             trio.ClosedResourceError,
@@ -77,22 +85,39 @@ class Peer:
         ):
             raise StreamEnded from None
 
-    async def next_event(self) -> h11.Event:
-        """Return the next event of the message that comes.
+    async def next_events(self) -> list[h11.Event]:
+        """Return what comes next of the message: all of it that is there, at least one.
 
         Raises:
             h11.RemoteProtocolError: if it is malformed, or ends too early.
             trio.TooSlowError: if nothing comes within the idle time; it may be asked
                 again.
         """
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            with trio.fail_after(self._idle):
-                data = await self._receive()
+        while not (events := self._parsed_events()):
+            try:
+                with trio.fail_after(self._idle):
+                    data = bytes(await self.stream.receive_some(PIECE))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                # No end like another: a body may be as long as the connection.
+                raise h11.RemoteProtocolError("the connection broke") from None
             self.has_heard = self.has_heard or bool(data)
             self._http.receive_data(data)
-        if not isinstance(event, h11.Event):
+        return events
+
+    def _parsed_events(self) -> list[h11.Event]:
+        events: list[h11.Event] = []
+        try:
+            while isinstance(event := self._http.next_event(), h11.Event):
+                events.append(event)
+                if isinstance(event, h11.EndOfMessage):
+                    return events
+        except h11.RemoteProtocolError:
+            if not events:
+                raise
+            return events  # the next call raises it again
+        if event is h11.PAUSED and not events:
             raise h11.RemoteProtocolError("it does not keep to the order of messages")
-        return event
+        return events
 
     def _fresh(self) -> h11.Connection:
         return h11.Connection(self._role, max_incomplete_event_size=MAX_HEAD)
@@ -109,10 +134,15 @@ class ClientPeer(Peer):
     """The client of the proxy: requests come in, responses go out."""
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, *, first: bytes, idle: float
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        *,
+        first: bytes,
+        count: Callable[[int], None],
+        idle: float,
     ) -> None:
         """Speak with the client on *stream*, whose *first* bytes were read already."""
-        super().__init__(stream, h11.SERVER, idle=idle)
+        super().__init__(stream, h11.SERVER, count=count, idle=idle)
         self._waiting = bytearray(first)
         self._is_head = False
 
@@ -122,11 +152,20 @@ class ClientPeer(Peer):
         return self._http.their_state not in (h11.IDLE, h11.SEND_BODY, h11.ERROR)
 
     async def is_asking(self, within: float) -> bool:
-        """Wait for a request to begin; False if none does within *within* s."""
+        """Wait for a request to begin; False if none does within *within* s.
+
+        An empty line before it is passed over: old clients send one too many after a
+        body (RFC 9112 section 2.2).
+        """
         self._waiting += self.remaining
         self._http = self._fresh()
         with trio.move_on_after(within):
-            return bool(self._waiting) or await self._wait()
+            while _EMPTY_LINE.startswith(self._waiting):
+                if not await self._wait():
+                    return False
+            if self._waiting.startswith(_EMPTY_LINE):
+                del self._waiting[: len(_EMPTY_LINE)]
+            return True
         return False
 
     async def next_request(self, within: float) -> h11.Request:
@@ -168,9 +207,6 @@ class ClientPeer(Peer):
                 pass
 
     async def _whole_head(self) -> int:
-        if self._waiting.startswith(_EMPTY_LINE):
-            # RFC 9112 2.2: old clients send one too many after a body.
-            del self._waiting[: len(_EMPTY_LINE)]
         seen = 0
         while (size := find_head(self._waiting, seen)) is None:
             seen = len(self._waiting)
@@ -199,9 +235,15 @@ class ClientPeer(Peer):
 class ServerPeer(Peer):
     """A server that the proxy asks for its client."""
 
-    def __init__(self, stream: trio.abc.HalfCloseableStream, *, idle: float) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        *,
+        count: Callable[[int], None],
+        idle: float,
+    ) -> None:
         """Speak with the server on *stream*."""
-        super().__init__(stream, h11.CLIENT, idle=idle)
+        super().__init__(stream, h11.CLIENT, count=count, idle=idle)
 
     def begin(self) -> None:
         """Make ready for an exchange."""

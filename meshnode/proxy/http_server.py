@@ -63,7 +63,9 @@ class HttpLimits:
     connect: float = 30.0
     """For a connection to a server."""
     idle: float = 300.0
-    """Without a byte within a request, a response or a tunnel."""
+    """Without a byte within a request or a response."""
+    tunnel: float = 3600.0
+    """Without a byte within a tunnel."""
 
 
 @frozen
@@ -89,6 +91,7 @@ async def serve_http(
     rules: Callable[[], RuleBook],
     options: HttpOptions,
     first: bytes = b"",
+    traffic: Traffic | None = None,
 ) -> None:
     """Serve a client until it or we have enough of it, and close *stream*.
 
@@ -99,9 +102,16 @@ async def serve_http(
         rules: asked anew for every request.
         options: what this listener has for all its clients.
         first: bytes that were read from *stream* already.
+        traffic: counts what passes.
     """
-    client = ClientPeer(stream, first=first, idle=options.limits.idle)
-    session = _Session(client, outlet, credentials, rules, options)
+    traffic = traffic or Traffic()
+    client = ClientPeer(
+        stream,
+        first=first,
+        count=traffic.add_to_client,
+        idle=options.limits.idle,
+    )
+    session = _Session(client, outlet, credentials, rules, options, traffic)
     async with stream:
         try:
             await session.run()
@@ -121,8 +131,10 @@ class _Session:
         credentials: CredentialCheck | None,
         rules: Callable[[], RuleBook],
         options: HttpOptions,
+        traffic: Traffic,
     ) -> None:
         self._client = client
+        self._traffic = traffic
         self._outlet = outlet
         self._credentials = credentials
         self._rules = rules
@@ -294,7 +306,9 @@ class _Session:
             raise fault_of(OutletError(Refusal.TIMED_OUT), str(place)) from None
         except OutletError as error:
             raise fault_of(error, str(place)) from None
-        self._server = ServerPeer(stream, idle=limits.idle)
+        self._server = ServerPeer(
+            stream, count=self._traffic.add_to_target, idle=limits.idle
+        )
         self._server_place = place
         return self._server
 
@@ -302,9 +316,12 @@ class _Session:
         """Pass bytes both ways, those that came behind the last message first."""
         await self._client.send_bytes(server.remaining)
         await server.send_bytes(self._client.remaining)
-        # Whoever counts does so at the client's stream, for requests as for tunnels.
-        idle = self._options.limits.idle
-        await splice(self._client.stream, server.stream, Traffic(), idle=idle)
+        await splice(
+            self._client.stream,
+            server.stream,
+            self._traffic,
+            idle=self._options.limits.tunnel,
+        )
         await self.drop_server()
 
 

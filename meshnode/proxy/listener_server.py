@@ -60,37 +60,6 @@ class Seen:
     received: int
 
 
-class CountedStream(trio.abc.HalfCloseableStream):
-    """The stream of a client, whose bytes are counted in its traffic."""
-
-    def __init__(self, stream: trio.SocketStream, traffic: Traffic) -> None:
-        self._stream = stream
-        self._traffic = traffic
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Return what came, b"" at the end."""
-        data = bytes(await self._stream.receive_some(max_bytes))
-        self._traffic.add_to_target(len(data))
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send all of *data*."""
-        await self._stream.send_all(data)
-        self._traffic.add_to_client(len(data))
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """Wait until something can be sent."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        """Say that nothing more is sent."""
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        """Close it."""
-        await self._stream.aclose()
-
-
 class Listener:
     """One listening socket and its clients.
 

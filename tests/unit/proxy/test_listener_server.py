@@ -13,7 +13,6 @@ from meshnode.host.streams import open_listener
 from meshnode.proxy import listener_server as module
 from meshnode.proxy.listener_server import (
     Client,
-    CountedStream,
     Listener,
     Serve,
     Speakers,
@@ -27,10 +26,13 @@ def echo(name: bytes) -> Serve:
     """Return what says who it is, what was read already, and then what it hears."""
 
     async def serve(client: Client) -> None:
-        stream = CountedStream(client.stream, client.traffic)
-        await stream.send_all(name + client.first)
-        while data := await stream.receive_some():
+        stream, traffic = client.stream, client.traffic
+        data = name + client.first
+        while data:
             await stream.send_all(data)
+            traffic.add_to_client(len(data))
+            data = bytes(await stream.receive_some())
+            traffic.add_to_target(len(data))
         await stream.send_eof()
 
     return serve
