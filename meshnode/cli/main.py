@@ -44,6 +44,9 @@ _COMMANDS = {
         "meshnode.cli.proxy", "proxy", "Serve SOCKS and HTTP to applications."
     ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
+    "exit": LazyCommand(
+        "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."
+    ),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

@@ -19,6 +19,7 @@ from meshnode.manage.api_server import EventStream
 from meshnode.manage.metrics import node_metrics
 from meshnode.manage.toml_reader import Table, text
 from meshnode.mesh.describe import (
+    complaints,
     count_paths,
     describe_event,
     describe_path,
@@ -29,6 +30,7 @@ from meshnode.mesh.describe import (
     shown_endpoint,
 )
 from meshnode.mesh.events import MeshEvent
+from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
@@ -83,6 +85,7 @@ class MeshApi:
             "status": self._status,
             "peers": self._peers,
             "routes": self._routes,
+            "exit": self._exit,
             "ping": self._ping,
             "watch": self._watch,
             "metrics": self._metrics,
@@ -151,6 +154,15 @@ class MeshApi:
     async def _routes(self, args: Table) -> Answered:
         args.finish()
         return {"routes": describe_routes(self._shell.node)}
+
+    async def _exit(self, args: Table) -> Answered:
+        args.finish()
+        node = self._shell.node
+        return {
+            **describe_exit(node.roads, node.owners.unhealthy),
+            "isInForce": self._shell.is_host_as_wanted,
+            "health": complaints(node, wall=time.time()),
+        }
 
     async def _ping(self, args: Table) -> Answered:
         name = args.get("peer", text, None)

@@ -41,6 +41,7 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
+from meshnode.node.exit_lock import full_tunnel_of
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
@@ -275,6 +276,9 @@ class MeshControl:
             ciphers=preferred_ciphers() if config.cipher == "auto" else (),
             max_mtu=self._max_mtu,
             relay=config.relay,
+            offers_exit=config.exit.offer,
+            exits=config.exit.use,
+            full_tunnel=full_tunnel_of(config),
         )
 
     def _tell_delegated(self) -> None:

@@ -59,17 +59,23 @@ class MeshTrace:
         found = trace(flow, knowledge_of(node, paths))
         member = node.membership.by_address(end)
         mtu = node.sizes.base if member is None else node.packet_size(member.key)
-        return {**describe_trace(found), "mtu": mtu}
+        full = node.roads.settings.full_tunnel
+        return {
+            **describe_trace(found),
+            "mtu": mtu,
+            "killSwitch": full is not None and full.kill_switch,
+        }
 
 
 def knowledge_of(node: MeshNode, paths: Mapping[bytes, Endpoint | None]) -> Knowledge:
     """Return what *node* knows of ways; *paths* are where peers are, by key."""
     roads = node.roads
+    full = roads.settings.full_tunnel
     return Knowledge(
         key=node.key,
         members={member.key: member for member in node.membership},
         overlay=roads.overlay,
-        announced=tuple(one.prefix for one in roads.settings.announced),
+        announced=tuple(one.prefix for one in roads.announced),
         routing=roads.routing,
         policy=roads.policy,
         directory=roads.directory(),
@@ -77,6 +83,8 @@ def knowledge_of(node: MeshNode, paths: Mapping[bytes, Endpoint | None]) -> Know
         has_session=node.has_session,
         path_of=paths.get,
         complaints=tuple(node.health.values()),
+        exits=roads.settings.exits,
+        outside=() if full is None else full.lan,
     )
 
 
@@ -89,6 +97,7 @@ def describe_trace(found: Trace) -> dict[str, Any]:
         "service": describe_service(flow.service),
         "prefix": None if found.prefix is None else str(found.prefix),
         "endsHere": found.ends_here,
+        "isOutside": found.is_outside,
         "owners": [
             {
                 "name": owner.name,
