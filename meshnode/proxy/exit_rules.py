@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
+from meshnode.proxy.reach import members_may_reach
 from meshnode.types import Prefix
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -18,11 +19,8 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(map(ipaddress.ip_network, text.split()))
 
 
-_NEVER: Final = _networks(
-    "0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 240.0.0.0/4 "
-    "::/96 fe80::/10 fec0::/10 ff00::/8"
-)
-"""This host, its links, groups, and what is reserved (RFC 6890)."""
+_NOWHERE: Final = _networks("::/96 fec0::/10")
+"""Prefixes that nobody has any more (RFC 4291, 2.5.5.1; RFC 3879)."""
 
 _PRIVATE: Final = _networks(
     "10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.168.0.0/16 fc00::/7 64:ff9b:1::/48"
@@ -49,7 +47,7 @@ class ExitRules:
         announced: Iterable[Prefix],
     ) -> None:
         self._own = frozenset(map(ipaddress.ip_address, own))
-        self._never = (*_NEVER, *map(_network, overlay))
+        self._closed = (*_NOWHERE, *map(_network, overlay))
         self._announced = tuple(_network(one) for one in announced if one.length)
 
     def permits(self, address: Address) -> bool:
@@ -57,7 +55,7 @@ class ExitRules:
         within = _embedded(address)
         if within is not None:
             return self.permits(within)
-        if address in self._own or _is_in(address, self._never):
+        if not members_may_reach(address, own=self._own, closed=self._closed):
             return False
         return not _is_in(address, _PRIVATE) or _is_in(address, self._announced)
 
@@ -65,7 +63,8 @@ class ExitRules:
 def is_beyond_host(address: Address) -> bool:
     """Whether *address* is neither of this host's loopback nor of its links."""
     within = _embedded(address)
-    return not _is_in(address if within is None else within, _NEVER)
+    one = address if within is None else within
+    return members_may_reach(one, own=(), closed=_NOWHERE)
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:

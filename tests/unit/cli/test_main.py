@@ -32,7 +32,17 @@ HEAVY = {
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
     *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
-    *("route", "exit", "cert", "issuer", "policy", "peer", "import", "metrics", "service"),
+    *(
+        "route",
+        "exit",
+        "cert",
+        "issuer",
+        "policy",
+        "peer",
+        "import",
+        "metrics",
+        "service",
+    ),
 )
 
 

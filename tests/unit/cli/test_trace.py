@@ -52,7 +52,9 @@ def test_an_exit_is_told(
     changes = {"prefix": "0.0.0.0/0", "killSwitch": kill_switch}
     node.answers["trace"] = {**ANSWER, **changes}
     lines = meshnode("trace", "192.0.2.9").out.splitlines()
-    assert f"exit     {'no other way out' if kill_switch else 'no kill switch'}" in lines
+    assert (
+        f"exit     {'no other way out' if kill_switch else 'no kill switch'}" in lines
+    )
 
 
 def test_what_stays_outside_is_told(meshnode: Callable[..., Any], node: Any) -> None:

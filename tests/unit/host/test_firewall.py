@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from meshnode.host.firewall import firewall_text, needs_rules, table_name
-from meshnode.hostplan import Allow, Announced, Filter, FullTunnel, HostPlan, Service, Transport
+from meshnode.hostplan import (
+    Allow,
+    Announced,
+    Filter,
+    FullTunnel,
+    HostPlan,
+    Service,
+    Transport,
+)
 from meshnode.types import Prefix
 
 PLAN = HostPlan(
