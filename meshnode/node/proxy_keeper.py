@@ -8,6 +8,7 @@ a control process after us finds them served, and leaves them alone.
 
 import logging
 import socket
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -174,10 +175,10 @@ class ProxyKeeper:
             self._unbind(place)
         problems = []
         for place, listener in wanted.items():
-            if place in self._sockets:
-                continue
             try:
-                self._sockets[place] = self._bind_one(listener)
+                if place not in self._sockets:
+                    self._sockets[place] = self._bind_one(listener)
+                _set_mode(listener)
             except HostError as error:
                 problems.append(f"{place}: {error}")
         return problems
@@ -188,17 +189,11 @@ class ProxyKeeper:
         assert isinstance(path, Path)
         is_ours = RemoveSocket(str(path)) in self._journal.pending()
         try:
-            one = listen_uapi(path, self._journal)
+            return listen_uapi(path, self._journal)
         except HostError:
             if is_ours:
                 return None
             raise
-        try:
-            path.chmod(int(listener.mode, 8))
-        except OSError as error:
-            one.close()
-            raise HostError(f"cannot change the mode: {error.strerror}") from error
-        return one
 
     def _unbind(self, place: str) -> None:
         self._handed -= {place}
@@ -286,6 +281,17 @@ class ProxyKeeper:
             return ()
         finally:
             del self._asked[number]
+
+
+def _set_mode(listener: ProxyListener) -> None:
+    """Give the file of a Unix socket the mode that is configured."""
+    path, mode = listener.listen, int(listener.mode, 8)
+    assert isinstance(path, Path)
+    try:
+        if stat.S_IMODE(path.lstat().st_mode) != mode:
+            path.chmod(mode)
+    except OSError as error:
+        raise HostError(f"cannot change its mode: {error.strerror}") from error
 
 
 def _shown(counters: Counters | None) -> dict[str, object]:

@@ -33,6 +33,7 @@ MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
     *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
     *(
+        "proxy",
         "route",
         "exit",
         "cert",
