@@ -105,8 +105,10 @@ def test_a_network_goes_down(meshnode: Run, networks: Networks) -> None:
     assert (again.code, again.err) == (0, "home was not up\n")
     told = json.loads(meshnode("down", "home", "--json").out)
     assert told == {
-        **{"schema": 1, "network": "home"},
-        **{"wasUp": False, "isLocked": False},
+        "schema": 1,
+        "network": "home",
+        "wasUp": False,
+        "isLocked": False,
     }
 
 
