@@ -127,8 +127,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
     assert report_after("drop_to_control", attempt)["effective"] == ONLY_NET_ADMIN
 
 
-@pytest.mark.parametrize("drop", ["drop_to_worker", "drop_to_control", "drop_to_proxy"]
-)
+@pytest.mark.parametrize("drop", ["drop_to_worker", "drop_to_control", "drop_to_proxy"])
 def test_dropping_without_the_right_to_is_an_error(drop: str) -> None:
     """A process that cannot drop does not go on as if it had."""
     program = (
