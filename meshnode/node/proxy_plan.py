@@ -105,6 +105,11 @@ def _exits(
             missing.append(f"exit {name} is this node itself; leave it out")
         else:
             found.append(member)
+            if not member.certificate.roles & Role.EXIT:
+                missing.append(
+                    f"exit {name} is certified for no such thing; at an issuer: "
+                    f"meshnode cert grant {name} --role exit"
+                )
     unhealthy = node.owners.unhealthy
     found.sort(key=lambda member: member.key in unhealthy)  # stable
     return tuple(exit_places(map(_addresses_of, found))), missing

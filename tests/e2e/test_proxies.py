@@ -5,6 +5,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def is_open(host: MeshHost, place: str) -> bool:
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     """All three run; names of the internet are known at the exit alone."""
-    with Lab() as lab:
+    with Lab() as lab, ExitStack() as stack:
         site = Site(lab)
         bert, exit_, ann = (site.host(name) for name in ("bert", "exit", "ann"))
         outside = site.segment("inet")
@@ -88,6 +89,7 @@ def scene() -> Iterator[Scene]:
             host.start([sys.executable, str(PROGRAMS), "internet", "0.0.0.0"])
         hosts = Path("/etc/netns") / exit_.host.namespace / "hosts"
         hosts.parent.mkdir(parents=True)
+        stack.callback(shutil.rmtree, hosts.parent)
         hosts.write_text(f"127.0.0.1 localhost\n{WEB} web.example\n")
         bert.found()
         bert.up()
@@ -101,7 +103,6 @@ def scene() -> Iterator[Scene]:
         await_acquainted([exit_, ann, bert])
         wait_until(lambda: is_open(ann, MIXED), "ann's proxy serves", timeout=PATIENCE)
         yield Scene(site, ann, exit_, bert, web)
-        shutil.rmtree(hosts.parent)
         for host in (ann, bert, exit_):
             if host.pids():
                 host.down()

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -112,8 +113,9 @@ def test_an_exit_that_is_unknown_lets_nothing_out(shell: Shell) -> None:
 class _Member:
     """A member that is an exit, as far as it matters here."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, roles: Role = Role.EXIT) -> None:
         self.key = bytes([number]) * 32
+        self.certificate = SimpleNamespace(roles=roles)
         self.addresses = (
             Prefix.parse(f"10.77.0.{number}/32"),
             Prefix.parse(f"fd00::{number}/128"),
@@ -135,6 +137,12 @@ def test_exits_are_in_order_the_unhealthy_last(
         Endpoint(f"10.77.0.{number}", EXIT_PORT) for number in (2, 3, 1)
     )
     assert problems == ()
+    known["rome"] = _Member(2, Role.RELAY)
+    _, problems = make_plan(config(listener), shell.node, FACTS)
+    assert problems == (
+        "127.0.0.1:1080: exit rome is certified for no such thing; at an issuer: "
+        "meshnode cert grant rome --role exit",
+    )
 
 
 def test_who_offers_an_exit_serves_members(
