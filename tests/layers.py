@@ -74,7 +74,10 @@ LAYERS = {
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
+PURE = (
+    *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    *("names.table", "names.reverse", "names.message", "names.zone", "names.limits"),
+)
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"
@@ -96,10 +99,14 @@ ONLY_IMPORTERS = {
     "miniupnpc": (("host",), "an optional extra, behind one door"),
     "h11": (("manage.*_server",), "one HTTP parser, where HTTP is spoken"),
     "dnslib": (("names",), "one place that speaks DNS"),
+    "jeepney": (("host.resolved",), "one service of the bus is asked, in one place"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
-        ("host", "node", "manage.*_server", "proxy.outlets"),
+        (
+            *("host", "node", "manage.*_server", "names.*_server", "names.forwarder"),
+            "proxy.outlets",
+        ),
         "tasks live in the shell; workers and the pure core have none",
     ),
     "topology": ((), "the laboratory is for tests and tools"),
