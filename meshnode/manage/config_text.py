@@ -19,11 +19,13 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    DnsSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.dns_text import dns_section, read_dns
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
@@ -73,6 +75,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
+        dns=read_dns(document.table("dns")),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -103,6 +106,8 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(_offload_section(config.offload))
     if config.tls != TlsSettings():
         sections.append(tls_section(config.tls))
+    if config.dns != DnsSettings():
+        sections.append(dns_section(config.dns))
     return "\n".join(sections)
 
 

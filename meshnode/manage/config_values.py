@@ -8,8 +8,9 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.hostplan import DnsManager
 from meshnode.offloads import UNFORCED, Offloads
-from meshnode.types import Prefix
+from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
 DEFAULT_PORT: Final = 51820
@@ -121,6 +122,21 @@ class TlsSettings:
 
 
 @frozen
+class DnsSettings:
+    """The names of the network: the table `[dns]`.
+
+    `resolver` is whether they are answered at our overlay addresses; `manager` by what
+    the host is told to ask there, and `search` whether it completes names without a
+    dot. `upstream` are resolvers for all other names; none are the host's own.
+    """
+
+    resolver: bool = True
+    manager: DnsManager = DnsManager.AUTO
+    upstream: tuple[Endpoint, ...] = ()
+    search: bool = True
+
+
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 
@@ -133,7 +149,8 @@ class NetworkConfig:
     forward for others if our certificate has the role. `metrics` is where they are
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
-    packets in each direction. `tls` is the way out where UDP is blocked.
+    packets in each direction. `tls` is the way out where UDP is blocked,
+    `dns` the names of the network.
     """
 
     interface: str
@@ -157,6 +174,7 @@ class NetworkConfig:
     metrics: HostPort | None = None
     offload: Offloads = UNFORCED
     tls: TlsSettings = TlsSettings()
+    dns: DnsSettings = DnsSettings()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:
