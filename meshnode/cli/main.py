@@ -41,6 +41,7 @@ _COMMANDS = {
         "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
     ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
+    "dns": LazyCommand("meshnode.cli.dns", "dns", "Look members up by name."),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

@@ -30,8 +30,10 @@ from meshnode.mesh.describe import (
 )
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.pings import Answer
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
+from meshnode.node.mesh_names import MeshNames
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_trace import MeshTrace
@@ -55,6 +57,7 @@ class MeshApi:
         offloads: gives how the workers' offloads stand, by key.
         mappings: gives the routers that were asked for our port.
         reload: reads the configuration again, and returns what needs a restart.
+        names: how this host finds members by name.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class MeshApi:
         offloads: Callable[[], Mapping[str, object]],
         mappings: Callable[[], list[dict[str, Any]]],
         reload: Callable[[], Awaitable[list[str]]],
+        names: HostNames,
     ) -> None:
         self._shell = shell
         self._device = device
@@ -76,6 +80,7 @@ class MeshApi:
         self._offloads = offloads
         self._mappings = mappings
         self._reload = reload
+        self._names = names
         self._verbs: dict[str, Verb] = {
             "hello": self._hello,
             "status": self._status,
@@ -90,6 +95,7 @@ class MeshApi:
             **MeshTrace(shell, device).verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
+            **MeshNames(names).verbs(),
         }
 
     async def handle(self, request: Request) -> Answered:
@@ -131,6 +137,7 @@ class MeshApi:
             "drops": self._drops(),
             "offload": self._offloads(),
             "portMappings": self._mappings(),
+            "dns": self._names.describe(),
         }
 
     async def _peers(self, args: Table) -> Answered:

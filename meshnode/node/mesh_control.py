@@ -22,6 +22,7 @@ from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
+from meshnode.host.dns import DnsPlanner
 from meshnode.host.journal import Journal
 from meshnode.host.underlay import largest_inner, links_of_host
 from meshnode.hostplan import Announced
@@ -41,9 +42,11 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.name_table import NameBook
 from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
@@ -112,6 +115,14 @@ class MeshControl:
             interface=task.interface,
             fwmark=fwmark_of(self._config),
         )
+        self.book = NameBook(self.shell)
+        self.names = HostNames(
+            self.shell,
+            self.book,
+            DnsPlanner(Journal(task.journal_fd, task.journal_path)),
+            self._config.dns,
+            interface=task.interface,
+        )
 
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
@@ -168,6 +179,7 @@ class MeshControl:
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
             mappings=surroundings.mappings,
             reload=self._reload,
+            names=self.names,
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
@@ -179,13 +191,18 @@ class MeshControl:
             surroundings.follow()
             nat64.follow()
 
+        def ready() -> None:
+            self.names.follow()
+            on_ready()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(
                 self.shell.sockets.run, partial(driver.receive, queued=0)
             )
             nursery.start_soon(self.shell.pump_deadlines)
-            nursery.start_soon(self.shell.pump_plans, on_ready)
+            nursery.start_soon(self.shell.pump_plans, ready)
+            nursery.start_soon(self.names.run)
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
@@ -219,8 +236,10 @@ class MeshControl:
         self._config = config
         self._follow_config()
         self._tell_delegated()
+        self.names.configure(config.dns)
         self.shell.drain()
         await self.shell.await_plans()
+        await self.names.settled()
         return [
             name
             for name in _AT_START

@@ -32,7 +32,17 @@ HEAVY = {
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
     *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
-    *("route", "cert", "issuer", "policy", "peer", "import", "metrics", "service"),
+    *(
+        "route",
+        "dns",
+        "cert",
+        "issuer",
+        "policy",
+        "peer",
+        "import",
+        "metrics",
+        "service",
+    ),
 )
 
 
