@@ -216,7 +216,7 @@ class _Server:
     def _answer_at_once(self, query: Query) -> bytes | None:
         """Return the reply, None if somebody else must be asked for it."""
         is_open = self._forwarder is not None and self._forwarder.is_useful
-        reply = zone.answer(query, self._table(), offers_recursion=is_open)
+        reply = zone.answer(query, self._table())
         if reply is not None:
             return reply
         may_forward = query.network_class == message.IN and query.wants_recursion

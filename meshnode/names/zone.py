@@ -29,13 +29,15 @@ _REFRESH: Final = (3600, 600, 86400)  # of a zone that nobody copies
 _UNSAID: Final = b"\x07RFC8482\x00"  # HINFO: a processor, and no system
 
 
-def answer(query: Query, table: NameTable, *, offers_recursion: bool) -> bytes | None:
+def answer(query: Query, table: NameTable) -> bytes | None:
     """Return the reply to *query*, None if its name is in no zone of ours.
+
+    It has the flag RA, whether other names are answered or not: programs that look for
+    a resolver pass by who does not recurse, and of our names we know all there is.
 
     Args:
         query: the question.
         table: who is a member now.
-        offers_recursion: whether the server answers for other names, too.
     """
     labels = tuple(label.lower() for label in query.labels)
     zone = tuple(label.encode("ascii") for label in (table.network, TOP))
@@ -52,9 +54,9 @@ def answer(query: Query, table: NameTable, *, offers_recursion: bool) -> bytes |
         return None
     apex = query.labels[len(labels) - depth :]
     if query.network_class != message.IN or query.kind in (message.AXFR, message.IXFR):
-        return reply_to(query, rcode=message.REFUSED, offers_recursion=offers_recursion)
+        return reply_to(query, rcode=message.REFUSED, offers_recursion=True)
     if found is None:
-        return _nothing(query, apex, table, message.NAME_ERROR, offers_recursion)
+        return _nothing(query, apex, table, message.NAME_ERROR)
     if len(labels) == depth:
         found = [*_apex_records(apex, table), *found]
     owner = DNSLabel(query.labels)
@@ -68,11 +70,11 @@ def answer(query: Query, table: NameTable, *, offers_recursion: bool) -> bytes |
             if kind == query.kind
         ]
     if not records:
-        return _nothing(query, apex, table, 0, offers_recursion)
+        return _nothing(query, apex, table, 0)
     return reply_to(
         query,
         is_authoritative=True,
-        offers_recursion=offers_recursion,
+        offers_recursion=True,
         answers=records,
     )
 
@@ -130,7 +132,6 @@ def _nothing(
     apex: Sequence[bytes],
     table: NameTable,
     rcode: int,
-    offers_recursion: bool,
 ) -> bytes:
     """Say that there is nothing, and how long that holds (RFC 2308, 3)."""
     soa = RR(DNSLabel(apex), message.SOA, ttl=NEGATIVE_TTL, rdata=_soa(table))
@@ -138,7 +139,7 @@ def _nothing(
         query,
         rcode=rcode,
         is_authoritative=True,
-        offers_recursion=offers_recursion,
+        offers_recursion=True,
         authority=[soa],
     )
 

@@ -17,7 +17,7 @@ def ask(name: str, kind: str = "A", *, network_class: int = 1) -> DNSRecord | No
     data = data[:-2] + network_class.to_bytes(2, "big")
     query = parse_query(data)
     assert isinstance(query, Query)
-    reply = answer(query, TABLE, offers_recursion=False)
+    reply = answer(query, TABLE)
     return None if reply is None else DNSRecord.parse(reply)
 
 
@@ -97,7 +97,7 @@ def test_answers_are_authoritative_and_short_lived() -> None:
     """What there is, and what there is not, is ours to say."""
     found = ask("AnnA.home.mesh")
     assert found is not None
-    assert (found.header.aa, found.header.ra, found.a.ttl) == (1, 0, TTL)
+    assert (found.header.aa, found.header.ra, found.a.ttl) == (1, 1, TTL)
     assert found.a.rname.label == (b"AnnA", b"home", b"mesh")
     for name in ("x.home.mesh", "home.mesh", "9.0.77.10.in-addr.arpa"):
         missing = ask(name, "TXT")
@@ -150,7 +150,7 @@ def test_any_query_gets_a_small_reply(rng: random.Random) -> None:
         tail = rng.choice(["home.mesh", "77.10.in-addr.arpa"])
         query = parse_query(asked(f"{name}.{tail}".lstrip("."), edns=1232))
         assert isinstance(query, Query)
-        reply = answer(query, TABLE, offers_recursion=True)
+        reply = answer(query, TABLE)
         assert reply is not None
         assert len(reply) <= 512
         DNSRecord.parse(reply)
