@@ -15,7 +15,9 @@ import pytest
 from meshnode.names.table import Member, NameTable
 from meshnode.types import Prefix
 from tests.e2e.mesh_parts import MeshHost, Site, leftovers, traces, until
+from tests.unit.host.fake_bus import FakeBus
 from topology.hosts import Lab, wait_until
+from topology.mesh import installed_command
 from topology.processes import Process
 
 BEFORE = "# by hand\nnameserver 127.0.0.9\noptions timeout:1 attempts:1\n"
@@ -206,3 +208,38 @@ def test_other_names_are_forwarded_and_the_host_is_left_as_it_was(
     assert names.file.read_text() == "nameserver 127.0.0.77\n"
     assert ours != BEFORE
     anna.down()
+
+
+def test_resolved_is_told_of_the_interface(lab: Lab, tmp_path: Path) -> None:
+    """By a control process that may do nothing but administer the network.
+
+    The bus is a fake in this process, under the path that a node looks at; nothing
+    is written, and `reload` takes back what the configuration does not say any more.
+    """
+    anna = Site(lab).host("anna")
+    anna.found()
+    with FakeBus(tmp_path) as bus:
+        bus.known = tuple(range(100))
+        command = (
+            "mount -t tmpfs none /run && mkdir /run/dbus && "
+            f"ln -s {bus.path} /run/dbus/system_bus_socket && "
+            f"exec {installed_command()[0]} up {anna.network} --foreground"
+        )
+        anna.process = anna.host.start(
+            ["unshare", "-m", "sh", "-c", command], environment=anna.variables
+        )
+        anna.await_ready()
+        until(lambda: anna.status()["dns"]["by"] == "systemd-resolved", "it is told")
+        (told,) = bus.links.values()
+        assert told["SetLinkDomains"][:2] == [
+            ("home.mesh", False),
+            ("77.10.in-addr.arpa", True),
+        ]
+        servers = [str(ipaddress.ip_address(one)) for _, one in told["SetLinkDNS"]]
+        assert servers == [anna.address, anna.address6]
+        with anna.config_file.open("a") as config:
+            config.write('\n[dns]\nmanage = "off"\n')
+        anna.run("reload")
+        assert not bus.links
+        assert bus.calls[-1] == "RevertLink"
+        anna.down()

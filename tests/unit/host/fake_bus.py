@@ -19,8 +19,9 @@ LINKS = (7,)
 class FakeBus:
     """Serves until the end of the `with`; `links` is what it was told of each.
 
-    `is_running` is whether resolved is there; `refusal` is a D-Bus error's name that
-    it answers with; `is_silent` lets it answer nothing.
+    `known` are the links there are; `is_running` is whether resolved is there;
+    `refusal` is a D-Bus error's name that it answers with; `is_silent` lets it answer
+    nothing. `calls` are the methods that went well.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -28,7 +29,9 @@ class FakeBus:
         self.is_running = True
         self.refusal = ""
         self.is_silent = False
+        self.known: tuple[int, ...] = LINKS
         self.links: dict[int, dict[str, Any]] = {}
+        self.calls: list[str] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen()
@@ -88,9 +91,10 @@ class FakeBus:
             return new_error(call, name, "s", ("not there",))
         if self.refusal:
             return new_error(call, self.refusal, "s", ("so it is",))
-        if index not in LINKS:
+        if index not in self.known:
             name = "org.freedesktop.resolve1.NoSuchLink"
             return new_error(call, name, "s", (f"Link {index} not known",))
+        self.calls.append(method)
         if method == "RevertLink":
             self.links.pop(index, None)
         else:
