@@ -45,11 +45,11 @@ def status(network: str | None, directories: paths.Directories, as_json: bool) -
         print_json(result)
         return
     servers = ", ".join(result["servers"])
-    upstream = ", ".join(result["upstream"]) or "this host's own resolvers"
+    upstream = ", ".join(result["upstream"])
     lines = {
         "names": f"NAME.{result['domain']}",
         "answered at": servers if result["resolver"] else "nowhere",
-        "other names": f"by {upstream}" if result["resolver"] else "-",
+        "other names": f"by {upstream}" if upstream else "refused",
         "this host": names_line(result),
     }
     width = max(map(len, lines))

@@ -33,7 +33,7 @@ def read(path: str) -> str | None:
 
 
 def write(path: str, text: str) -> None:
-    """Let *path* hold *text*; it is made, with mode 0644, if it is missing.
+    """Let *path* hold *text*; it is made, for all to read, if it is missing.
 
     Whoever is killed meanwhile leaves it with what it held, empty, or with *text*.
 
@@ -41,8 +41,11 @@ def write(path: str, text: str) -> None:
         HostError: if it cannot be written.
     """
     try:
+        is_new = not os.path.exists(path)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
+            if is_new:
+                os.fchmod(fd, 0o644)  # whatever our umask is
             rest = memoryview(text.encode(_ENCODING))
             while rest:
                 rest = rest[os.write(fd, rest) :]

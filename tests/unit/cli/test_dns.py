@@ -35,7 +35,7 @@ def test_status_is_for_people(meshnode: Run, node: Any) -> None:
     assert meshnode("dns", "status").out.splitlines() == [
         "names        NAME.home.mesh",
         "answered at  10.77.0.1, fd00::1",
-        "other names  by this host's own resolvers",
+        "other names  refused",
         "this host    found by systemd-resolved",
     ]
 
