@@ -20,12 +20,14 @@ from meshnode.manage.config_values import (
     LOG_LEVELS,
     AnnouncedRoute,
     ExitSettings,
+    DnsSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
 from meshnode.manage.exit_text import exit_section, read_exit
+from meshnode.manage.dns_text import dns_section, read_dns
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.proxy_text import proxy_section, read_proxies
 from meshnode.manage.tls_text import read_tls, tls_section
@@ -78,6 +80,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         tls=read_tls(document.table("tls")),
         exit=read_exit(document.table("exit")),
         proxies=read_proxies(document),
+        dns=read_dns(document.table("dns")),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -114,6 +117,8 @@ def serialise_config(config: NetworkConfig) -> str:
     if config.exit != ExitSettings():
         sections.append(exit_section(config.exit))
     sections += map(proxy_section, config.proxies)
+    if config.dns != DnsSettings():
+        sections.append(dns_section(config.dns))
     return "\n".join(sections)
 
 

@@ -22,6 +22,7 @@ from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
+from meshnode.host.dns import DnsPlanner
 from meshnode.host.journal import Journal
 from meshnode.host.underlay import largest_inner, links_of_host
 from meshnode.hostplan import Announced
@@ -42,9 +43,11 @@ from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
 from meshnode.node.exit_lock import full_tunnel_of
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.name_table import NameBook
 from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.proxy_keeper import ProxyKeeper
 from meshnode.node.reserved import fwmark_of, table_of
@@ -118,6 +121,14 @@ class MeshControl:
             interface=task.interface,
             fwmark=fwmark_of(self._config),
         )
+        self.book = NameBook(self.shell)
+        self.names = HostNames(
+            self.shell,
+            self.book,
+            DnsPlanner(Journal(task.journal_fd, task.journal_path)),
+            self._config.dns,
+            interface=task.interface,
+        )
 
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
@@ -185,6 +196,7 @@ class MeshControl:
             mappings=surroundings.mappings,
             reload=self._reload,
             proxies=proxies.verbs(),
+            names=self.names,
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
@@ -197,13 +209,18 @@ class MeshControl:
             nat64.follow()
             proxies.look()
 
+        def ready() -> None:
+            self.names.follow()
+            on_ready()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(
                 self.shell.sockets.run, partial(driver.receive, queued=0)
             )
             nursery.start_soon(self.shell.pump_deadlines)
-            nursery.start_soon(self.shell.pump_plans, on_ready)
+            nursery.start_soon(self.shell.pump_plans, ready)
+            nursery.start_soon(self.names.run)
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
@@ -243,8 +260,10 @@ class MeshControl:
         self._tell_delegated()
         if self._proxies is not None:
             self._proxies.look()
+        self.names.configure(config.dns)
         self.shell.drain()
         await self.shell.await_plans()
+        await self.names.settled()
         return [
             name
             for name in _AT_START
