@@ -6,6 +6,8 @@ before stay behind ours.
 """
 
 import ipaddress
+import socket
+from collections.abc import Collection
 from typing import Final
 
 from meshnode.errors import HostError
@@ -13,11 +15,13 @@ from meshnode.host import textfile
 from meshnode.host.changes import RestoreFile
 from meshnode.host.journal import Journal
 from meshnode.hostplan import Dns
+from meshnode.types import Endpoint
 
 PATH: Final = "/etc/resolv.conf"
 MAX_SERVERS: Final = 3
 """MAXNS of the C library: further servers are not asked."""
 
+_PORT: Final = 53
 _MARKER: Final = "# Written by meshnode for the network "
 _KEPT: Final = ("options", "sortlist")
 
@@ -33,6 +37,24 @@ def nameservers(text: str) -> tuple[str, ...]:
                 continue
             found.append(words[1])
     return tuple(dict.fromkeys(found))
+
+
+def own_resolvers(text: str, *, without: Collection[str] = ()) -> tuple[Endpoint, ...]:
+    """Return the resolvers that *text* names, to be asked in the host's place.
+
+    *without* are addresses of ours: who asks itself would ask for ever.
+    """
+    found = []
+    for server in nameservers(text):
+        host, _, zone = server.partition("%")
+        address = str(ipaddress.ip_address(host))
+        try:
+            scope = socket.if_nametoindex(zone) if zone else 0
+        except OSError:
+            continue  # that interface is gone
+        if address not in without:
+            found.append(Endpoint(address, _PORT, scope))
+    return tuple(found)
 
 
 def resolv_conf_text(dns: Dns, before: str) -> str:

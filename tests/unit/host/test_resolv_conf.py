@@ -14,11 +14,13 @@ from meshnode.host.journal import Journal, open_journal
 from meshnode.host.resolv_conf import (
     give_back,
     nameservers,
+    own_resolvers,
     owner_of,
     resolv_conf_text,
     take_over,
 )
 from meshnode.hostplan import Dns
+from meshnode.types import Endpoint
 
 DNS = Dns(
     network="home",
@@ -29,7 +31,7 @@ DNS = Dns(
 BEFORE = """# by hand
 domain lan.example
 nameserver 192.0.2.1
-nameserver 2001:db8::1%eth0
+nameserver 2001:db8::1%gone0
 nameserver 192.0.2.1
 nameserver 192.0.2.3
 nameserver name
@@ -56,8 +58,19 @@ def file(tmp_path: Path) -> Path:
 
 def test_servers_are_read() -> None:
     """Once each, and only addresses."""
-    assert nameservers(BEFORE) == ("192.0.2.1", "2001:db8::1%eth0", "192.0.2.3")
+    assert nameservers(BEFORE) == ("192.0.2.1", "2001:db8::1%gone0", "192.0.2.3")
     assert nameservers("nameserver\n; nameserver 192.0.2.1\n") == ()
+
+
+def test_an_exit_asks_the_resolvers_of_its_host() -> None:
+    """But not itself, nor by an interface that is gone."""
+    text = f"{BEFORE}nameserver fe80::53%lo\nnameserver 10.77.0.1\n"
+    found = own_resolvers(text, without=("10.77.0.1",))
+    assert found == (
+        Endpoint("192.0.2.1", 53),
+        Endpoint("192.0.2.3", 53),
+        Endpoint("fe80::53", 53, 1),
+    )
 
 
 def test_ours_is_the_first_server() -> None:
@@ -65,7 +78,7 @@ def test_ours_is_the_first_server() -> None:
     assert resolv_conf_text(DNS, BEFORE) == MARKER + (
         "nameserver 10.77.0.1\n"
         "nameserver 192.0.2.1\n"
-        "nameserver 2001:db8::1%eth0\n"
+        "nameserver 2001:db8::1%gone0\n"
         "search home.mesh lan.example\n"
         "options edns0 timeout:1\n"
     )
