@@ -19,15 +19,15 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
-    ExitSettings,
     DnsSettings,
+    ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
-from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.dns_text import dns_section, read_dns
+from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.proxy_text import proxy_section, read_proxies
 from meshnode.manage.tls_text import read_tls, tls_section

@@ -8,8 +8,8 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
-from meshnode.manage.proxy_text import ProxyListener
 from meshnode.hostplan import DnsManager
+from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen

@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from meshnode.names.table import Member, NameTable
-from meshnode.types import Prefix
 from tests.e2e.mesh_parts import MeshHost, Site, leftovers, traces, until
 from tests.unit.host.fake_bus import FakeBus
 from topology.hosts import Lab, wait_until
 from topology.mesh import installed_command
-from topology.processes import Process
 
 BEFORE = "# by hand\nnameserver 127.0.0.9\noptions timeout:1 attempts:1\n"
 OUTSIDE = "203.0.113.7"
@@ -26,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Names:
-    """Two nodes, and the resolver of the second."""
+    """Two nodes; the second is asked."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -37,39 +34,15 @@ class Names:
         self.directory.mkdir(parents=True)
         self.file = self.directory / "resolv.conf"
         self.file.write_text(BEFORE)
-        self.table = lab.directory / "names"
 
     def close(self) -> None:
         """Remove the namespace's files of /etc."""
         shutil.rmtree(self.directory)
 
-    def write_table(self) -> None:
-        """Give the resolver the names that the node knows."""
-        status = self.bert.status()
-        known = [*self.bert.peers().values(), status]
-        table = NameTable(
-            status["network"],
-            status["name"],
-            cidr=Prefix.parse(status["cidr"]),
-            ula=Prefix.parse(status["ula"]),
-            members=[
-                Member(one["name"], packed(one["ipv4"]), packed(one["ipv6"]))
-                for one in known
-            ],
-        )
-        self.table.write_bytes(table.serialise())
-
-    def serve(self, *upstreams: str) -> Process:
-        """Start the resolver; it listens at the node's addresses when this returns."""
-        self.write_table()
-        process = self.bert.host.start(
-            [
-                *("env", f"PYTHONPATH={ROOT}", sys.executable),
-                *("-m", "tests.e2e.names_process", str(self.table), *upstreams),
-            ]
-        )
-        wait_until(lambda: "serving" in process.output, "the resolver listens")
-        return process
+    def await_resolver(self) -> None:
+        """Wait until the node answers for names."""
+        query = f"dig +time=1 +tries=1 +short @{self.bert.address} anna.home.mesh"
+        until(lambda: self.ask(query) == [self.anna.address], "the resolver answers")
 
     def ask(self, command: str, *, at: MeshHost | None = None) -> list[str]:
         """Return the lines that a client prints, whether it finds something or not."""
@@ -77,14 +50,9 @@ class Names:
         return host.run(command, check=False, timeout=20).stdout.split("\n")[:-1]
 
 
-def packed(address: str) -> bytes:
-    """Return an address's bytes."""
-    return ipaddress.ip_address(address).packed
-
-
 @pytest.fixture
 def names(lab: Lab) -> Iterator[Names]:
-    """Two members that know each other; no resolver runs yet."""
+    """Two hosts that have no network yet."""
     one = Names(lab)
     try:
         yield one
@@ -110,7 +78,7 @@ def test_members_are_found_by_real_clients(names: Names) -> None:
     begin(names, "resolv.conf")
     anna, bert = names.anna, names.bert
     until(lambda: bert.status()["dns"]["by"] == "resolv.conf", "the host is told")
-    resolver = names.serve()
+    names.await_resolver()
     server = f"@{bert.address}"
     # dig, over UDP and TCP, IPv4 and IPv6, both ways.
     assert names.ask(f"dig {server} +short anna.home.mesh") == [anna.address]
@@ -137,11 +105,15 @@ def test_members_are_found_by_real_clients(names: Names) -> None:
     carl = names.site.host("carl")
     carl.join(anna.invite())
     bert.await_peers("anna", "carl")
-    names.write_table()
+    look_up = f"dig {server} +short carl.home.mesh"
+    until(lambda: names.ask(look_up) == [carl.address], "the table is another")
     assert names.ask("getent ahostsv4 carl")[0].split()[0] == carl.address
-    # A dead resolver is told by name.
-    resolver.stop()
-    assert bert.refusal("dns", "query", "anna")[0] == 4
+    # A dead resolver is back at once, and knows everybody.
+    process = bert.roles()["proxy"]
+    bert.host.run(f"kill -9 {process}")
+    until(lambda: bert.roles().get("proxy", process) != process, "it is back")
+    names.await_resolver()
+    assert names.ask(look_up) == [carl.address]
     # And kill -9 of everything leaves what `cleanup` undoes.
     assert "home" in names.file.read_text()
     bert.kill()
@@ -180,9 +152,13 @@ def test_other_names_are_forwarded_and_the_host_is_left_as_it_was(
         ]
     )
     wait_until(lambda: "serving" in upstream.output, "the outside is there")
-    names.serve("198.18.0.1")
+    text = bert.config_file.read_text()
+    upstream_line = 'manage = "resolv.conf"\nupstream = ["198.18.0.1:53"]'
+    bert.config_file.write_text(text.replace('manage = "resolv.conf"', upstream_line))
+    bert.run("reload")
     server = f"@{bert.address}"
-    assert names.ask(f"dig {server} +short www.example.org") == [OUTSIDE]
+    look_up = f"dig {server} +short www.example.org"
+    until(lambda: names.ask(look_up) == [OUTSIDE], "the outside is asked")
     assert len(names.ask(f"dig {server} +short long.example.org")) == 200
     assert names.ask("getent ahostsv4 www.example.org")[0].split()[0] == OUTSIDE
     # Names of the mesh are nobody's outside.

@@ -92,6 +92,7 @@ def scene() -> Iterator[Scene]:
         stack.callback(shutil.rmtree, hosts.parent)
         hosts.write_text(f"127.0.0.1 localhost\n{WEB} web.example\n")
         bert.found()
+        append(bert, "\n[dns]\nresolver = false\n")
         bert.up()
         for host, words in ((exit_, ["--role", "exit"]), (ann, [])):
             token = bert.invite(*words)
@@ -162,13 +163,12 @@ def test_who_is_no_member_gets_nothing(scene: Scene) -> None:
     assert curl(stranger, "--interface", "10.77.9.9", *words, check=False)[:4] == "exit"
     at_lan = ["--max-time", "2", "--socks5", f"{scene.exit.port.v4}:1080", WEB]
     assert curl(stranger, *at_lan, check=False).startswith("exit ")
-    for host, places in (
-        (scene.exit, {f"{overlay}:1080", f"[{scene.exit.address6}]:1080"}),
-        (scene.ann, {MIXED, OWN_WAY}),
-    ):
+    service = {f"{overlay}:1080", f"[{scene.exit.address6}]:1080"}
+    for host, places in ((scene.exit, service), (scene.ann, {MIXED, OWN_WAY})):
+        names = {f"{host.address}:53", f"[{host.address6}]:53"}
         lines = host.host.run("ss -Htlnp").stdout.splitlines()
         ours = {line.split()[3] for line in lines if f"pid={proxy_of(host)}," in line}
-        assert {one.replace("%home", "") for one in ours} == places
+        assert {one.replace("%home", "") for one in ours} == places | names
 
 
 def proxy_of(host: MeshHost) -> int:
@@ -177,7 +177,7 @@ def proxy_of(host: MeshHost) -> int:
 
 
 def test_it_has_no_privilege(scene: Scene) -> None:
-    """But to listen below port 1024; and who asks for no proxy has no process."""
+    """But to listen below port 1024; and who asks for nothing has no process."""
     for host in (scene.ann, scene.exit):
         text = Path(f"/proc/{proxy_of(host)}/status").read_text()
         found = parse_status(text)

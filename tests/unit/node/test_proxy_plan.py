@@ -8,11 +8,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from meshnode.codec.proxy_link import KEPT_SOCKET, OWN_SOCKET, encode_plan
+from meshnode.codec.proxy_link import (
+    KEPT_SOCKET,
+    OWN_SOCKET,
+    PlannedResolver,
+    encode_plan,
+)
 from meshnode.codec.records import Role
 from meshnode.crypto import passwords
 from meshnode.manage.config_values import (
     AnnouncedRoute,
+    DnsSettings,
     ExitSettings,
     NetworkConfig,
 )
@@ -24,6 +30,7 @@ from tests.unit.node.shell_parts import Shell
 
 LOCAL = Endpoint("127.0.0.1", 1080)
 FACTS = Facts("home", ("192.0.2.5",), frozenset())
+NO_EXIT = ExitSettings()
 LAN = Prefix.parse("192.168.7.0/24")
 
 
@@ -143,6 +150,38 @@ def test_exits_are_in_order_the_unhealthy_last(
         "127.0.0.1:1080: exit rome is certified for no such thing; at an issuer: "
         "meshnode cert grant rome --role exit",
     )
+
+
+def test_the_resolver_is_at_our_addresses(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks whom it is told to, else the exit in use; on one, whom the host asks."""
+    outside, host = Endpoint("192.0.2.53", 53), Endpoint("192.0.2.1", 53)
+    facts = replace(FACTS, resolvers=(host,))
+
+    def resolver(
+        dns: DnsSettings, exit_: ExitSettings = NO_EXIT
+    ) -> PlannedResolver | None:
+        return make_plan(replace(config(), dns=dns, exit=exit_), shell.node, facts)[
+            0
+        ].resolver
+
+    assert resolver(DnsSettings(resolver=False)) is None
+    found = resolver(DnsSettings())
+    assert found is not None
+    assert [(one.version, one.port) for one in found.places] == [(4, 53), (6, 53)]
+    assert (found.own, found.upstream) == (shell.node.own.certificate.name, ())
+    found = resolver(DnsSettings(upstream=(outside,)), ExitSettings(offer=True))
+    assert found is not None
+    assert found.upstream == (outside,)
+    found = resolver(DnsSettings(), ExitSettings(offer=True))
+    assert found is not None
+    assert found.upstream == (host,)
+    known = {"paris": _Member(1)}
+    monkeypatch.setattr(shell.node.membership, "by_name", known.get)
+    found = resolver(DnsSettings(), ExitSettings(use=("paris", "rome")))
+    assert found is not None
+    assert found.upstream == (Endpoint("10.77.0.1", 53),)
 
 
 def test_who_offers_an_exit_serves_members(
