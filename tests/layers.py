@@ -55,7 +55,9 @@ LAYERS = {
     ),
     "host": _layer("", "the operating system knows nothing of what it carries"),
     "proxy": _layer(
-        "codec", "a listener knows no network: outlets and names are given"
+        "codec crypto.passwords crypto.primitives",
+        "a listener knows no network: outlets and names are given; of crypto it needs "
+        "what passwords are compared with",
     ),
     "names": _layer("codec", "a zone is values; who is a member comes as an argument"),
     "capture": _layer("codec", "it writes what it is given, and knows no session"),
@@ -64,8 +66,8 @@ LAYERS = {
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config mesh",
-        "it speaks of a device, it does not run one",
+        "crypto codec wireguard.config mesh proxy.http_rules",
+        "it speaks of a device, it does not run one; rules are read where they stand",
     ),
     "cli": _layer(
         "crypto.keys manage node capture codec.tap",
@@ -81,12 +83,13 @@ LAYERS = {
 PURE = (
     *("crypto", "codec", "wireguard", "mesh", "capture"),
     *sorted(LEAVES),
-    "manage.uapi",
-    "proxy.forwards",
-    *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+    *("manage.uapi", "proxy.forwards"),
     *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
     *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
     "proxy.http_pac",
+    *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+    *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
+    *("names.table", "names.reverse", "names.message", "names.zone", "names.limits"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
 
@@ -112,14 +115,15 @@ ONLY_IMPORTERS = {
         "one HTTP parser, where HTTP is spoken",
     ),
     "dnslib": (("names",), "one place that speaks DNS"),
+    "jeepney": (("host.resolved",), "one service of the bus is asked, in one place"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
         (
-            *("host", "node", "manage.*_server"),
+            *("host", "node", "manage.*_server", "names.*_server", "names.forwarder"),
             *("proxy.*_server", "proxy.*_outlet", "proxy.outlets", "proxy.upstream"),
             *("proxy.splice", "proxy.host_sockets", "proxy.socks_relay"),
-            *("proxy.http_peer", "proxy.http_exchange"),
+            *("proxy.http_peer", "proxy.http_exchange", "proxy.users"),
         ),
         "tasks live in the shell; workers and the pure core have none",
     ),

@@ -30,6 +30,7 @@ def _fake_tree(root: Path) -> Path:
     names = set(LEAVES) | set(UNTESTED) | set(NEVER_TRIO)
     names |= {f"{package}.thing" for package in LAYERS}
     names |= {name for layer in LAYERS.values() for name in layer.may if "." in name}
+    names |= {name for name in PURE if "." in name}
     homes = {home for homes, _ in ONLY_IMPORTERS.values() for home in homes}
     names |= {name.replace("*", "a") for name in homes | set(PURE) if "." in name}
     names |= {"manage.uapi_server"}

@@ -49,10 +49,14 @@ _COMMANDS = {
     "flows": LazyCommand(
         "meshnode.cli.flows", "flows", "Show who talks to whom, and how much."
     ),
+    "proxy": LazyCommand(
+        "meshnode.cli.proxy", "proxy", "Serve SOCKS and HTTP to applications."
+    ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
     "exit": LazyCommand(
         "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."
     ),
+    "dns": LazyCommand("meshnode.cli.dns", "dns", "Look members up by name."),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

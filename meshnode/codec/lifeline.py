@@ -142,8 +142,13 @@ class WantTls:
     """Control has something to say to the process that speaks TLS: start it."""
 
 
+@frozen
+class WantProxy:
+    """Control has something to say to the process of applications: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls
+ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantProxy
 
 _Check = Callable[[Any], Any]
 
@@ -207,6 +212,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     4: (KeepSocket, (_U16,)),
     5: (DropSocket, (_U16,)),
     6: (WantTls, ()),
+    7: (WantProxy, ()),
 }
 
 

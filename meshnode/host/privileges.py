@@ -19,11 +19,13 @@ from meshnode.host import libc
 from meshnode.host.userns import knows_user
 from meshnode.values import frozen
 
+CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
 NOBODY = 65534
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -132,6 +134,17 @@ def drop_to_control() -> None:
     _drop(keep=1 << CAP_NET_ADMIN, user=None)
 
 
+def drop_to_proxy() -> None:
+    """Become nobody who may listen on ports below 1024, and no way to get more.
+
+    Import everything first, as for `drop_to_worker`.
+
+    Raises:
+        PrivilegeError: if anything else is left; the process must end then.
+    """
+    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=NOBODY)
+
+
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
     """Ask the kernel for *death_signal* when the process *parent* ends.
 
@@ -152,6 +165,8 @@ def _drop(*, keep: int, user: int | None) -> None:
         if _knows(NOBODY):
             os.setgroups([])
         if user is not None:
+            # Or the change of user would take what shall be kept.
+            _prctl(_PR_SET_KEEPCAPS, int(keep != 0))
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
         _set_capabilities(keep)

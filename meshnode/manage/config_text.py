@@ -19,14 +19,17 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    DnsSettings,
     ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.dns_text import dns_section, read_dns
 from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
+from meshnode.manage.proxy_text import proxy_section, read_proxies
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
     Table,
@@ -76,6 +79,8 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
         exit=read_exit(document.table("exit")),
+        proxies=read_proxies(document),
+        dns=read_dns(document.table("dns")),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -111,6 +116,9 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(tls_section(config.tls))
     if config.exit != ExitSettings():
         sections.append(exit_section(config.exit))
+    sections += map(proxy_section, config.proxies)
+    if config.dns != DnsSettings():
+        sections.append(dns_section(config.dns))
     return "\n".join(sections)
 
 

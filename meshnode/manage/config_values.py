@@ -8,8 +8,10 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.hostplan import DnsManager
+from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
-from meshnode.types import Prefix
+from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
 DEFAULT_PORT: Final = 51820
@@ -137,6 +139,21 @@ class ExitSettings:
 
 
 @frozen
+class DnsSettings:
+    """The names of the network: the table `[dns]`.
+
+    `resolver` is whether they are answered at our overlay addresses; `manager` by what
+    the host is told to ask there, and `search` whether it completes names without a
+    dot. `upstream` are resolvers for all other names; none are the host's own.
+    """
+
+    resolver: bool = True
+    manager: DnsManager = DnsManager.AUTO
+    upstream: tuple[Endpoint, ...] = ()
+    search: bool = True
+
+
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 
@@ -150,7 +167,8 @@ class NetworkConfig:
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
     packets in each direction. `tls` is the way out where UDP is blocked; `exit` says
-    who leaves by whom.
+    who leaves by whom, `dns` how names are found. `proxies` are the listeners for
+    applications.
     """
 
     interface: str
@@ -175,6 +193,8 @@ class NetworkConfig:
     offload: Offloads = UNFORCED
     tls: TlsSettings = TlsSettings()
     exit: ExitSettings = ExitSettings()
+    proxies: tuple[ProxyListener, ...] = ()
+    dns: DnsSettings = DnsSettings()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

@@ -20,9 +20,10 @@ from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
     die_with_parent,
     drop_to_control,
+    drop_to_proxy,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL, FORWARD, TLS
+from meshnode.node.children import CONTROL, FORWARD, PROXY, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
@@ -30,6 +31,7 @@ from meshnode.node.tasks import (
     AnyTask,
     ControlTask,
     ForwardTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
     parse_task,
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == FORWARD:
         task = parse_task(ForwardTask, fields)
         prepare = partial(_prepare_forward, task)
+    elif role == PROXY:
+        task = parse_task(ProxyTask, fields)
+        prepare = partial(_prepare_proxy, task)
     else:
         task = parse_task(WorkerTask, fields)
         prepare = partial(_prepare_worker, task)
@@ -182,6 +187,15 @@ def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
     die_with_parent(task.parent, signal.SIGKILL)
     listeners = [socket.socket(fileno=number) for number in task.listener_fds]
     return partial(run_forwards, task.forwards, listeners, inside)
+
+
+def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
+    from meshnode.node.proxy_process import prepare, run_proxy
+
+    prepare()
+    drop_to_proxy()
+    die_with_parent(task.parent, signal.SIGKILL)
+    return partial(run_proxy, socket.socket(fileno=task.link_fd))
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -20,6 +20,7 @@ from meshnode.node.tasks import (
     AnyTask,
     ControlTask,
     ForwardTask,
+    ProxyTask,
     WorkerTask,
     arguments_of,
     descriptors_of,
@@ -28,6 +29,7 @@ from meshnode.node.tasks import (
 CONTROL: Final = "control"
 TLS: Final = "tls"
 FORWARD: Final = "forward"
+PROXY: Final = "proxy"
 """The roles that are no `Worker`."""
 
 END_GRACE: Final = 2.0
@@ -57,6 +59,8 @@ def role_of(task: AnyTask) -> str:
         return task.worker.name
     if isinstance(task, ForwardTask):
         return FORWARD
+    if isinstance(task, ProxyTask):
+        return PROXY
     return CONTROL if isinstance(task, ControlTask) else TLS
 
 

@@ -12,6 +12,7 @@ from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     ControlTask,
     ForwardTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
 )
@@ -105,6 +106,7 @@ class Launcher:
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
                 namespace_fd=resources.namespace_fd,
+                proxy_fd=resources.proxy.control.fileno(),
             )
         )
 
@@ -132,6 +134,17 @@ class Launcher:
                 forwards=resources.forwards,
                 listener_fds=tuple(one.fileno() for one in resources.forward_listeners),
                 namespace_fd=resources.namespace_fd,
+            )
+        )
+
+    def proxy(self) -> int:
+        """Start the process that serves applications; raises `HostError`."""
+        return spawn(
+            ProxyTask(
+                interface=self._resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                link_fd=self._resources.proxy.worker.fileno(),
             )
         )
 

@@ -32,9 +32,11 @@ from meshnode.mesh.describe import (
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
+from meshnode.node.mesh_names import MeshNames
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_trace import MeshTrace
@@ -59,6 +61,8 @@ class MeshApi:
         mappings: gives the routers that were asked for our port.
         reload: reads the configuration again, and returns what needs a restart.
         capture: lends the tap.
+        proxies: the verbs that are about listeners for applications.
+        names: how this host finds members by name.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class MeshApi:
         mappings: Callable[[], list[dict[str, Any]]],
         reload: Callable[[], Awaitable[list[str]]],
         capture: MeshCapture,
+        proxies: Mapping[str, Verb],
+        names: HostNames,
     ) -> None:
         self._shell = shell
         self._device = device
@@ -81,6 +87,7 @@ class MeshApi:
         self._offloads = offloads
         self._mappings = mappings
         self._reload = reload
+        self._names = names
         self._verbs: dict[str, Verb] = {
             "hello": self._hello,
             "status": self._status,
@@ -97,6 +104,8 @@ class MeshApi:
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
             **capture.verbs(),
+            **proxies,
+            **MeshNames(names).verbs(),
         }
 
     async def handle(self, request: Request) -> Answered:
@@ -138,6 +147,7 @@ class MeshApi:
             "drops": self._drops(),
             "offload": self._offloads(),
             "portMappings": self._mappings(),
+            "dns": self._names.describe(),
         }
 
     async def _peers(self, args: Table) -> Answered:

@@ -22,6 +22,7 @@ from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
+from meshnode.host.dns import DnsPlanner
 from meshnode.host.inside import Inside
 from meshnode.host.journal import Journal
 from meshnode.host.plan import HostPlanner, Planner
@@ -45,11 +46,14 @@ from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
 from meshnode.node.exit_lock import full_tunnel_of
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.name_table import NameBook
 from meshnode.node.nat64_finder import Nat64Finder
+from meshnode.node.proxy_keeper import ProxyKeeper
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.shared import drop_counts, offload_states
 from meshnode.node.surroundings import Surroundings
@@ -106,6 +110,7 @@ class MeshControl:
         self._counters = counters
         self._max_mtu = _max_mtu(self._config)
         engine.limit_padding(self._config.mtu)
+        self._proxies: ProxyKeeper | None = None
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
@@ -138,6 +143,14 @@ class MeshControl:
             interface=task.interface,
             fwmark=self._mark,
         )
+        self.book = NameBook(self.shell)
+        self.names = HostNames(
+            self.shell,
+            self.book,
+            DnsPlanner(Journal(task.journal_fd, task.journal_path)),
+            self._config.dns,
+            interface=task.interface,
+        )
 
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
@@ -157,10 +170,12 @@ class MeshControl:
         driver: Driver,
         on_ready: Callable[[], None],
         want_tls: Callable[[], None],
+        want_proxy: Callable[[], None],
     ) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once.
 
-        *want_tls* lets the process that speaks TLS be started.
+        *want_tls* lets the process that speaks TLS be started, *want_proxy* the one
+        that serves applications.
         """
         config = self._config
         surroundings = Surroundings(
@@ -179,6 +194,14 @@ class MeshControl:
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
+        proxies = self._proxies = ProxyKeeper(
+            self.shell,
+            socket.socket(fileno=self._task.proxy_fd),
+            Journal(self._task.journal_fd, self._task.journal_path),
+            config=lambda: self._config,
+            interface=self._task.interface,
+            want_process=want_proxy,
+        )
         api = MeshApi(
             self.shell,
             admin=MeshAdmin(self.shell, entropy=os.urandom, places=self._places),
@@ -198,6 +221,8 @@ class MeshControl:
             capture=MeshCapture(
                 self.shell.node, self._engine, self._task.tap_fd, self._tap, self._port
             ),
+            proxies=proxies.verbs(),
+            names=self.names,
         )
         node = self.shell.node
         nat64 = Nat64Finder(node.reach.local_versions, node.puncher.set_nat64_prefix)
@@ -205,6 +230,11 @@ class MeshControl:
         def follow() -> None:
             surroundings.follow()
             nat64.follow()
+            proxies.look()
+
+        def ready() -> None:
+            self.names.follow()
+            on_ready()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
@@ -212,11 +242,13 @@ class MeshControl:
                 self.shell.sockets.run, partial(driver.receive, queued=0)
             )
             nursery.start_soon(self.shell.pump_deadlines)
-            nursery.start_soon(self.shell.pump_plans, on_ready)
+            nursery.start_soon(self.shell.pump_plans, ready)
+            nursery.start_soon(self.names.run)
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
             nursery.start_soon(detours.run)
+            nursery.start_soon(proxies.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(self._serve_api, api)
             if config.metrics is not None:
@@ -255,8 +287,12 @@ class MeshControl:
         self._config = config
         self._follow_config()
         self._tell_delegated()
+        if self._proxies is not None:
+            self._proxies.look()
+        self.names.configure(config.dns)
         self.shell.drain()
         await self.shell.await_plans()
+        await self.names.settled()
         return [
             name
             for name in _AT_START

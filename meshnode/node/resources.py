@@ -52,6 +52,7 @@ _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
 _TLS_BYTES: Final = 2**18
+_PROXY_BYTES: Final = 2**18
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _log = logging.getLogger("meshnode.node")
 
@@ -147,6 +148,7 @@ class Resources:
     namespace_fd: int
     forwards: tuple[Forward, ...]
     forward_listeners: tuple[socket.socket, ...]
+    proxy: Link
     _cleanup: contextlib.ExitStack = field(repr=False)
     beside: dict[int, int] = field(default_factory=dict)
 
@@ -220,6 +222,7 @@ class Resources:
                 namespace_fd=namespace_fd,
                 forwards=forwards,
                 forward_listeners=forward_listeners,
+                proxy=_link(_PROXY_BYTES, stack),
                 _cleanup=stack.pop_all(),
             )
 

@@ -62,7 +62,8 @@ class ControlTask:
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
     of each direction, `tap_fd` the memory that captures read. `tls_fd` is the link to
     who speaks TLS, and `tls_problem` why nobody is served by TLS, if that was asked
-    for. `namespace_fd` is the network that a rootless node's interface is in.
+    for. `proxy_fd` is the link to who serves applications. `namespace_fd` is the
+    network that a rootless node's interface is in.
     """
 
     interface: str
@@ -91,6 +92,7 @@ class ControlTask:
     beside_fds: tuple[int, ...]
     tls_fd: int
     tls_problem: str
+    proxy_fd: int
     namespace_fd: int = NO_DESCRIPTOR
 
 
@@ -124,8 +126,18 @@ class ForwardTask:
     namespace_fd: int
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ForwardTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyTask:
+    """The life of the process that serves applications; `link_fd` leads to control."""
+
+    interface: str
+    log_level: str
+    parent: int
+    link_fd: int
+
+
+AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask | ProxyTask
+Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ForwardTask, ProxyTask)
 
 
 def arguments_of(task: AnyTask) -> list[str]:

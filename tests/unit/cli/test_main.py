@@ -32,7 +32,7 @@ HEAVY = {
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "run"),
     *("status", "peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
-    *("capture", "flows", "route", "exit"),
+    *("capture", "flows", "proxy", "route", "exit", "dns"),
     *("cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 

@@ -21,6 +21,8 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantProxy,
+    WantTls,
     Worker,
     WorkerStarted,
     decode_from_control,
@@ -45,6 +47,8 @@ _FROM_CONTROL = st.one_of(
     st.just(Ready()),
     st.builds(KeepSocket, _U16),
     st.builds(DropSocket, _U16),
+    st.builds(WantTls),
+    st.builds(WantProxy),
     st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),
 )
 

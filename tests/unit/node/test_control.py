@@ -67,6 +67,7 @@ class Surroundings:
             beside_fds=(),
             tls_fd=NO_DESCRIPTOR,
             tls_problem="",
+            proxy_fd=NO_DESCRIPTOR,
         )
 
     def begin(self) -> None:

@@ -52,6 +52,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         namespace_fd=24,
         forwards=(FORWARD,),
         forward_listeners=(descriptor(25),),
+        proxy=SimpleNamespace(control=descriptor(30), worker=descriptor(31)),
     )
 
 
@@ -170,3 +171,12 @@ def test_who_carries_ports_gets_listeners_and_the_inner_network(
     (task,) = tasks
     assert task.forwards == (FORWARD,)
     assert (task.listener_fds, task.namespace_fd) == ((25,), 24)
+
+
+def test_who_serves_applications_gets_a_link(tasks: list[Any]) -> None:
+    """And nothing else; control has the other end."""
+    launcher = Launcher(resources(), SETTINGS)
+    launcher.proxy()
+    launcher.control(9)
+    proxy, control = tasks
+    assert (proxy.link_fd, control.proxy_fd) == (31, 30)

@@ -98,6 +98,7 @@ class Process:
             egress_fds=(),
             ingress_fds=(),
             tls_problem="",
+            proxy_fd=NO_DESCRIPTOR,
             **numbers,
         )
         engine = Engine(
