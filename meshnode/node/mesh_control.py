@@ -234,6 +234,7 @@ class MeshControl:
             proxies.look()
 
         def ready() -> None:
+            self.names.take_all(bool(self._config.exit.use))
             self.names.follow()
             on_ready()
 
@@ -290,6 +291,7 @@ class MeshControl:
         self._tell_delegated()
         if self._proxies is not None:
             self._proxies.look()
+        self.names.take_all(bool(config.exit.use))
         self.names.configure(self._dns(config))
         self.shell.drain()
         await self.shell.await_plans()
