@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 
 _VIEW = """
 mount --make-rprivate /
-{reveal}
 mount -t tmpfs none /mnt
+{reveal}
 mknod -m {mode} /mnt/tun c 10 200
 mount --bind /mnt/tun /dev/net/tun
 exec "$@"
@@ -177,18 +177,16 @@ class User:
 def _reveal() -> str:
     """Return shell commands that open the way to source and interpreter."""
     needed = {ROOT.resolve(), Path(sys.prefix), Path(sys.base_prefix)}
-    lines = []
-    for number, path in enumerate(sorted(needed), start=5):
+    kept, shown = [], []
+    for number, path in enumerate(sorted(needed)):
         hidden = [one for one in path.parents if not one.stat().st_mode & 0o001]
-        if hidden:
-            top = hidden[-1]
-            lines.append(f"exec {number}<{shlex.quote(str(path))}")
-            lines.append(
-                f"mountpoint -q {top} || mount -t tmpfs -o mode=755 none {top}"
-            )
-            lines.append(f"mkdir -p {shlex.quote(str(path))}")
-            lines.append(
-                f"mount --bind /proc/self/fd/{number} {shlex.quote(str(path))}"
-            )
-    opened = [line for line in lines if line.startswith("exec")]
-    return "\n".join([*opened, *(line for line in lines if line not in opened)])
+        if not hidden:
+            continue
+        place, aside, top = shlex.quote(str(path)), f"/mnt/{number}", hidden[-1]
+        # All are kept aside before the first is hidden.
+        kept.append(f"mkdir {aside} && mount --bind {place} {aside}")
+        shown += [
+            f"mountpoint -q {top} || mount -t tmpfs -o mode=755 none {top}",
+            f"mkdir -p {place} && mount --bind {aside} {place}",
+        ]
+    return "\n".join([*kept, *shown])
