@@ -190,9 +190,13 @@ def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
 
 
 def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
+    from meshnode.host.namespaces import enter_namespace
     from meshnode.node.proxy_process import prepare, run_proxy
 
     prepare()
+    if task.namespace_fd != NO_DESCRIPTOR:
+        # Whatever it serves and reaches is in the mesh's network: it lives there.
+        enter_namespace(task.namespace_fd)
     drop_to_proxy()
     die_with_parent(task.parent, signal.SIGKILL)
     return partial(run_proxy, socket.socket(fileno=task.link_fd))

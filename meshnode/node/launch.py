@@ -145,6 +145,7 @@ class Launcher:
                 log_level=self._settings.log_level,
                 parent=os.getpid(),
                 link_fd=self._resources.proxy.worker.fileno(),
+                namespace_fd=self._resources.namespace_fd,
             )
         )
 

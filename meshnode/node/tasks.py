@@ -128,12 +128,16 @@ class ForwardTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyTask:
-    """The life of the process that serves applications; `link_fd` leads to control."""
+    """The life of the process that serves applications; `link_fd` leads to control.
+
+    `namespace_fd` is the network of the interface, if that is another than ours.
+    """
 
     interface: str
     log_level: str
     parent: int
     link_fd: int
+    namespace_fd: int = NO_DESCRIPTOR
 
 
 AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask | ProxyTask
