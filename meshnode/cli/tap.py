@@ -8,7 +8,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ PAUSE = 0.02
 
 _ASK_AGAIN = 1.0
 """Seconds until the node is asked anew who is in a slot."""
+
+_NICENESS = 19
 
 _REFRESH = 3.0
 """Seconds after which a name may be another's."""
@@ -51,15 +53,18 @@ def open_tap(
             else captures.
     """
     _check_peers(directories, network, wanted)
-    with api_client.borrow(
-        directories,
-        network,
-        "capture",
-        underlay=underlay,
-        snaplen=snaplen,
-        keys=keys,
-        pid=os.getpid(),
-    ) as borrowed:
+    with (
+        _stepping_back(),
+        api_client.borrow(
+            directories,
+            network,
+            "capture",
+            underlay=underlay,
+            snaplen=snaplen,
+            keys=keys,
+            pid=os.getpid(),
+        ) as borrowed,
+    ):
         if borrowed.facts["layout"] != LAYOUT:
             raise MeshnodeError(
                 "the node is of another version than this command: "
@@ -69,6 +74,19 @@ def open_tap(
         memory = memoryview(mmap.mmap(borrowed.descriptor, borrowed.facts["bytes"]))
         ask = partial(api_client.call, directories, network, "capture-names")
         yield Tap(borrowed, Rings(memory), wanted, ask)
+
+
+@contextmanager
+def _stepping_back() -> Generator[None, None, None]:
+    """Let the tunnel have the processors: copies may be dropped, packets may not."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    try:
+        yield
+    finally:
+        # Who is not root stays where it is.
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def _check_peers(directories: Directories, network: str, wanted: Filter) -> None:

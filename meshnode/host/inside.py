@@ -82,3 +82,26 @@ class Inside:
     def close(self) -> None:
         """End the thread, after what it was asked for before."""
         self._thread.shutdown()
+
+
+class Outside:
+    """A thread that stays in the network where it was made, when the process leaves it.
+
+    Args:
+        drop: called in the thread at once; a thread has privileges of its own.
+
+    Raises:
+        Whatever *drop* raises.
+    """
+
+    def __init__(self, drop: Callable[[], None]) -> None:
+        self._thread = ThreadPoolExecutor(1, "outside")
+        try:
+            self.call(drop)
+        except BaseException:
+            self._thread.shutdown()
+            raise
+
+    def call(self, function: Callable[[], Result]) -> Result:
+        """Call *function* outside and wait for it; what it raises is raised here."""
+        return self._thread.submit(function).result()

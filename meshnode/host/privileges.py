@@ -142,7 +142,8 @@ def drop_to_proxy() -> None:
     Raises:
         PrivilegeError: if anything else is left; the process must end then.
     """
-    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=NOBODY if _knows(NOBODY) else None)
+    user = NOBODY if _knows(NOBODY) else None
+    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=user)
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:

@@ -190,16 +190,19 @@ def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
 
 
 def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
+    from meshnode.host.inside import Outside
     from meshnode.host.namespaces import enter_namespace
     from meshnode.node.proxy_process import prepare, run_proxy
 
     prepare()
+    open_outside = None
     if task.namespace_fd != NO_DESCRIPTOR:
-        # Whatever it serves and reaches is in the mesh's network: it lives there.
+        # Everything goes into the mesh's network, but clients come from the host's.
+        open_outside = Outside(drop_to_proxy).call
         enter_namespace(task.namespace_fd)
     drop_to_proxy()
     die_with_parent(task.parent, signal.SIGKILL)
-    return partial(run_proxy, socket.socket(fileno=task.link_fd))
+    return partial(run_proxy, socket.socket(fileno=task.link_fd), open_outside)
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -28,9 +29,9 @@ from meshnode.host.journal import Journal
 from meshnode.host.plan import HostPlanner, Planner
 from meshnode.host.plan_inside import InsidePlanner
 from meshnode.host.underlay import largest_inner, links_of_host
-from meshnode.hostplan import Announced
+from meshnode.hostplan import Announced, DnsManager
 from meshnode.manage.api_server import serve_api
-from meshnode.manage.config_values import HostPort, NetworkConfig
+from meshnode.manage.config_values import DnsSettings, HostPort, NetworkConfig
 from meshnode.manage.contacts import load_contacts
 from meshnode.manage.delegated import load_delegated
 from meshnode.manage.identity import load_identity
@@ -148,7 +149,7 @@ class MeshControl:
             self.shell,
             self.book,
             DnsPlanner(Journal(task.journal_fd, task.journal_path)),
-            self._config.dns,
+            self._dns(self._config),
             interface=task.interface,
         )
 
@@ -233,6 +234,7 @@ class MeshControl:
             proxies.look()
 
         def ready() -> None:
+            self.names.take_all(bool(self._config.exit.use))
             self.names.follow()
             on_ready()
 
@@ -289,7 +291,8 @@ class MeshControl:
         self._tell_delegated()
         if self._proxies is not None:
             self._proxies.look()
-        self.names.configure(config.dns)
+        self.names.take_all(bool(config.exit.use))
+        self.names.configure(self._dns(config))
         self.shell.drain()
         await self.shell.await_plans()
         await self.names.settled()
@@ -307,6 +310,12 @@ class MeshControl:
         self.shell.follow_addresses()
         self._tell_contacts()
         self._tell_wireguard()
+
+    def _dns(self, config: NetworkConfig) -> DnsSettings:
+        """Return the table `[dns]`; a rootless node leaves the host's names alone."""
+        if self._inside is None:
+            return config.dns
+        return replace(config.dns, manager=DnsManager.OFF)
 
     def _settings(self, config: NetworkConfig) -> NodeSettings:
         advertised = [e for place in config.advertise for e in self._endpoints(place)]

@@ -62,6 +62,14 @@ class _Running:
     problem: str = ""
 
 
+Opener = Callable[[Callable[[], socket.socket]], socket.socket]
+
+
+def open_here(function: Callable[[], socket.socket]) -> socket.socket:
+    """Call *function*: this process is in the host's network."""
+    return function()
+
+
 class ListenerSet:
     """All listeners of a process.
 
@@ -69,6 +77,7 @@ class ListenerSet:
         nursery: where they run.
         speakers_of: says who serves; raises `ConfigError` if rules are none.
         on_problems: told what cannot be served, whenever that changes.
+        opener: calls what opens a listener for the host's applications, in its network.
     """
 
     def __init__(
@@ -76,8 +85,11 @@ class ListenerSet:
         nursery: trio.Nursery,
         speakers_of: SpeakersOf,
         on_problems: Callable[[tuple[str, ...]], None],
+        *,
+        opener: Opener = open_here,
     ) -> None:
         self._nursery = nursery
+        self._opener = opener
         self._speakers_of = speakers_of
         self._on_problems = on_problems
         self._running: dict[str, _Running] = {}
@@ -136,7 +148,8 @@ class ListenerSet:
                 self._refused.append(f"{listener.place}: its socket is missing")
                 continue
             given = sockets[number] if number >= 0 else None
-            opener = partial(_open, listener.place, number, given)
+            opening = partial(_open, listener.place, number, given)
+            opener = partial(self._opener, opening)
             yield _Wanted(listener.place, opener, speakers, lambda host: True, given)
         if plan.exit is not None:
             speakers = self._speakers_of(plan, None)

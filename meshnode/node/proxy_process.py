@@ -30,7 +30,7 @@ from meshnode.codec.proxy_link import (
 from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.memory import read_sealed
-from meshnode.node.proxy_listeners import ListenerSet
+from meshnode.node.proxy_listeners import ListenerSet, Opener, open_here
 from meshnode.node.proxy_resolver import PlannedNames
 from meshnode.node.proxy_speakers import ProxySpeakers
 
@@ -57,24 +57,29 @@ def allow_many_sockets() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run_proxy(link: socket.socket) -> int:
-    """Be the process until SIGTERM; *link* leads to control. Return an exit code."""
+def run_proxy(link: socket.socket, open_outside: Opener | None = None) -> int:
+    """Be the process until SIGTERM; return an exit code.
+
+    *link* leads to control. Where the process is not in the host's network,
+    *open_outside* opens listeners there.
+    """
     with suppress(KeyboardInterrupt):
-        trio.run(ProxyProcess(link).run)
+        trio.run(ProxyProcess(link, open_outside).run)
     return 0
 
 
 class ProxyProcess:
-    """Everything of the process; *link* leads to control."""
+    """Everything of the process; arguments are those of `run_proxy`."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, open_outside: Opener | None = None) -> None:
         self._link = link
+        self._open = open_outside or open_here
 
     async def run(self) -> None:
         """Serve until SIGTERM."""
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                services = _Services(nursery, self._tell)
+                services = _Services(nursery, self._tell, self._open)
                 # What was meant for the process before us is said anew.
                 discard_messages(
                     self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
@@ -126,12 +131,17 @@ class _Services:
     """What the process does for others; by *tell* it says what does not work."""
 
     def __init__(
-        self, nursery: trio.Nursery, tell: Callable[[ProxyMessage], None]
+        self,
+        nursery: trio.Nursery,
+        tell: Callable[[ProxyMessage], None],
+        opener: Opener,
     ) -> None:
         self._tell = tell
         self._texts: tuple[str, ...] = ()
         self._text = ""
-        self.listeners = ListenerSet(nursery, ProxySpeakers(), self._note_listeners)
+        self.listeners = ListenerSet(
+            nursery, ProxySpeakers(), self._note_listeners, opener=opener
+        )
         self.names = PlannedNames(nursery, self._note_names)
 
     def _note_listeners(self, texts: tuple[str, ...]) -> None:

@@ -130,7 +130,7 @@ class ForwardTask:
 class ProxyTask:
     """The life of the process that serves applications; `link_fd` leads to control.
 
-    `namespace_fd` is the network of the interface, if that is another than ours.
+    `namespace_fd` is the network that a rootless node's interface is in.
     """
 
     interface: str

@@ -1,5 +1,6 @@
 """The tap of a node as commands read it: names, filters, losses."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,3 +123,13 @@ def test_a_peer_of_the_filter_must_exist(
         opened(directories, "peer oslo"),
     ):
         pass
+
+
+def test_who_captures_steps_back_meanwhile(
+    directories: Directories, lent: LentTap
+) -> None:
+    """The tunnel has the processors; copies may be dropped."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with opened(directories):
+        assert os.getpriority(os.PRIO_PROCESS, 0) == 19
+    assert os.getpriority(os.PRIO_PROCESS, 0) in (before, 19)

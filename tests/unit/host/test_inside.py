@@ -9,7 +9,7 @@ import pytest
 
 from meshnode.errors import HostError
 from meshnode.host import inside as module
-from meshnode.host.inside import Inside
+from meshnode.host.inside import Inside, Outside
 
 
 @pytest.fixture
@@ -52,3 +52,13 @@ def test_no_thread_is_left_where_it_cannot_enter() -> None:
     with open(os.devnull, "rb") as file, pytest.raises(HostError):
         Inside(file.fileno(), lambda: None)
     assert threading.active_count() == threads
+
+
+def test_a_thread_outside_drops_its_own_privileges() -> None:
+    """And then does what it is asked for, where it was made."""
+    dropped: list[int] = []
+    outside = Outside(lambda: dropped.append(threading.get_ident()))
+    assert dropped == [outside.call(threading.get_ident)]
+    assert threading.get_ident() not in dropped
+    with pytest.raises(ZeroDivisionError):
+        Outside(lambda: 1 // 0)  # type: ignore[arg-type,return-value]

@@ -174,10 +174,9 @@ def test_who_carries_ports_gets_listeners_and_the_inner_network(
 
 
 def test_who_serves_applications_gets_a_link(tasks: list[Any]) -> None:
-    """And the network of the interface; control has the other end."""
+    """And nothing else; control has the other end."""
     launcher = Launcher(resources(), SETTINGS)
     launcher.proxy()
     launcher.control(9)
     proxy, control = tasks
     assert (proxy.link_fd, control.proxy_fd) == (31, 30)
-    assert proxy.namespace_fd == 24

@@ -412,9 +412,9 @@ def test_ports_are_carried_by_a_process_if_there_are_any(
         watch_link=lambda: FakeWatch(None),
         forwards=("one",),
     )
-    launcher: Any = SimpleNamespace(tls=int, control=int, forward=int)
+    launcher: Any = SimpleNamespace(tls=int, control=int, forward=int, proxy=int)
     monkeypatch.setattr(module, "Launcher", lambda *_: launcher)
     supervisor = Supervisor(resources, SETTINGS, lambda: None)
     names = [child.name for child in supervisor._children]
-    assert names == ["control", "tls", "forward"]
+    assert names == ["control", "tls", "proxy", "forward"]
     supervisor.close()

@@ -72,9 +72,7 @@ CONTROL = ControlTask(
 TLS = TlsTask(
     interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
 )
-PROXY = ProxyTask(
-    interface="wg0", log_level="info", parent=77, link_fd=5, namespace_fd=6
-)
+PROXY = ProxyTask(interface="wg0", log_level="info", parent=77, link_fd=5)
 
 
 def test_tasks_survive_the_command_line() -> None:
