@@ -97,6 +97,21 @@ def test_a_command_is_in_the_mesh(pair: Pair) -> None:
     assert int(capabilities.split()[1], 16) == 0
 
 
+def test_proxies_lead_into_the_mesh(pair: Pair) -> None:
+    """The host's programs come by loopback; names are answered inside."""
+    bert, anna = pair.bert, pair.anna
+    with bert.directories.config_file(NETWORK).open("a") as file:
+        file.write('\n[[proxy]]\nlisten = "127.0.0.1:1080"\n')
+    bert.run("reload", NETWORK)
+    wait_until(
+        lambda: bert.ask("proxy list")["listeners"][0]["isOpen"], "the proxy is open"
+    )
+    fetch = "curl -sS -m 20 --socks5-hostname 127.0.0.1:1080 http://anna/"
+    assert "Directory listing" in pair.host.run(fetch).stdout
+    found = bert.inside(f"getent ahostsv4 anna.{NETWORK}.mesh")
+    assert found.split()[0] == anna.ask("status")["ipv4"]
+
+
 def test_a_resolver_of_the_mesh_is_named(pair: Pair) -> None:
     """Only the command sees another resolv.conf, and nothing stays in /tmp."""
     before = Path("/etc/resolv.conf").read_text()
@@ -142,14 +157,15 @@ def test_datagrams_are_carried_both_ways(pair: Pair) -> None:
 
 
 def test_processes_have_no_privilege(pair: Pair) -> None:
-    """All are the user's; control has a capability, over the user's network only."""
+    """All are the user's; two have a capability, over the user's network only."""
     roles = pair.anna.children()
-    assert set(roles) == {"control", "egress", "ingress", "forward"}
+    assert set(roles) == {"control", "egress", "ingress", "forward", "proxy"}
     for role, pid in roles.items():
         status = Path(f"/proc/{pid}/status").read_text()
         fields = dict(re.findall(r"^(\w+):\t(.*)$", status, re.MULTILINE))
         assert fields["Uid"].split() == [str(pair.anna.uid)] * 4
-        capabilities = 1 << 12 if role == "control" else 0
+        # CAP_NET_ADMIN and CAP_NET_BIND_SERVICE.
+        capabilities = {"control": 1 << 12, "proxy": 1 << 10}.get(role, 0)
         assert int(fields["CapEff"], 16) == capabilities, role
         assert int(fields["CapBnd"], 16) == capabilities, role
         assert fields["NoNewPrivs"] == "1"
