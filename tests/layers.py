@@ -36,6 +36,7 @@ LEAVES = frozenset(
         *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
         "offloads",
         "channels",
+        "steering",
     )
 )
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"

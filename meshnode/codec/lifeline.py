@@ -142,8 +142,13 @@ class WantTls:
     """Control has something to say to the process that speaks TLS: start it."""
 
 
+@frozen
+class WantCarrier:
+    """Control has something for the process that carries what is steered: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls
+ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantCarrier
 
 _Check = Callable[[Any], Any]
 
@@ -207,6 +212,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     4: (KeepSocket, (_U16,)),
     5: (DropSocket, (_U16,)),
     6: (WantTls, ()),
+    8: (WantCarrier, ()),
 }
 
 

@@ -20,6 +20,11 @@ from meshnode.values import frozen
 
 CAP_NET_ADMIN = 12
 NOBODY = 65534
+CARRIER_GROUP = 0x70006D6E
+"""The group of processes that carry others' connections: theirs are never steered.
+
+Only root can be in it. It has no name; systemd's table of ids calls its range unused.
+"""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -128,6 +133,17 @@ def drop_to_control() -> None:
     _drop(keep=1 << CAP_NET_ADMIN, user=None)
 
 
+def drop_to_carrier() -> None:
+    """Become nobody of the group `CARRIER_GROUP`, with no capability.
+
+    Import everything first, as for `drop_to_worker`.
+
+    Raises:
+        PrivilegeError: if anything is left; the process must end then.
+    """
+    _drop(keep=0, user=NOBODY, group=CARRIER_GROUP)
+
+
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
     """Ask the kernel for *death_signal* when the process *parent* ends.
 
@@ -140,14 +156,14 @@ def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
         os.kill(os.getpid(), death_signal)
 
 
-def _drop(*, keep: int, user: int | None) -> None:
+def _drop(*, keep: int, user: int | None, group: int = NOBODY) -> None:
     try:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _limit_bounding_set(keep)
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         os.setgroups([])
         if user is not None:
-            os.setresgid(user, user, user)
+            os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         _set_capabilities(keep)
         _prctl(_PR_SET_DUMPABLE, 0)
@@ -157,12 +173,14 @@ def _drop(*, keep: int, user: int | None) -> None:
             f"cannot drop privileges ({error.strerror}): start as root",
             errno=error.errno or errno.EPERM,
         ) from error
-    _verify(keep, user)
+    _verify(keep, user, group)
 
 
-def _verify(keep: int, user: int | None) -> None:
+def _verify(keep: int, user: int | None, group: int) -> None:
     left = _capabilities() != (keep, keep, 0) or _bounding_set() & ~keep
-    identity = user is not None and set(os.getresuid() + os.getresgid()) != {user}
+    identity = user is not None and (
+        set(os.getresuid()) != {user} or set(os.getresgid()) != {group}
+    )
     if left or identity or os.getgroups():
         raise PrivilegeError("privileges are left after dropping them", errno=1)
 

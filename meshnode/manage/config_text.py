@@ -25,6 +25,7 @@ from meshnode.manage.config_values import (
     WireguardPeer,
 )
 from meshnode.manage.paths import check_interface_name
+from meshnode.manage.steer_text import read_rules, rule_section
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
     Table,
@@ -73,6 +74,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
+        steer=read_rules(document),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -103,6 +105,7 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(_offload_section(config.offload))
     if config.tls != TlsSettings():
         sections.append(tls_section(config.tls))
+    sections += map(rule_section, config.steer)
     return "\n".join(sections)
 
 

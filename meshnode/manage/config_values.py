@@ -9,6 +9,7 @@ from typing import Final
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.steering import SteerRule
 from meshnode.types import Prefix
 from meshnode.values import frozen
 
@@ -133,7 +134,8 @@ class NetworkConfig:
     forward for others if our certificate has the role. `metrics` is where they are
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
-    packets in each direction. `tls` is the way out where UDP is blocked.
+    packets in each direction. `tls` is the way out where UDP is blocked. `steer` says
+    which traffic of this host goes where; the first rule that fits wins.
     """
 
     interface: str
@@ -157,6 +159,7 @@ class NetworkConfig:
     metrics: HostPort | None = None
     offload: Offloads = UNFORCED
     tls: TlsSettings = TlsSettings()
+    steer: tuple[SteerRule, ...] = ()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

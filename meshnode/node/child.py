@@ -18,14 +18,17 @@ from meshnode.errors import HostError, MeshnodeError
 from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
     die_with_parent,
+    drop_to_carrier,
     drop_to_control,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL, TLS
+from meshnode.node.children import CARRIER, CONTROL, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
+    AnyTask,
+    CarrierTask,
     ControlTask,
     TlsTask,
     WorkerTask,
@@ -41,7 +44,7 @@ _log = logging.getLogger("meshnode.node")
 def main(arguments: Sequence[str]) -> int:
     """Be the child that *arguments* describe; return the exit code."""
     role, *fields = arguments
-    task: ControlTask | WorkerTask | TlsTask
+    task: AnyTask
     lifeline_fd = NO_DESCRIPTOR
     prepare: Callable[[], Callable[[], int]]
     if role == CONTROL:
@@ -52,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == TLS:
         task = parse_task(TlsTask, fields)
         prepare = partial(_prepare_tls, task)
+    elif role == CARRIER:
+        task = parse_task(CarrierTask, fields)
+        prepare = partial(_prepare_carrier, task)
     else:
         task = parse_task(WorkerTask, fields)
         prepare = partial(_prepare_worker, task)
@@ -144,6 +150,17 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     link = socket.socket(fileno=task.link_fd)
     listeners = [socket.socket(fileno=number) for number in task.listener_fds]
     return partial(run_tls, link, listeners, context, certificate_hash)
+
+
+def _prepare_carrier(task: CarrierTask) -> Callable[[], int]:
+    # Names of proxies are looked up with it; it is loaded at the first use.
+    import encodings.idna  # noqa: F401
+
+    from meshnode.node.steer_process import run_carrier
+
+    drop_to_carrier()
+    die_with_parent(task.parent, signal.SIGKILL)
+    return partial(run_carrier, socket.socket(fileno=task.link_fd))
 
 
 def _first_leaf(error: BaseException) -> BaseException:

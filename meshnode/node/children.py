@@ -18,6 +18,7 @@ from meshnode.host.clock import boottime
 from meshnode.node.backoff import Backoff
 from meshnode.node.tasks import (
     AnyTask,
+    CarrierTask,
     ControlTask,
     WorkerTask,
     arguments_of,
@@ -26,6 +27,7 @@ from meshnode.node.tasks import (
 
 CONTROL: Final = "control"
 TLS: Final = "tls"
+CARRIER: Final = "carrier"
 """The roles that are no `Worker`."""
 
 END_GRACE: Final = 2.0
@@ -53,6 +55,8 @@ def role_of(task: AnyTask) -> str:
     """Return the name of the role that *task* gives to a process."""
     if isinstance(task, WorkerTask):
         return task.worker.name
+    if isinstance(task, CarrierTask):
+        return CARRIER
     return CONTROL if isinstance(task, ControlTask) else TLS
 
 

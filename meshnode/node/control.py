@@ -172,7 +172,11 @@ class Control:
             else:
                 nursery.start_soon(serve_uapi, listener, MeshDevice(driver))
                 nursery.start_soon(
-                    self._mesh.serve, driver, lifeline.tell_ready, lifeline.want_tls
+                    self._mesh.serve,
+                    driver,
+                    lifeline.tell_ready,
+                    lifeline.want_tls,
+                    lifeline.want_carrier,
                 )
 
     def _share_sockets(self, sockets: "SearchSocketSet") -> None:

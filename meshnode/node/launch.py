@@ -8,7 +8,13 @@ from meshnode.host.udp import descriptors_of
 from meshnode.manage.paths import Directories
 from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
-from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, TlsTask, WorkerTask
+from meshnode.node.tasks import (
+    NO_DESCRIPTOR,
+    CarrierTask,
+    ControlTask,
+    TlsTask,
+    WorkerTask,
+)
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.values import frozen
 
@@ -96,6 +102,7 @@ class Launcher:
                 beside_fds=tuple(resources.beside.values()),
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
+                carrier_fd=resources.carrier.control.fileno(),
             )
         )
 
@@ -109,6 +116,17 @@ class Launcher:
                 parent=os.getpid(),
                 link_fd=resources.tls.worker.fileno(),
                 listener_fds=tuple(one.fileno() for one in resources.listeners),
+            )
+        )
+
+    def carrier(self) -> int:
+        """Start the process that carries what is steered; raises `HostError`."""
+        return spawn(
+            CarrierTask(
+                interface=self._resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                link_fd=self._resources.carrier.worker.fileno(),
             )
         )
 

@@ -34,6 +34,7 @@ from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.mesh_steer import MeshSteer
 from meshnode.node.mesh_trace import MeshTrace
 from meshnode.wireguard.config import DeviceStatus
 
@@ -54,6 +55,7 @@ class MeshApi:
         drops: gives the packets dropped by the workers, by reason.
         offloads: gives how the workers' offloads stand, by key.
         mappings: gives the routers that were asked for our port.
+        steering: answers about the rules by which this host's traffic is steered.
         reload: reads the configuration again, and returns what needs a restart.
     """
 
@@ -67,6 +69,7 @@ class MeshApi:
         drops: Callable[[], dict[str, int]],
         offloads: Callable[[], Mapping[str, object]],
         mappings: Callable[[], list[dict[str, Any]]],
+        steering: MeshSteer,
         reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._shell = shell
@@ -87,7 +90,8 @@ class MeshApi:
             "reload": self._read_again,
             "stop": self._stop,
             **admin.verbs(),
-            **MeshTrace(shell, device).verbs(),
+            **MeshTrace(shell, device, steering.trace).verbs(),
+            **steering.verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
         }

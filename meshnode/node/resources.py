@@ -41,6 +41,7 @@ _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
 _TLS_BYTES: Final = 2**18
+_CARRIER_BYTES: Final = 2**18
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _log = logging.getLogger("meshnode.node")
 
@@ -112,6 +113,7 @@ class Resources:
     sessions_fd: int
     vault_fd: int
     tls: Link
+    carrier: Link
     listeners: tuple[socket.socket, ...]
     tls_problem: str
     _cleanup: contextlib.ExitStack = field(repr=False)
@@ -172,6 +174,7 @@ class Resources:
                 sessions_fd=sessions_fd,
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
                 tls=_link(_TLS_BYTES, stack),
+                carrier=_link(_CARRIER_BYTES, stack),
                 listeners=listeners,
                 tls_problem=tls_problem,
                 _cleanup=stack.pop_all(),

@@ -29,6 +29,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantCarrier,
     WantTls,
     Worker,
     WorkerStarted,
@@ -45,6 +46,7 @@ from meshnode.host.notify import notify_ready
 from meshnode.host.privileges import require_net_admin
 from meshnode.host.udp import descriptors_of, open_udp_pairs
 from meshnode.node.children import (
+    CARRIER,
     CONTROL,
     TLS,
     Child,
@@ -147,9 +149,10 @@ class Supervisor:
         self._control = Child(CONTROL, self._start_control)
         # Few nodes ever need it: it starts when control or a client asks for it.
         self._tls = Child(TLS, self._launcher.tls, is_wanted=False)
+        self._carrier = Child(CARRIER, self._launcher.carrier, is_wanted=False)
         # Workers first, so that control finds them started when it begins.
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
-        self._children = [*workers, self._control, self._tls]
+        self._children = [*workers, self._control, self._tls, self._carrier]
 
     def run(self, signals: socket.socket) -> None:
         """Go on until there is a reason to end; children are gone afterwards.
@@ -326,6 +329,8 @@ class Supervisor:
                 self._resources.drop_beside(port)
             case WantTls():
                 self._want_tls()
+            case WantCarrier():
+                self._carrier.want()
             case Failed(code, text):
                 self._failure = HostError(text)
                 self._failure.exit_code = code

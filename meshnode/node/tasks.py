@@ -58,7 +58,8 @@ class ControlTask:
     numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
     of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
-    nobody is served by TLS, if that was asked for.
+    nobody is served by TLS, if that was asked for. `carrier_fd` is the link to who
+    carries what is steered.
     """
 
     interface: str
@@ -86,6 +87,7 @@ class ControlTask:
     beside_fds: tuple[int, ...]
     tls_fd: int
     tls_problem: str
+    carrier_fd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +104,21 @@ class TlsTask:
     listener_fds: tuple[int, ...]
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierTask:
+    """The life of the process that carries what is steered through proxies.
+
+    `link_fd` is its link to control.
+    """
+
+    interface: str
+    log_level: str
+    parent: int
+    link_fd: int
+
+
+AnyTask = WorkerTask | ControlTask | TlsTask | CarrierTask
+Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, CarrierTask)
 
 
 def arguments_of(task: AnyTask) -> list[str]:
