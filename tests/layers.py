@@ -75,7 +75,10 @@ LAYERS = {
     ),
 }
 
-PURE = ("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi")
+PURE = (
+    *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+)
 """Packages and modules whose time, entropy and input are arguments."""
 
 PURE_REASON = "the same code must run in the seeded simulation"
@@ -100,7 +103,11 @@ ONLY_IMPORTERS = {
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
-        ("host", "node", "manage.*_server", "proxy.outlets"),
+        (
+            *("host", "node", "manage.*_server"),
+            *("proxy.*_server", "proxy.*_outlet", "proxy.outlets", "proxy.upstream"),
+            *("proxy.splice", "proxy.host_sockets", "proxy.socks_relay"),
+        ),
         "tasks live in the shell; workers and the pure core have none",
     ),
     "topology": ((), "the laboratory is for tests and tools"),
@@ -116,6 +123,7 @@ UNTESTED = {
     "ports": "Protocols without code",
     "mesh.ports": "a Protocol and values without code",
     "mesh.path_ports": "Protocols without code",
+    "proxy.credentials": "a Protocol without code",
     "proxy.outlets": "Protocols, and an exception that the servers' tests raise",
 }
 """Modules without a unit test of their own, and why."""

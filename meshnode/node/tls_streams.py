@@ -20,7 +20,7 @@ from meshnode.errors import AuthenticationError, CodecError
 from meshnode.host.ancillary import sockaddr_of
 from meshnode.mesh.tls_proof import CHALLENGE_BYTES, Challenge, hash_of
 from meshnode.ports import Entropy
-from meshnode.types import Endpoint
+from meshnode.types import Endpoint, Target
 
 ALPN: Final = "meshnode/1"
 CONNECT_TIMEOUT: Final = 8.0
@@ -194,7 +194,8 @@ async def _open_stream(
     stream = trio.SocketStream(one)
     if not scheme:
         return stream
-    dialogue = open_dialogue(scheme, to.target, credentials)
+    target = Target(to.target.host, to.target.port)
+    dialogue = open_dialogue(scheme, target, credentials)
     while True:
         data = dialogue.data_to_send()
         if data:

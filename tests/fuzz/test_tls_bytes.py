@@ -9,9 +9,9 @@ from meshnode.codec.tls_link import decode_from_control, decode_from_tls, encode
 from meshnode.crypto.keys import PrivateKey
 from meshnode.errors import AuthenticationError, CodecError
 from meshnode.mesh.tls_proof import prove
-from meshnode.types import Endpoint
+from meshnode.types import Target
 
-TARGET = Endpoint("192.0.2.1", 443)
+TARGET = Target("192.0.2.1", 443)
 PIECES = st.lists(st.binary(min_size=1, max_size=64), max_size=8)
 HTTP = (b"HTTP/1.1 200", b"HTTP/1.0 ", b"\r\n\r\n", b"\r\n")
 SOCKS = (b"\x05\0", b"\x05\x02", b"\x01\0", b"\x05\0\0\x01", b"\x05\0\0\x04")

@@ -11,9 +11,9 @@ from meshnode.codec.proxies import (
     open_dialogue,
 )
 from meshnode.errors import CodecError
-from meshnode.types import Endpoint
+from meshnode.types import Target
 
-V4, V6 = Endpoint("192.0.2.7", 443), Endpoint("2001:db8::7", 443)
+V4, V6 = Target("192.0.2.7", 443), Target("2001:db8::7", 443)
 NOBODY, CAROL = Credentials(), Credentials("carol", "s3:cret")
 
 
