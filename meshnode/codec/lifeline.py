@@ -148,7 +148,9 @@ class WantCarrier:
 
 
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantCarrier
+ControlMessage = (
+    Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantCarrier
+)
 
 _Check = Callable[[Any], Any]
 

@@ -7,10 +7,10 @@ sockets of `OpenDoor` travel beside it, in the order of their kinds.
 from typing import Any, Final
 
 from meshnode.codec.arrays import pack_array, unpack_array
-from meshnode.codec.strict import ENDPOINT, Kind, many, record, text, whole
+from meshnode.codec.strict import Kind, many, record, text, whole
 from meshnode.errors import CodecError
 from meshnode.steering import MAX_DOORS
-from meshnode.types import Endpoint, Target
+from meshnode.types import Target
 from meshnode.values import frozen
 
 MAX_MESSAGE_BYTES: Final = 4096
@@ -26,7 +26,7 @@ UDP: Final = "udp"
 
 @frozen
 class OpenDoor:
-    """What is handed in at this door leaves by the first proxy of *places* that answers.
+    """What is handed in at this door leaves by the first of *places* that answers.
 
     *scheme* is "socks5" or "http". *sockets* says of each socket beside the message
     whether it is "tcp" or "udp"; none if the door has them already. Connections that
@@ -58,10 +58,10 @@ class Started:
 
 @frozen
 class WantSocket:
-    """Give me a socket whose datagrams come from *source*."""
+    """Give me a UDP socket of IP *version* that may have an address of others."""
 
     number: int
-    source: Endpoint
+    version: int
 
 
 @frozen
@@ -119,7 +119,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, Kind]]] = {
 }
 _FROM_CARRIER: Final[dict[int, tuple[type, Kind]]] = {
     1: (Started, record(Started)),
-    2: (WantSocket, record(WantSocket, _NUMBER, ENDPOINT)),
+    2: (WantSocket, record(WantSocket, _NUMBER, whole(4, 6))),
 }
 
 

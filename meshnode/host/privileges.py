@@ -18,6 +18,7 @@ from meshnode.errors import PrivilegeError
 from meshnode.host import libc
 from meshnode.values import frozen
 
+CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
 NOBODY = 65534
 CARRIER_GROUP = 0x70006D6E
@@ -28,6 +29,7 @@ Only root can be in it. It has no name; systemd's table of ids calls its range u
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -134,14 +136,14 @@ def drop_to_control() -> None:
 
 
 def drop_to_carrier() -> None:
-    """Become nobody of the group `CARRIER_GROUP`, with no capability.
+    """Become nobody of the group `CARRIER_GROUP`, who may use ports below 1024.
 
     Import everything first, as for `drop_to_worker`.
 
     Raises:
         PrivilegeError: if anything is left; the process must end then.
     """
-    _drop(keep=0, user=NOBODY, group=CARRIER_GROUP)
+    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=NOBODY, group=CARRIER_GROUP)
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
@@ -163,6 +165,8 @@ def _drop(*, keep: int, user: int | None, group: int = NOBODY) -> None:
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         os.setgroups([])
         if user is not None:
+            # Or the change of user would take what shall be kept.
+            _prctl(_PR_SET_KEEPCAPS, int(keep != 0))
             os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         _set_capabilities(keep)

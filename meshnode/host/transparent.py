@@ -9,7 +9,6 @@ import socket
 from typing import Final
 
 from meshnode.errors import HostError
-from meshnode.types import Endpoint
 
 _BACKLOG: Final = 512
 _IP_TRANSPARENT: Final = 19
@@ -40,19 +39,13 @@ def open_transparent_receiver(version: int) -> socket.socket | None:
     return _open(version, socket.SOCK_DGRAM)
 
 
-def open_answering(source: Endpoint) -> socket.socket:
-    """Return a UDP socket whose datagrams come from *source*, which is not ours.
+def open_answering(version: int) -> socket.socket:
+    """Return a UDP socket that can be bound to addresses which are not ours.
 
     Raises:
-        HostError: if the kernel refuses, as where this host has that very port.
+        HostError: if the kernel refuses.
     """
-    one = _make(source.version, socket.SOCK_DGRAM)
-    try:
-        one.bind((source.host, source.port))
-    except OSError as error:
-        one.close()
-        raise _refused(f"answer from {source}", error) from error
-    return one
+    return _make(version, socket.SOCK_DGRAM)
 
 
 def _open(version: int, kind: socket.SocketKind) -> socket.socket | None:

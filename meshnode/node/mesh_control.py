@@ -45,8 +45,8 @@ from meshnode.node.driver import Driver
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
-from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.mesh_steer import MeshSteer
+from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.reserved import (
     fwmark_of,
     steering_mark_of,

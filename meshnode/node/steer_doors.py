@@ -1,4 +1,4 @@
-"""Where steered traffic is handed in: a door for each exit and proxy that rules name."""
+"""Where steered traffic is handed in: a door for each exit and proxy of the rules."""
 
 import socket
 from collections.abc import Callable, Collection, Sequence

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -227,8 +227,8 @@ class SteerKeeper:
                         self._doors.forget_told()
                         if self._rules:
                             await self.follow()
-                    case WantSocket(number, source):
-                        self._open_answering(WantSocket(number, source))
+                    case WantSocket() as wish:
+                        self._open_answering(wish)
             except CodecError as error:
                 _log.error("the process that carries sent nonsense: %s", error)
             except HostError as error:
@@ -236,7 +236,7 @@ class SteerKeeper:
 
     def _open_answering(self, wish: WantSocket) -> None:
         try:
-            opened = open_answering(wish.source)
+            opened = open_answering(wish.version)
         except HostError as error:
             self._say(Answer(wish.number, str(error)), [])
             return
@@ -267,7 +267,7 @@ class SteerKeeper:
             return await trio.to_thread.run_sync(host.read_counters, self._plan)
 
     def learnt(self) -> list[dict[str, int]]:
-        """Return for each rule the addresses that it knows, and for how many seconds."""
+        """Return for each rule the addresses it knows, and for how many seconds."""
         found: list[dict[str, int]] = [{} for _ in self._rules]
         known = self._learnt.known(self._rules, now=boottime())
         for (index, address), seconds in known.items():

@@ -1,4 +1,4 @@
-"""From what rules say to what the host is told: pure but for the look-ups it is given."""
+"""From what rules say to what the host is told; look-ups are arguments."""
 
 from collections.abc import Callable, Sequence
 

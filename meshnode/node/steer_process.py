@@ -35,8 +35,8 @@ from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fd
 from meshnode.proxy.http_outlet import ViaHttp
 from meshnode.proxy.outlets import Outlet
 from meshnode.proxy.socks_outlet import ViaSocks
-from meshnode.proxy.transparent_datagrams import DatagramDoor
 from meshnode.proxy.transparent_server import accept_transparent
+from meshnode.proxy.transparent_udp_server import DatagramDoor
 from meshnode.types import Endpoint
 
 ANSWER_TIMEOUT: Final = 3.0
@@ -139,19 +139,25 @@ class SteerProcess:
             scope.cancel()
 
     async def _answering(self, source: Endpoint) -> trio.socket.SocketType:
-        """Ask control for a socket whose datagrams come from *source*."""
+        """Return a socket whose datagrams come from *source*; control opens it."""
         self._number = (self._number + 1) % 2**32
         number = self._number
         sending, receiving = trio.open_memory_channel[tuple[Answer, list[int]]](1)
         self._asked[number] = sending
         try:
-            self._tell(WantSocket(number, source))
+            self._tell(WantSocket(number, source.version))
             with trio.move_on_after(ANSWER_TIMEOUT):
                 answer, descriptors = await receiving.receive()
                 if not descriptors:
                     raise HostError(answer.reason)
                 opened = socket.socket(fileno=descriptors[0])
-                return trio.socket.from_stdlib_socket(opened)
+                one = trio.socket.from_stdlib_socket(opened)
+                try:
+                    await one.bind((source.host, source.port))
+                except BaseException:
+                    one.close()
+                    raise
+                return one
             raise HostError("control does not answer")
         except CodecError as error:
             raise HostError(str(error)) from error

@@ -9,6 +9,7 @@ import logging
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -91,10 +92,8 @@ def is_own(target: Target) -> bool:
 
 def reset(client: trio.socket.SocketType) -> None:
     """Close *client* so that its other end hears of a failure, and of no end."""
-    try:
+    with suppress(OSError):  # it may have gone by itself
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    except OSError:
-        pass  # it has gone by itself
     client.close()
 
 

@@ -81,9 +81,7 @@ class DatagramDoor:
         self._nursery = nursery
         self._outlet_of = outlet_of
         self._answering = answering
-        self._flows: dict[
-            tuple[Any, Endpoint], trio.MemorySendChannel[bytes]
-        ] = {}
+        self._flows: dict[tuple[Any, Endpoint], trio.MemorySendChannel[bytes]] = {}
 
     async def run(self) -> None:
         """Serve until cancelled."""
