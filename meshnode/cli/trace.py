@@ -81,7 +81,7 @@ def trace(
 
 def _lines(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['service']} from {result['from']} to {result['to']}"]
-    steer = result["steer"]
+    steer = result.get("steer")
     if steer is not None:
         lines.append(f"steered  by rule {steer['rule']}, via {steer['via']}")
     if steer is not None and steer["via"] != "mesh":

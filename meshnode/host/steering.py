@@ -45,7 +45,7 @@ class Steerer:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._loaded = ""
+        self._loaded: SteerPlan | None = None
 
     def apply(self, plan: SteerPlan, learnt: Learnt) -> bool:
         """Change what differs from *plan*; False if nothing did.
@@ -61,8 +61,8 @@ class Steerer:
                 from before is in force then.
         """
         name = steer_table_name(plan.network)
-        text = steer_text(plan, {})
-        if text == self._loaded and nft.has_table(name):
+        # Not their texts: a control group may be another one of the same path.
+        if plan == self._loaded and nft.has_table(name):
             return False
         nft.require()
         value, mask = door_mask(plan)
@@ -79,12 +79,12 @@ class Steerer:
         if any(isinstance(step.way, ViaMesh) for step in plan.steps):
             _take_answers(plan.interface)
         nft.load(steer_text(plan, learnt))
-        self._loaded = text
+        self._loaded = plan
         return True
 
     def withdraw(self) -> None:
         """Undo everything, what another one made, too; raises `HostError`."""
-        self._loaded = ""
+        self._loaded = None
         for change in reversed(self._journal.pending()):
             if isinstance(change, StopSteering):
                 change.undo()

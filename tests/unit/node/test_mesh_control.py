@@ -96,6 +96,7 @@ class Process:
             egress_fds=(),
             ingress_fds=(),
             tls_problem="",
+            carrier_fd=NO_DESCRIPTOR,
             **numbers,
         )
         engine = Engine(

@@ -8,6 +8,7 @@ import pytest
 from meshnode.codec.lifeline import Direction, Worker
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
+    CarrierTask,
     ControlTask,
     TlsTask,
     WorkerTask,
@@ -62,10 +63,12 @@ CONTROL = ControlTask(
     beside_fds=(),
     tls_fd=23,
     tls_problem="TCP port 443 is taken",
+    carrier_fd=24,
 )
 TLS = TlsTask(
     interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
 )
+CARRIER = CarrierTask(interface="wg0", log_level="info", parent=77, link_fd=5)
 
 
 def test_tasks_survive_the_command_line() -> None:
@@ -73,6 +76,7 @@ def test_tasks_survive_the_command_line() -> None:
     assert parse_task(WorkerTask, arguments_of(WORKER)) == WORKER
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
     assert parse_task(TlsTask, arguments_of(TLS)) == TLS
+    assert parse_task(CarrierTask, arguments_of(CARRIER)) == CARRIER
     free = replace(WORKER, offloads=Offloads())
     assert parse_task(WorkerTask, arguments_of(free)) == free
     without = replace(CONTROL, udp6_fds=())
@@ -82,7 +86,7 @@ def test_tasks_survive_the_command_line() -> None:
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
     assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 24)]
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 25)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
