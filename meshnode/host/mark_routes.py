@@ -98,7 +98,11 @@ def empty_table(table: int) -> bool:
                 # A kernel without a version answers with all it has.
                 if (message["family"], message["proto"]) != (family, ROUTE_PROTOCOL):
                     continue
-                fields = {**_route(version, table), "type": message["type"]}
+                fields = {
+                    **_route(version, table),
+                    "type": message["type"],
+                    "scope": message["scope"],
+                }
                 priority = message.get_attr("RTA_PRIORITY")
                 if priority:
                     fields["priority"] = priority
