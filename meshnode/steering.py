@@ -178,7 +178,7 @@ class SteerPlan:
     which packets and connections have one; `tunnel_table` and `local_table` are routing
     tables of our own; `group` is the group id of the process that carries what is
     handed in, which is never steered, as is what goes to `overlay`, the addresses of
-    members.
+    members. `forwards` says that the host forwards packets of others.
     """
 
     network: str
@@ -190,6 +190,7 @@ class SteerPlan:
     group: int
     overlay: tuple[Prefix, ...]
     steps: tuple[SteerStep, ...]
+    forwards: bool = False
 
     @property
     def doors(self) -> tuple[Door, ...]:

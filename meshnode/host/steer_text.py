@@ -13,7 +13,8 @@ socket tells where it was going, and no address is translated.
 
 Never steered are: what the process behind the doors sends, known by its group id, or
 it would meet itself; packets that have a mark already; answers; members' addresses;
-and what is for this host, its links, or many.
+and what is for this host, its links, or many. What this host forwards for others (its
+LAN, its containers) is steered as its own, but has no user and no control group.
 """
 
 import ipaddress
@@ -75,9 +76,13 @@ def steer_text(plan: SteerPlan, learnt: Learnt) -> str:
     for index, step in steps:
         lines += _step_chains(plan, index, step)
     lines += _chain("rules", "", _rules(steps))
+    lines += _chain("classify", "", _classify(plan))
     hook = "type route hook output priority mangle; policy accept;"
-    lines += _chain("classify", hook, _classify(plan))
+    ours = [f"meta skgid {plan.group} return", "jump classify"]
+    lines += _chain("begin", hook, ours)
     hook = "type filter hook prerouting priority mangle; policy accept;"
+    lines += _chain("pass", hook, _pass(plan))
+    hook = "type filter hook prerouting priority mangle + 1; policy accept;"
     lines += _chain("arrive", hook, _arrive(plan))
     hook = "type nat hook postrouting priority srcnat; policy accept;"
     lines += _chain("leave", hook, _leave(plan))
@@ -230,7 +235,6 @@ def _ranges(ranges: list[tuple[int, int]]) -> Iterator[str]:
 
 
 def _classify(plan: SteerPlan) -> Iterator[str]:
-    yield f"meta skgid {plan.group} return"
     yield "meta mark != 0 return"
     yield "ct direction reply return"
     yield "fib daddr type != unicast return"
@@ -255,11 +259,17 @@ def _classify(plan: SteerPlan) -> Iterator[str]:
     yield "jump rules"
 
 
+def _pass(plan: SteerPlan) -> Iterator[str]:
+    """Yield what steers packets of others that this host forwards."""
+    if plan.forwards:
+        yield f'iifname != {{ "{plan.interface}", "lo" }} jump classify'
+
+
 def _arrive(plan: SteerPlan) -> Iterator[str]:
     for door in plan.doors:
         for version, transport in _openings(door):
             yield (
-                f'iifname "lo" meta mark {_hex(door_mark(plan, door))} '
+                f"meta mark {_hex(door_mark(plan, door))} "
                 f"meta nfproto ipv{version} meta l4proto {transport.value} "
                 f"tproxy {_WORD[version]} to "
                 f"{_LOCALHOST[version]}:{door.port(transport, version)} accept"

@@ -28,6 +28,7 @@ from meshnode.host import steering as host
 from meshnode.host.cgroups import find_group
 from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.clock import boottime
+from meshnode.host.ipforward import host_forwards
 from meshnode.host.journal import Journal
 from meshnode.host.transparent import open_answering
 from meshnode.node.learnt_names import LearntNames
@@ -160,7 +161,7 @@ class SteerKeeper:
 
     async def _apply(self) -> None:
         rules = self._rules
-        lookups = Lookups(user=_uid_of, group=find_group, door=self._doors.door)
+        lookups = Lookups(_uid_of, find_group, self._doors.door, host_forwards)
         plan, problems = await trio.to_thread.run_sync(
             make_plan, rules, self._ground, lookups
         )
@@ -280,7 +281,7 @@ class SteerKeeper:
         Raises:
             HostError: if nft is missing.
         """
-        lookups = Lookups(user=_uid_of, group=find_group, door=_any_door)
+        lookups = Lookups(_uid_of, find_group, _any_door, host_forwards)
         plan, problems = await trio.to_thread.run_sync(
             make_plan, rules, self._ground, lookups
         )

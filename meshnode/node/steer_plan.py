@@ -34,12 +34,13 @@ class Lookups:
     """How words of rules are looked up; None is what is not there.
 
     `user` gives the number of a user's name, `group` a control group, and `door` where
-    traffic for an exit or proxy is handed in.
+    traffic for an exit or proxy is handed in. `forwards` says whether the host does.
     """
 
     user: Callable[[str], int | None]
     group: Callable[[str], ControlGroup | None]
     door: Callable[[ViaExit | ViaProxy], Door]
+    forwards: Callable[[], bool]
 
 
 def make_plan(
@@ -75,6 +76,7 @@ def make_plan(
         group=ground.group,
         overlay=ground.overlay,
         steps=tuple(steps),
+        forwards=lookups.forwards(),
     )
     return plan, tuple(problems)
 

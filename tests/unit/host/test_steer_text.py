@@ -1,5 +1,7 @@
 """The text of the steering table, line by line."""
 
+from dataclasses import replace
+
 from meshnode.host.steer_text import (
     door_mark,
     door_mask,
@@ -68,8 +70,6 @@ def test_the_whole_of_a_small_table() -> None:
         "\t\tip daddr @to0_4 goto rule0",
         "\t}",
         "\tchain classify {",
-        "\t\ttype route hook output priority mangle; policy accept;",
-        "\t\tmeta skgid 9 return",
         "\t\tmeta mark != 0 return",
         "\t\tct direction reply return",
         "\t\tfib daddr type != unicast return",
@@ -80,6 +80,11 @@ def test_the_whole_of_a_small_table() -> None:
         "\t\tct state != new return",
         "\t\ttcp flags & (fin | syn | rst | ack) != syn return",
         "\t\tjump rules",
+        "\t}",
+        "\tchain begin {",
+        "\t\ttype route hook output priority mangle; policy accept;",
+        "\t\tmeta skgid 9 return",
+        "\t\tjump classify",
         "\t}",
         "}",
     ]
@@ -162,12 +167,20 @@ def test_ways() -> None:
     arriving = chain("arrive", SteerStep(DOOR), SteerStep(DOOR))
     assert len(arriving) == 1 + 4
     assert arriving[1:3] == [
-        'iifname "lo" meta mark 0x6d730183 meta nfproto ipv4 meta l4proto tcp '
+        "meta mark 0x6d730183 meta nfproto ipv4 meta l4proto tcp "
         "tproxy ip to 127.0.0.1:1001 accept",
-        'iifname "lo" meta mark 0x6d730183 meta nfproto ipv4 meta l4proto udp '
+        "meta mark 0x6d730183 meta nfproto ipv4 meta l4proto udp "
         "tproxy ip to 127.0.0.1:1003 accept",
     ]
     assert chain("arrive", SteerStep(ViaMesh())) == []
+
+
+def test_packets_of_others_meet_the_same_rules() -> None:
+    """If the host forwards them; those out of the tunnel are not its own to steer."""
+    one = plan(SteerStep(ViaNowhere()))
+    assert "chain pass" not in steer_text(one, {})
+    text = steer_text(replace(one, forwards=True), {})
+    assert 'iifname != { "home", "lo" } jump classify' in text
 
 
 def test_packets_that_leave_elsewhere_get_its_address() -> None:

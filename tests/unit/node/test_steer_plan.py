@@ -19,6 +19,7 @@ LOOKUPS = Lookups(
     user={"alice": 1000}.get,
     group={"/user.slice": GROUP}.get,
     door=lambda via: Door(1, 2),
+    forwards=lambda: True,
 )
 
 
@@ -38,6 +39,7 @@ def test_everything_is_looked_up() -> None:
         SteerStep(ViaNowhere()),
     )
     assert (plan.network, plan.mark, plan.group) == ("home", 256, 9)
+    assert plan.forwards
 
 
 def test_who_is_not_there_is_said_and_matches_nothing() -> None:
