@@ -78,6 +78,7 @@ LAYERS = {
 PURE = (
     *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+    *("host.steer_text", "node.steer_plan", "node.learnt_names"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
 

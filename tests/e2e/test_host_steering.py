@@ -1,6 +1,7 @@
 """Steering on a real host: the kernel's choice is the model's, and nothing is left."""
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshnode.host import steering
+from meshnode.host.cgroups import find_group, find_root
 from meshnode.host.journal import Journal, cleanup, open_journal
 from meshnode.host.namespaces import run_inside
 from meshnode.host.transparent import open_answering, open_transparent_listener
@@ -256,6 +258,42 @@ def test_a_killed_process_is_cleaned_up_after(site: Site, tmp_path: Path) -> Non
         "stopped steering by the table meshnode_x_steer"
     ]
     assert site.node.state().changes_since(site.before) == []
+
+
+CONNECT = """
+import socket, sys
+one = socket.socket()
+one.settimeout(0.2)
+sys.exit(one.connect_ex(("192.0.2.1", 80)))
+"""
+
+
+def test_a_control_group_is_known(site: Site) -> None:
+    """Those in it are refused, others wait for an answer that never comes."""
+    root = find_root(Path("/proc/self/mountinfo").read_text())
+    assert root is not None, "no control groups of version 2 are mounted here"
+    name = site.node.namespace
+    group = Path(root) / name
+    group.mkdir()
+    try:
+        found = find_group(f"/{name}")
+        assert found is not None
+        plan = site.plan(SteerStep(ViaNowhere(), groups=(found,)))
+        inside(site.node, lambda: steering.Steerer(site.journal).apply(plan, {}))
+
+        def refused(*words: str) -> bool:
+            command = [*words, sys.executable, "-c", CONNECT]
+            done = inside(
+                site.node,
+                lambda: subprocess.run(command, capture_output=True, check=False),
+            )
+            return done.returncode == errno.ECONNREFUSED
+
+        enter = f'echo $$ > {group}/cgroup.procs && exec "$@"'
+        assert refused("sh", "-c", enter, "sh")
+        assert not refused()
+    finally:
+        group.rmdir()
 
 
 def test_sockets_may_have_addresses_of_others(site: Site) -> None:

@@ -8,11 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from meshnode.host.privileges import (
+    CAP_NET_BIND_SERVICE,
+    CARRIER_GROUP,
+    NOBODY,
+    parse_status,
+)
 from tests.e2e.mesh_parts import (
     PATIENCE,
     MeshHost,
     Site,
     found_mesh,
+    kill_process,
     traces,
 )
 from topology.hosts import Host, Lab, wait_until
@@ -21,7 +28,10 @@ pytestmark = pytest.mark.root
 
 HERE = Path(__file__).parent
 WEB = ("198.51.100.7", "198.51.100.8", "2001:db8:100::7")
-CGROUPS = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
+REFUSED = "7"
+FAILED = ("7", "28", "56")
+"""Exit codes of curl: refused; and also after a while, or by a reset."""
+
 
 ASK = """
 import socket, sys
@@ -42,6 +52,7 @@ class Street:
     exit: MeshHost
     proxy: Host
     web: Host
+    guest: Host
     ann_address: str
 
     def steer(self, *rules: str) -> None:
@@ -51,11 +62,19 @@ class Street:
         self.ann.config_file.write_text(text + "\n".join(tables))
         self.ann.run("reload")
 
-    def fetch(self, address: str, *words: str, port: int = 80) -> str:
+    def fetch(
+        self,
+        address: str,
+        *words: str,
+        port: int = 80,
+        host: Host | None = None,
+        seconds: int = 8,
+    ) -> str:
         """Return the address that a web server sees, or curl's exit code."""
-        host = f"[{address}]" if ":" in address else address
-        command = ["curl", "-sS", "-m", "8", "--noproxy", "*", f"http://{host}:{port}/"]
-        result = self.ann.host.run([*words, *command], check=False)
+        place = f"[{address}]" if ":" in address else address
+        command = ["curl", "-sS", "-m", str(seconds), f"http://{place}:{port}/"]
+        asking = host or self.ann.host
+        result = asking.run([*words, *command], check=False)
         return result.stdout or str(result.returncode)
 
     def ask(self, address: str, port: int = 53) -> list[str]:
@@ -75,14 +94,17 @@ def serve(host: Host, program: str, *words: str) -> None:
     wait_until(lambda: "ready" in process.output, f"{program} serves", timeout=PATIENCE)
 
 
-@pytest.fixture
-def street(lab: Lab) -> Iterator[Street]:
-    """Two members, a proxy and a web server on one segment."""
+@pytest.fixture(scope="module")
+def street() -> Iterator[Street]:
+    """Two members, a proxy and a web server on one segment, and a guest behind."""
+    with Lab() as lab:
+        yield from build(lab)
+
+
+def build(lab: Lab) -> Iterator[Street]:
+    """Build it, and take it down when it is asked for again."""
     site = Site(lab)
     ann, away = found_mesh(site, "ann", "exit")
-    ann.configure(log_level="debug")
-    ann.down()
-    ann.up()
     ann.host.ip("address add 2001:db8::1/64 dev lan nodad")
     proxy, web = (
         site.port(lab.host("proxy"), v6=True),
@@ -97,9 +119,12 @@ def street(lab: Lab) -> Iterator[Street]:
     serve(web.host, "mirror_program.py", "80", "81", "53", *WEB)
     serve(proxy.host, "socks_program.py", f"{proxy.v4}:1080")
     serve(away.host, "socks_program.py", f"{away.address}:1080")
-    yield Street(ann, away, proxy.host, web.host, ann.port.v4)
+    near, guest = lab.connect(ann.host, lab.host("guest"))
+    guest.host.ip(f"route add default via {near.v4}")
+    yield Street(ann, away, proxy.host, web.host, guest.host, ann.port.v4)
     for member in (ann, away):
-        member.down()
+        if member.pids():
+            member.down()
 
 
 def test_rules_send_traffic_where_they_say(street: Street) -> None:
@@ -112,17 +137,69 @@ def test_rules_send_traffic_where_they_say(street: Street) -> None:
     street.steer(
         'to = ["198.51.100.7/32"]\nports = ["tcp:81"]\nvia = "refuse"',
         'to = ["198.51.100.7/32"]\nusers = ["12345"]\nvia = "direct"',
+        'groups = ["/no-such-group"]\nvia = "refuse"',
         f'to = ["198.51.100.8", "2001:db8:100::/48"]\n{via}',
         'to = ["198.51.100.0/24"]\nports = ["tcp:80", "udp:50-60"]\nvia = "exit:exit"',
     )
-    print(ann.host.run("nft list ruleset").stdout)
     assert street.fetch(WEB[0]) == exited
     assert street.fetch(WEB[1]) == proxied
     assert street.fetch(WEB[2]) == "2001:db8::3"
-    assert street.fetch(WEB[0], port=81) == "7"  # refused
+    assert street.fetch(WEB[0], port=81) == REFUSED
     alice = ["setpriv", "--reuid=12345", "--clear-groups"]
     assert street.fetch(WEB[0], *alice) == ours
     assert street.ask(WEB[0]) == [f"{exited} {n}" for n in range(3)]
     assert street.ask(WEB[1]) == [f"{proxied} {n}" for n in range(3)]
     assert street.ask(WEB[2]) == [f"2001:db8::3 {n}" for n in range(3)]
-    print(ann.run("steer", "list").stdout)
+    # Whom we pass packets on for meets the same rules.
+    ann.host.sysctl("net.ipv4.ip_forward", 1)
+    ann.run("reload")
+    assert street.fetch(WEB[1], host=street.guest) == proxied
+    ann.host.sysctl("net.ipv4.ip_forward", 0)
+    listed = ann.json("steer", "list")
+    packets = {rule["number"]: rule["packets"] for rule in listed["rules"]}
+    # Counters began anew with the table.
+    assert packets[4] >= 5
+    assert packets[1] == packets[2] == 0
+    assert "no control group /no-such-group" in listed["problems"][0]
+    assert ann.run("steer", "check", check=False).returncode == 1
+    steered = ann.json("trace", WEB[0], "--tcp", "80", "--user", "12345")["steer"]
+    assert steered == {"rule": 2, "via": "direct"}
+    refused = ann.run("trace", WEB[0], "--tcp", "81", check=False)
+    assert (refused.returncode, "rule 1" in refused.stdout) == (1, True)
+    street.steer()
+    assert street.fetch(WEB[0]) == ours
+    assert street.fetch(WEB[0], port=81) == ours
+    state, variables = traces(ann.host)
+    kinds = {change.split()[1] for change in state.changes_since(before[0])}
+    # The process stays; no rule may need it for long.
+    assert (kinds, variables) == ({"processes:"}, before[1])
+
+
+def test_the_process_that_carries_may_be_killed(street: Street) -> None:
+    """Nothing slips out meanwhile, connections wait, and no host change is left."""
+    ann = street.ann
+    before = ann.host.state()
+    street.steer('to = ["198.51.100.0/24"]\nvia = "exit:exit"')
+    exited = "198.18.0.2"
+    assert street.fetch(WEB[0]) == exited
+    roles = ann.roles()
+    held = parse_status(Path(f"/proc/{roles['carrier']}/status").read_text())
+    assert (set(held.uids), set(held.gids)) == ({NOBODY}, {CARRIER_GROUP})
+    assert held.effective == 1 << CAP_NET_BIND_SERVICE
+    kill_process(roles["carrier"])
+    assert street.fetch(WEB[0]) == exited
+    kill_process(roles["control"])
+    wait_until(
+        lambda: ann.roles().get("control") not in (None, roles["control"]), "dead"
+    )
+    wait_until(ann.is_ready, "control is back", timeout=PATIENCE)
+    assert street.fetch(WEB[0]) == exited
+    # An exit that is gone is no reason to go another way.
+    street.exit.kill()
+    assert street.fetch(WEB[0], seconds=1) in FAILED
+    ann.kill()
+    assert "meshnode_home_steer" in ann.host.run("nft list tables").stdout
+    ann.run("cleanup")
+    changes = ann.host.state().changes_since(before)
+    # What was taken from it is the node's, which was up.
+    assert not [change for change in changes if change.startswith("+")]
