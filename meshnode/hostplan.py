@@ -74,6 +74,17 @@ class Larger:
 
 
 @frozen
+class FullTunnel:
+    """All that leaves this host goes into the tunnel but what is for `lan`.
+
+    With `kill_switch` the firewall sees to it, too, and goes on when the node is gone.
+    """
+
+    lan: tuple[Prefix, ...] = ()
+    kill_switch: bool = True
+
+
+@frozen
 class HostPlan:
     """Everything at once.
 
@@ -81,7 +92,8 @@ class HostPlan:
     prefix; `routes` the accepted prefixes that lead into the tunnel; `forwards` says
     that packets pass from the overlay to somewhere else (LAN or stock members). `mtu`
     is what the tunnel carries to everybody; `larger` is None if to nobody more, and
-    `narrower` are prefixes to which it is only so many bytes.
+    `narrower` are prefixes to which it is only so many bytes. `full_tunnel` is None
+    if only `routes` lead into it.
     """
 
     network: str
@@ -96,3 +108,4 @@ class HostPlan:
     filter: Filter | None = None
     larger: Larger | None = None
     narrower: tuple[tuple[Prefix, int], ...] = ()
+    full_tunnel: FullTunnel | None = None

@@ -56,7 +56,9 @@ LAYERS = {
     ),
     "host": _layer("", "the operating system knows nothing of what it carries"),
     "proxy": _layer(
-        "codec", "a listener knows no network: outlets and names are given"
+        "codec crypto.passwords crypto.primitives",
+        "a listener knows no network: outlets and names are given; of crypto it needs "
+        "what passwords are compared with",
     ),
     "names": _layer("codec", "a zone is values; who is a member comes as an argument"),
     "capture": _layer("codec", "it writes what it is given, and knows no session"),
@@ -65,8 +67,8 @@ LAYERS = {
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config mesh",
-        "it speaks of a device, it does not run one",
+        "crypto codec wireguard.config mesh proxy.http_rules",
+        "it speaks of a device, it does not run one; rules are read where they stand",
     ),
     "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
     "simulation": _layer(
@@ -77,7 +79,11 @@ LAYERS = {
 
 PURE = (
     *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
+    *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
+    "proxy.http_pac",
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
+    *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
     *("host.steer_text", "node.steer_plan", "node.learnt_names"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
@@ -99,7 +105,10 @@ ONLY_IMPORTERS = {
     "cryptography": ((), "the library is an oracle in tests only"),
     "pyroute2": (("host",), "its core runs asyncio loops of its own"),
     "miniupnpc": (("host",), "an optional extra, behind one door"),
-    "h11": (("manage.*_server",), "one HTTP parser, where HTTP is spoken"),
+    "h11": (
+        ("manage.*_server", "proxy.http_*"),
+        "one HTTP parser, where HTTP is spoken",
+    ),
     "dnslib": (("names",), "one place that speaks DNS"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
@@ -108,6 +117,7 @@ ONLY_IMPORTERS = {
             *("host", "node", "manage.*_server"),
             *("proxy.*_server", "proxy.*_outlet", "proxy.outlets", "proxy.upstream"),
             *("proxy.splice", "proxy.host_sockets", "proxy.socks_relay"),
+            *("proxy.http_peer", "proxy.http_exchange", "proxy.users"),
         ),
         "tasks live in the shell; workers and the pure core have none",
     ),

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.layers import CHECKS, LAYERS, LEAVES, NEVER_TRIO, PACKAGE, UNTESTED
+from tests.layers import (
+    CHECKS,
+    LAYERS,
+    LEAVES,
+    NEVER_TRIO,
+    ONLY_IMPORTERS,
+    PACKAGE,
+    PURE,
+    UNTESTED,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,7 +30,9 @@ def _fake_tree(root: Path) -> Path:
     names = set(LEAVES) | set(UNTESTED) | set(NEVER_TRIO)
     names |= {f"{package}.thing" for package in LAYERS}
     names |= {name for layer in LAYERS.values() for name in layer.may if "." in name}
-    names |= {"manage.uapi", "manage.uapi_server"}
+    homes = {home for homes, _ in ONLY_IMPORTERS.values() for home in homes}
+    names |= {name.replace("*", "a") for name in homes | set(PURE) if "." in name}
+    names |= {"manage.uapi_server"}
     (root / PACKAGE).mkdir()
     (root / PACKAGE / "__init__.py").write_text('"""A package."""\n')
     for name in sorted(names):

@@ -43,7 +43,13 @@ _COMMANDS = {
     "netcheck": LazyCommand(
         "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
     ),
+    "proxy": LazyCommand(
+        "meshnode.cli.proxy", "proxy", "Serve SOCKS and HTTP to applications."
+    ),
     "route": LazyCommand("meshnode.cli.route", "route", "Announce prefixes of a LAN."),
+    "exit": LazyCommand(
+        "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."
+    ),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

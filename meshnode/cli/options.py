@@ -32,16 +32,6 @@ key_dir_option = click.option(
     help="Where keys are kept.",
 )
 
-run_dir_option = click.option(
-    "--run-dir",
-    type=click.Path(path_type=Path, readable=False),
-    default=paths.RUN_DIR,
-    envvar="MESHNODE_RUN_DIR",
-    show_default=True,
-    show_envvar=True,
-    help="What holds until the next boot: the journal of host changes.",
-)
-
 
 def _directory(kind: str, default: Path, text: str) -> Callable[[Function], Function]:
     return click.option(

@@ -60,6 +60,7 @@ def status(
             f"{one['endpoint']} ({one['kind']})" for one in result["candidates"]
         )
         or "nowhere known yet",
+        "exit": _exit(result["exit"]),
         "policy": f"version {result['policy']}" if result["policy"] else "open",
         "offloads": _offloads(result["offload"]),
         "traffic": f"{size(result['receivedBytes'])} in, "
@@ -77,6 +78,18 @@ def status(
         for complaint in result["health"]:
             click.echo(f"- {complaint}")
     return 0
+
+
+def _exit(facts: dict[str, Any]) -> str:
+    """Return by whom this host leaves, or that others leave by it."""
+    if facts["offers"]:
+        return f"offers {', '.join(facts['offered']) or 'nothing'}"
+    if not facts["use"]:
+        return "none"
+    state = "" if facts["isHealthy"] else ", does not answer"
+    in_use = f"{facts['inUse']} in use{state}" if facts["inUse"] else "none found"
+    lock = "kill switch" if facts["killSwitch"] else "no kill switch"
+    return f"{in_use} (of {', '.join(facts['use'])}; {lock})"
 
 
 def _paths(counts: dict[str, int]) -> str:
@@ -132,7 +145,7 @@ def peers(
             _path(one["path"]),
             f"{size(one['receivedBytes'])}/{size(one['sentBytes'])}",
             ",".join(one["groups"]) or "-",
-            ",".join(one["routes"]) or "-",
+            _routes(one),
             one["cipher"] or "-",
             *([str(one["mtu"])] if has_sizes else []),
         )
@@ -145,6 +158,15 @@ def peers(
     )
     for line in table(head, rows):
         click.echo(line)
+
+
+def _routes(peer: dict[str, Any]) -> str:
+    """Return what a peer announces; that it offers to be an exit is said in words."""
+    found = list(peer["routes"])
+    if peer["offersExit"]:
+        found = [one for one in found if not one.endswith("/0")]
+        found.append("exit in use" if peer["isExitInUse"] else "offers exit")
+    return ",".join(found) or "-"
 
 
 def _place(peer: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from meshnode.errors import UsageError
 from meshnode.manage import paths
 
 _IN_THE_WAY = 1
+_EVERYTHING = ("0.0.0.0/0", "::/0")
 _port = click.IntRange(1, 65535)
 
 
@@ -88,11 +89,17 @@ def _lines(result: dict[str, Any]) -> list[str]:
         return [*lines, *(f"problem  {text}" for text in result["obstacles"])]
     if result["prefix"] is None:
         lines.append("route    none")
+    elif result["isOutside"]:
+        lines.append(f"route    {result['prefix']}, outside of the tunnel")
+        return lines
     elif result["endsHere"]:
         lines.append(f"route    {result['prefix']}, which is this node's own")
     else:
         lines.append(f"route    {result['prefix']}, MTU {result['mtu']}")
     lines += [f"by       {_owner(owner)}" for owner in result["owners"]]
+    if result["prefix"] in _EVERYTHING:
+        way = "no other way out" if result["killSwitch"] else "no kill switch"
+        lines.append(f"exit     {way}")
     lines.append(f"policy   {result['verdict']}")
     lines += [f"problem  {text}" for text in result["obstacles"]]
     return lines

@@ -71,16 +71,28 @@ def up(network: str | None, foreground: bool, directories: paths.Directories) ->
 @directory_options
 @json_option
 def down(network: str | None, directories: paths.Directories, as_json: bool) -> None:
-    """Stop the node of NET; all it changed on the host is undone."""
+    """Stop the node of NET; all it changed on the host is undone.
+
+    A kill switch stays: "meshnode exit off" lifts it.
+    """
+    from meshnode.node.locks import is_locked
     from meshnode.node.running import stop_network
 
     name = choose_network(network, directories.config)
     say(f"stopping {name}")
     was_up = stop_network(name, directories)
+    stays = is_locked(name)
     if as_json:
-        print_json({"network": name, "wasUp": was_up})
-    elif not was_up:
+        print_json({"network": name, "wasUp": was_up, "isLocked": stays})
+        return
+    if not was_up:
         click.echo(f"{name} was not up", err=True)
+    if stays:
+        click.echo(
+            f"the kill switch of {name} stays, and nothing leaves this host; lift it: "
+            f"meshnode exit off -n {name}",
+            err=True,
+        )
 
 
 @click.command(epilog=_epilog("meshnode restart home"), context_settings=_SETTINGS)

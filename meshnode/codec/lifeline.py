@@ -143,13 +143,25 @@ class WantTls:
 
 
 @frozen
+class WantProxy:
+    """Control has something to say to the process of applications: start it."""
+
+
+@frozen
 class WantCarrier:
     """Control has something for the process that carries what is steered: start it."""
 
 
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
 ControlMessage = (
-    Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantCarrier
+    Rebind
+    | Ready
+    | Failed
+    | KeepSocket
+    | DropSocket
+    | WantTls
+    | WantProxy
+    | WantCarrier
 )
 
 _Check = Callable[[Any], Any]
@@ -214,6 +226,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     4: (KeepSocket, (_U16,)),
     5: (DropSocket, (_U16,)),
     6: (WantTls, ()),
+    7: (WantProxy, ()),
     8: (WantCarrier, ()),
 }
 

@@ -42,6 +42,22 @@ def local_addresses(*, without: Collection[str]) -> list[str]:
     return [str(a) for a in sorted(found, key=lambda a: (a.version, int(a)))]
 
 
+def every_address() -> list[str]:
+    """Return all addresses of this host, on whatever interface and in whatever state.
+
+    Sorted, IPv4 first.
+    """
+    from pyroute2 import IPRoute
+
+    found = set()
+    with IPRoute() as ipr:
+        for message in ipr.get_addr():
+            text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+            if text is not None:
+                found.add(ipaddress.ip_address(text))
+    return [str(a) for a in sorted(found, key=lambda a: (a.version, int(a)))]
+
+
 def lan_links(*, without: Collection[str]) -> list[Source]:
     """Return our addresses on links that carry multicast, with their interfaces.
 

@@ -8,6 +8,7 @@ Its chains, in the order a packet meets them:
 
 * `guard` drops packets for our overlay addresses that do not come out of the tunnel
   (CVE-2019-14899: a neighbour on the LAN could otherwise probe them).
+* `know`, `answer` and `note` tell flows that pass outside of a full tunnel.
 * `admit` is the access policy. It stands before destinations are mapped, so it sees
   the addresses the network knows, and serves for what is ours and what is forwarded.
 * `map_in` turns a prefix of the network into the LAN's real one.
@@ -21,14 +22,26 @@ all of it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_interface
 
+from meshnode.host.flow_marks import mark_chains
 from meshnode.host.nft import FAMILY
 from meshnode.hostplan import Allow, Announced, Filter, HostPlan, Service, Transport
 from meshnode.types import Prefix
 
 _WORD = {4: "ip", 6: "ip6"}
+PRIVATE = tuple(
+    map(
+        Prefix.parse,
+        (
+            *("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.168.0.0/16", "fc00::/7", "fe80::/10"),
+        ),
+    )
+)
+"""What is nowhere on the Internet, but maybe around an exit (RFC 1918, 4193, 6598)."""
+
 _PING = {4: "icmp", 6: "ipv6-icmp"}
 
 _ICMP_ERRORS = (
@@ -45,17 +58,29 @@ def table_name(network: str) -> str:
 
 def needs_rules(plan: HostPlan) -> bool:
     """Whether the plan cannot do without its table; the guard alone is a precaution."""
-    return plan.filter is not None or bool(plan.announced) or plan.forwards
+    return (
+        plan.filter is not None
+        or bool(plan.announced)
+        or plan.forwards
+        or plan.full_tunnel is not None
+    )
 
 
-def firewall_text(plan: HostPlan) -> str:
-    """Return the commands for nft that put the plan's table in place, "" for none."""
+def firewall_text(plan: HostPlan, *, near: Sequence[Prefix] = ()) -> str:
+    """Return the commands for nft that put the plan's table in place, "" for none.
+
+    *near* are the networks that the host itself is in: who leaves by it as an exit
+    does not reach them unless they are announced.
+    """
     chains = [
-        *_chain("guard", "filter hook prerouting priority raw", _guard(plan)),
-        *_chain("admit", "filter hook prerouting priority mangle", _admit(plan)),
-        *_chain("map_in", "nat hook prerouting priority dstnat", _map_in(plan)),
-        *_chain("transit", "filter hook forward priority mangle", _transit(plan)),
-        *_chain("map_out", "nat hook postrouting priority srcnat", _map_out(plan)),
+        *chain_lines("guard", "filter hook prerouting priority raw", _guard(plan)),
+        *_marks(plan),
+        *chain_lines("admit", "filter hook prerouting priority mangle", _admit(plan)),
+        *chain_lines("map_in", "nat hook prerouting priority dstnat", _map_in(plan)),
+        *chain_lines(
+            "transit", "filter hook forward priority mangle", _transit(plan, near)
+        ),
+        *chain_lines("map_out", "nat hook postrouting priority srcnat", _map_out(plan)),
     ]
     if not chains:
         return ""
@@ -65,7 +90,7 @@ def firewall_text(plan: HostPlan) -> str:
     return "\n".join(lines)
 
 
-def _chain(name: str, hook: str, rules: Iterable[str]) -> list[str]:
+def chain_lines(name: str, hook: str, rules: Iterable[str]) -> list[str]:
     """Return the lines of a chain, none if it has no rules."""
     lines = [f"\t\t{rule}" for rule in rules]
     if not lines:
@@ -89,6 +114,8 @@ def _guard(plan: HostPlan) -> Iterator[str]:
 
 
 def _admit(plan: HostPlan) -> Iterator[str]:
+    yield from _from_exit(plan)
+    yield from _at_exit(plan)
     if plan.filter is None:
         return
     yield f'iifname != "{plan.interface}" accept'
@@ -109,8 +136,8 @@ def _allowed(rules: Filter) -> Iterator[str]:
 
 def _match_addresses(allow: Allow, version: int) -> list[str] | None:
     """Return the words that match addresses of *version*; None if none can match."""
-    sources = _collapse(allow.sources, version)
-    destinations = _collapse(allow.destinations, version)
+    sources = collapse(allow.sources, version)
+    destinations = collapse(allow.destinations, version)
     if not sources or not destinations:
         return None
     return [
@@ -156,7 +183,7 @@ def _map_in(plan: HostPlan) -> Iterator[str]:
             )
 
 
-def _transit(plan: HostPlan) -> Iterator[str]:
+def _transit(plan: HostPlan, near: Sequence[Prefix]) -> Iterator[str]:
     if not plan.forwards:
         return
     name = plan.interface
@@ -165,10 +192,66 @@ def _transit(plan: HostPlan) -> Iterator[str]:
     yield f'oifname "{name}" accept'
     yield "ct state established,related accept"
     for version in (4, 6):
-        reachable = _collapse((_real(one) for one in plan.announced), version)
+        named = [_real(one) for one in plan.announced if one.prefix.length]
+        reachable = collapse(named, version)
         if reachable:
             yield f"{_match(version, 'daddr', reachable)} accept"
+        if any(not p.length and p.version == version for p in _announced(plan)):
+            private = ", ".join(collapse((*PRIVATE, *near), version))
+            yield f"{_WORD[version]} daddr {{ {private} }} counter drop"
+            yield f"meta nfproto ipv{version} accept"
     yield "counter drop"
+
+
+def _announced(plan: HostPlan) -> Iterator[Prefix]:
+    return (one.prefix for one in plan.announced)
+
+
+def _marks(plan: HostPlan) -> Iterator[str]:
+    if plan.full_tunnel is not None:
+        chains = mark_chains(plan.interface, plan.fwmark)
+        for name, (hook, rules) in chains.items():
+            yield from chain_lines(name, hook, rules)
+
+
+def _at_exit(plan: HostPlan) -> Iterator[str]:
+    """Keep who leaves by us from what we serve to our own LAN alone."""
+    for version in (4, 6):
+        if any(not p.length and p.version == version for p in _announced(plan)):
+            ours = [ip_interface(one).ip.compressed for one in _own(plan, version)]
+            named = [_real(one) for one in plan.announced if one.prefix.length]
+            word, private = _WORD[version], ", ".join(collapse(PRIVATE, version))
+            kept = ", ".join([*ours, *collapse(named, version)])
+            yield (
+                f'iifname "{plan.interface}" fib daddr type local {word} daddr '
+                f"{{ {private} }} {word} daddr != {{ {kept} }} counter drop"
+            )
+
+
+def _from_exit(plan: HostPlan) -> Iterator[str]:
+    """Let an exit bring answers alone, and none that say they are of a LAN."""
+    if plan.full_tunnel is None:
+        return
+    for version in (4, 6):
+        inner = [ip_interface(one).network for one in _own(plan, version)]
+        known = collapse((*map(_as_prefix, inner), *plan.routes), version)
+        lan = collapse(plan.full_tunnel.lan, version)
+        name, word = plan.interface, _WORD[version]
+        if lan:
+            yield f'iifname "{name}" {_match(version, "saddr", lan)} counter drop'
+        if known:
+            yield (
+                f'iifname "{name}" {word} saddr != {{ {", ".join(known)} }} '
+                "ct state invalid,new,untracked counter drop"
+            )
+
+
+def _own(plan: HostPlan, version: int) -> list[str]:
+    return [one for one in plan.addresses if ip_interface(one).version == version]
+
+
+def _as_prefix(network: IPv4Network | IPv6Network) -> Prefix:
+    return Prefix.parse(str(network))
 
 
 def _map_out(plan: HostPlan) -> Iterator[str]:
@@ -190,7 +273,7 @@ def _real(one: Announced) -> Prefix:
     return one.prefix if one.mapped is None else one.mapped
 
 
-def _collapse(prefixes: Iterable[Prefix], version: int) -> list[str]:
+def collapse(prefixes: Iterable[Prefix], version: int) -> list[str]:
     """Return the prefixes of one version in order, as few as say the same."""
     wanted = [prefix for prefix in prefixes if prefix.version == version]
     if version == 4:

@@ -54,6 +54,49 @@ def map_shared(fd: int, size: int, *, writable: bool = True) -> mmap.mmap:
     return mapping
 
 
+def create_sealed(name: str, data: bytes) -> int:
+    """Return a memfd that holds *data*, which nobody can change any more.
+
+    It is closed on exec; *name* is for debugging.
+
+    Raises:
+        HostError: if the memory cannot be had.
+    """
+    fd = -1
+    try:
+        fd = _create(name)
+        with os.fdopen(os.dup(fd), "wb") as file:
+            file.write(data)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_WRITE)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        raise HostError(
+            f"no memory for {name}: {error.strerror}",
+            errno=error.errno or errno.ENOMEM,
+        ) from error
+    return fd
+
+
+def read_sealed(fd: int, size: int) -> bytes:
+    """Return what a memfd of `create_sealed` holds, which must be *size* bytes.
+
+    Raises:
+        HostError: if it is another number of them, or they could still change.
+    """
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        data = os.pread(fd, size + 1, 0)
+    except OSError as error:
+        raise HostError(
+            f"cannot read sealed memory: {error.strerror}",
+            errno=error.errno or errno.EINVAL,
+        ) from error
+    if not seals & fcntl.F_SEAL_WRITE or len(data) != size:
+        raise HostError("the sealed memory is not what was said", errno=errno.EPROTO)
+    return data
+
+
 def _create(name: str) -> int:
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:

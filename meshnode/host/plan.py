@@ -22,14 +22,18 @@ from meshnode.host.changes import (
 from meshnode.host.firewall import firewall_text, needs_rules, table_name
 from meshnode.host.ipforward import forwarding_changes, host_forwards
 from meshnode.host.journal import Journal
+from meshnode.host.lock import Lock, has_lock, lift_lock, put_lock
 from meshnode.host.routing import (
+    DEFAULT_ROUTES,
     Conflict,
     apply_routes,
+    connected_prefixes,
     narrow_prefixes,
     sized_prefixes,
 )
-from meshnode.hostplan import HostPlan
+from meshnode.hostplan import FullTunnel, HostPlan
 
+_VALID_MARK = "net/ipv4/conf/all/src_valid_mark"
 _OURS = (DeleteTable, DeleteRule, FlushRouteTable, RestoreSysctl)
 
 
@@ -43,6 +47,9 @@ class HostPlanner:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._loaded = ""
+        self._locked: Lock | None = None
+        self._may_be_locked = True
+        self._may_accept_marked = True
         self._plan: HostPlan | None = None
         # Until a plan says no: whoever was before us may have turned it on. After
         # that an administrator may, and it is not ours to turn off.
@@ -64,11 +71,19 @@ class HostPlanner:
                 and the rules from before are in force.
         """
         self._plan = plan
+        if plan.full_tunnel is not None and plan.full_tunnel.kill_switch:
+            # First of all: nothing may slip out while the rest changes.
+            self._lock(plan, plan.full_tunnel)
         if not plan.forwards and self._may_forward:
             self._undo(RestoreSysctl)
         self._may_forward = plan.forwards
         conflicts = self._apply_firewall(plan)
-        prefixes = [*plan.routes, *sized_prefixes(plan), *narrow_prefixes(plan)]
+        if plan.full_tunnel is not None:
+            conflicts += self._accept_marked()
+            prefixes = [*DEFAULT_ROUTES]
+        else:
+            prefixes = []
+        prefixes += [*plan.routes, *sized_prefixes(plan), *narrow_prefixes(plan)]
         if prefixes:
             self._record(FlushRouteTable(plan.table))
             for version in sorted({prefix.version for prefix in prefixes}):
@@ -76,6 +91,10 @@ class HostPlanner:
         conflicts += apply_routes(plan, endpoints=endpoints)
         if plan.forwards:
             conflicts += self._forward()
+        if plan.full_tunnel is None:
+            self._forget_marked()
+        if plan.full_tunnel is None or not plan.full_tunnel.kill_switch:
+            self._unlock(plan)
         return conflicts
 
     def withdraw(self) -> None:
@@ -98,13 +117,16 @@ class HostPlanner:
         self._loaded = ""
         self._plan = None
         self._may_forward = True
+        self._may_accept_marked = True
         if failures:
             raise HostError(f"not undone: {'; '.join(failures)}")
 
     def _apply_firewall(self, plan: HostPlan) -> list[Conflict]:
         # A host that forwards for others would forward for the network, too.
         guarded = replace(plan, forwards=plan.forwards or host_forwards())
-        text = firewall_text(guarded)
+        is_exit = any(not one.prefix.length for one in plan.announced)
+        near = connected_prefixes(plan.interface) if is_exit else []
+        text = firewall_text(guarded, near=near)
         name = table_name(plan.network)
         try:
             if not text:
@@ -119,6 +141,42 @@ class HostPlanner:
             return [Conflict(None, f"overlay addresses are not guarded: {error}")]
         self._loaded = text
         return []
+
+    def _lock(self, plan: HostPlan, full: FullTunnel) -> None:
+        lock = Lock(plan.network, plan.interface, plan.fwmark, full.lan)
+        if lock != self._locked or not has_lock(plan.network):
+            put_lock(lock)
+            self._locked, self._may_be_locked = lock, True
+
+    def _unlock(self, plan: HostPlan) -> None:
+        """Take the kill switch away, last of all, and once: it may be others' then."""
+        if not self._may_be_locked:
+            return
+        try:
+            lift_lock(plan.network)
+        except HostError as error:
+            if error.errno != errno.ENOENT:  # there can be none without nft
+                raise
+        self._locked, self._may_be_locked = None, False
+
+    def _accept_marked(self) -> list[Conflict]:
+        """Let the kernel look for the way back of what comes in by its mark."""
+        change = RestoreSysctl(_VALID_MARK, "0", "1")
+        try:
+            if sysctl.read(_VALID_MARK) == "0":
+                self._record(change)
+                sysctl.write(change.key, change.ours)
+                self._may_accept_marked = True
+        except HostError as error:
+            return [Conflict(None, f"strict rp_filter would drop packets: {error}")]
+        return []
+
+    def _forget_marked(self) -> None:
+        if self._may_accept_marked:
+            for change in self._pending((RestoreSysctl,)):
+                if isinstance(change, RestoreSysctl) and change.key == _VALID_MARK:
+                    change.undo()
+        self._may_accept_marked = False
 
     def _forward(self) -> list[Conflict]:
         try:

@@ -21,10 +21,11 @@ from meshnode.values import frozen
 CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
 NOBODY = 65534
-CARRIER_GROUP = 0x70006D6E
+CARRIER_GROUP = 65531
 """The group of processes that carry others' connections: theirs are never steered.
 
-Only root can be in it. It has no name; systemd's table of ids calls its range unused.
+Only root can be in it. It has no name: Debian's policy reserves its range, and
+systemd's table of ids calls it unused. It is small enough for containers, too.
 """
 
 _PR_SET_PDEATHSIG = 1
@@ -135,13 +136,14 @@ def drop_to_control() -> None:
     _drop(keep=1 << CAP_NET_ADMIN, user=None)
 
 
-def drop_to_carrier() -> None:
-    """Become nobody of the group `CARRIER_GROUP`, who may use ports below 1024.
+def drop_to_proxy() -> None:
+    """Become nobody who may listen on ports below 1024, and no way to get more.
 
-    Import everything first, as for `drop_to_worker`.
+    What the process sends is never steered: who uses a listener, or an exit, has
+    chosen its way. Import everything first, as for `drop_to_worker`.
 
     Raises:
-        PrivilegeError: if anything is left; the process must end then.
+        PrivilegeError: if anything else is left; the process must end then.
     """
     _drop(keep=1 << CAP_NET_BIND_SERVICE, user=NOBODY, group=CARRIER_GROUP)
 

@@ -17,6 +17,10 @@ they really may is for their routes to say, and a connection is told but once.
 What is reached only by smaller packets has a route of its own that says so. There a
 new connection tells the other end the same: such a path is a poor one both ways.
 
+With a full tunnel everything leads into it, also what the main table routes more
+specifically; only the prefixes that were left outside, and what concerns one link, have
+`throw` routes.
+
 What is there is read and compared, so an equal plan changes nothing and no route that
 stays is ever gone for a moment. Apply a plan again when the host's own routes change.
 """
@@ -42,6 +46,10 @@ _HEADERS = {4: 40, 6: 60}
 _OF_ONE_LINK = tuple(
     map(ip_network, ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8"))
 )
+
+_OUTSIDE = (*_OF_ONE_LINK, ip_network("255.255.255.255/32"))
+
+DEFAULT_ROUTES = (Prefix(4, 0, 0), Prefix(6, 0, 0))
 
 
 @frozen
@@ -101,7 +109,11 @@ def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Con
         endpoints,
     )
     sized = [route for route in sized if route.prefix.version in versions]
-    found = [*sized, *routes, *narrow]
+    full = [
+        one for one in full_routes(plan, link.index) if one.prefix.version in versions
+    ]
+    # The narrower comes first: nothing shall be in the tunnel for a moment only.
+    found = [*full, *sized, *routes, *narrow]
     _apply_table(plan, with_sizes(plan, list(dict.fromkeys(found))))
     return [*conflicts, *address_conflicts(plan, host), *refused]
 
@@ -156,6 +168,29 @@ def sized_prefixes(plan: HostPlan) -> list[Prefix]:
 def narrow_prefixes(plan: HostPlan) -> list[Prefix]:
     """Return what needs a route of its own to say that it is narrow: pure."""
     return [prefix for prefix, _ in plan.narrower if prefix not in plan.routes]
+
+
+def full_routes(plan: HostPlan, index: int) -> list[HostRoute]:
+    """Return the routes of a full tunnel into the interface with *index*: pure."""
+    if plan.full_tunnel is None:
+        return []
+    outside = [*plan.full_tunnel.lan, *(Prefix.parse(str(one)) for one in _OUTSIDE)]
+    return [
+        *(HostRoute(prefix, 0, is_throw=True) for prefix in outside),
+        *(HostRoute(prefix, index) for prefix in DEFAULT_ROUTES),
+    ]
+
+
+def connected_prefixes(interface: str) -> list[Prefix]:
+    """Return the networks the host is in but by *interface*; raises `HostError`."""
+    link = netlink.link_by_name(interface)
+    ours = 0 if link is None else link.index
+    found = {
+        route.prefix
+        for route in netlink.routes_of(netlink.MAIN_TABLE)
+        if route.interface != ours and _is_connected(route)
+    }
+    return sorted(found, key=lambda one: (one.version, one.network, one.length))
 
 
 def with_sizes(plan: HostPlan, routes: Sequence[HostRoute]) -> list[HostRoute]:

@@ -1,4 +1,4 @@
-"""TCP sockets for TLS: marked as the node's other packets are, or listening."""
+"""TCP sockets: marked as the node's other packets are, or listening."""
 
 import errno
 import os
@@ -8,6 +8,8 @@ from meshnode.errors import HostError
 from meshnode.types import Endpoint
 
 _BACKLOG = 128
+_IP_FREEBIND = 15
+_IPV6_FREEBIND = 78
 
 
 def open_stream_socket(version: int, *, fwmark: int = 0) -> socket.socket:
@@ -39,19 +41,55 @@ def open_listener(place: Endpoint, *, fwmark: int = 0) -> socket.socket:
     """
     one = open_stream_socket(place.version, fwmark=fwmark)
     try:
+        _listen(one, place)
+    except HostError:
+        one.close()
+        raise
+    return one
+
+
+def _listen(one: socket.socket, place: Endpoint) -> None:
+    try:
         # Connections that ended a moment ago keep nobody from listening again.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if place.version == 6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind((place.host, place.port))
+            one.bind((place.host, place.port, 0, place.scope_id))
+        else:
+            one.bind((place.host, place.port))
         one.listen(_BACKLOG)
     except OSError as error:
-        one.close()
         if error.errno == errno.EADDRINUSE:
             raise HostError(
                 f"TCP port {place.port} is taken", errno=errno.EADDRINUSE
             ) from error
         raise _refused(f"listen on TCP port {place.port}", error) from error
+
+
+def open_overlay_listener(place: Endpoint, device: str) -> socket.socket:
+    """Listen at an overlay address for what comes by the interface *device* only.
+
+    The address need not be there yet. Who is bound to the device hears nothing of
+    other links, whose packets nobody has authenticated.
+
+    Raises:
+        HostError: with errno 98 if the port is taken.
+    """
+    one = open_stream_socket(place.version)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        if place.version == 6:
+            one.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            one.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    except OSError as error:
+        one.close()
+        raise _refused(f"listen at {place}", error) from error
+    try:
+        _listen(one, place)
+    except HostError:
+        one.close()
+        raise
     return one
 
 

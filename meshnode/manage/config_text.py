@@ -19,12 +19,15 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
+from meshnode.manage.proxy_text import proxy_section, read_proxies
 from meshnode.manage.steer_text import read_rules, rule_section
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
@@ -74,6 +77,8 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         metrics=metrics.optional("listen", _numeric_host_port),
         offload=_offloads(document.table("offload")),
         tls=read_tls(document.table("tls")),
+        exit=read_exit(document.table("exit")),
+        proxies=read_proxies(document),
         steer=read_rules(document),
     )
     if 0 < config.max_mtu < config.mtu:
@@ -105,6 +110,9 @@ def serialise_config(config: NetworkConfig) -> str:
         sections.append(_offload_section(config.offload))
     if config.tls != TlsSettings():
         sections.append(tls_section(config.tls))
+    if config.exit != ExitSettings():
+        sections.append(exit_section(config.exit))
+    sections += map(proxy_section, config.proxies)
     sections += map(rule_section, config.steer)
     return "\n".join(sections)
 

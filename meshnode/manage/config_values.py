@@ -8,6 +8,7 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.steering import SteerRule
 from meshnode.types import Prefix
@@ -122,6 +123,22 @@ class TlsSettings:
 
 
 @frozen
+class ExitSettings:
+    """Exit nodes: the table `[exit]`.
+
+    `offer` lets members leave by this host, as far as its certificate goes; `use`
+    names the exits that this host leaves by, the best first, none for its own way out.
+    `lan` are prefixes that stay outside of the tunnel then, and `kill_switch` is
+    whether nothing else does, whatever becomes of the node.
+    """
+
+    offer: bool = False
+    use: tuple[str, ...] = ()
+    lan: tuple[Prefix, ...] = ()
+    kill_switch: bool = True
+
+
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 
@@ -134,8 +151,9 @@ class NetworkConfig:
     forward for others if our certificate has the role. `metrics` is where they are
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
-    packets in each direction. `tls` is the way out where UDP is blocked. `steer` says
-    which traffic of this host goes where; the first rule that fits wins.
+    packets in each direction. `tls` is the way out where UDP is blocked; `exit` says
+    who leaves by whom. `proxies` are the listeners for applications. `steer` says which
+    traffic of this host goes where; the first rule that fits wins.
     """
 
     interface: str
@@ -159,6 +177,8 @@ class NetworkConfig:
     metrics: HostPort | None = None
     offload: Offloads = UNFORCED
     tls: TlsSettings = TlsSettings()
+    exit: ExitSettings = ExitSettings()
+    proxies: tuple[ProxyListener, ...] = ()
     steer: tuple[SteerRule, ...] = ()
 
 

@@ -13,8 +13,11 @@ from meshnode.codec.records import Role
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError
 from meshnode.mesh.events import MeshEvent
+from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.path_choice import PathKind
+from meshnode.mesh.roads import as_routes
+from meshnode.mesh.routes import DEFAULT_ROUTES, offered_exit_routes
 from meshnode.mesh.trust import VerifiedMember, overlay_ipv6, ula_prefix
 from meshnode.types import Endpoint, Prefix
 from meshnode.wireguard.config import PeerStatus
@@ -64,6 +67,7 @@ def describe_status(node: MeshNode, *, wall: float) -> dict[str, Any]:
             {"endpoint": str(endpoint), "kind": kind.value}
             for endpoint, kind in node.reach.own_kinds().items()
         ],
+        "exit": describe_exit(node.roads, node.owners.unhealthy),
         "health": complaints(node, wall=wall),
     }
 
@@ -146,6 +150,8 @@ def describe_routes(node: MeshNode) -> list[dict[str, Any]]:
     routing = node.roads.routing
     unhealthy = node.owners.unhealthy
     states: dict[Prefix, str] = dict.fromkeys(routing.accepted, "accepted")
+    taken = routing.exclusive.get(node.roads.exits.chosen, ())
+    states |= {one: "accepted" for one in taken if one in DEFAULT_ROUTES}
     for offered in routing.offered:
         states.setdefault(offered.prefix, "not accepted")
     reasons = {(one.prefix, one.key): one.why.value for one in routing.refused}
@@ -256,6 +262,8 @@ def _peer(
         "groups": list(certificate.groups),
         "roles": role_names(certificate.roles),
         "routes": [str(route.prefix) for route in routes],
+        "offersExit": bool(offered_exit_routes(as_routes(member))),
+        "isExitInUse": member.key == node.roads.exits.chosen,
         "notAfter": certificate.not_after,
         "memberSince": certificate.member_since,
         "hasSession": has_session,

@@ -9,13 +9,17 @@ from it is an answer: a busy owner is never asked.
 An unhealthy owner is asked every two seconds and is healthy again after two answers in
 a row, so that a link that drops every other packet does not flap.
 
+An owner that *stands by* carries no traffic, and others shall go back to it once it
+is well: as long as anything is watched, it is asked every two seconds, too, and after
+three questions without an answer it is unhealthy.
+
 Without traffic there are no timers. Watching goes on for `LINGER` seconds after the
 last packet, which is longer than the engine watches a peer: new traffic in that time
 is seen by looking, and later the engine tells of it.
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +69,7 @@ class _Owner:
     asked: int = 0
     nonce: bytes = b""
     answers: int = 0
+    stands_by: bool = False
     next_at: float | None = None
 
 
@@ -91,10 +96,13 @@ class OwnerHealth:
             if owner.state is _State.UNHEALTHY
         )
 
-    def set_owners(self, keys: Iterable[bytes], *, now: float) -> None:
+    def set_owners(
+        self, keys: Iterable[bytes], *, standby: Collection[bytes] = (), now: float
+    ) -> None:
         """Care for exactly these owners; what is known of the others is forgotten.
 
-        New ones are watched: if traffic to them has begun, nobody will tell us.
+        New ones are watched: if traffic to them has begun, nobody will tell us. Those
+        of them that are in *standby* are asked though they carry nothing.
         """
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._owners if key not in wanted]:
@@ -104,6 +112,12 @@ class OwnerHealth:
             if key not in self._owners:
                 owner = self._owners[key] = _Owner(_State.WATCHED)
                 self._wake(key, owner, now + ASK_AFTER)
+            owner = self._owners[key]
+            if owner.stands_by != (key in standby):
+                owner.stands_by, owner.asked = key in standby, 0
+                if owner.state is _State.IDLE:
+                    owner.state = _State.WATCHED
+                    self._wake(key, owner, now + ASK_AFTER)
 
     def traffic_resumed(self, key: bytes, *, now: float) -> None:
         """Hear that packets go to this peer, or wait for a session with it.
@@ -121,7 +135,9 @@ class OwnerHealth:
             self._wake(key, owner, now + ASK_AFTER)
         # Those given up while nothing was going on may be better than this one.
         for other, known in self._owners.items():
-            if known.state is _State.UNHEALTHY and known.next_at is None:
+            if known.next_at is None and (
+                known.state is _State.UNHEALTHY or known.stands_by
+            ):
                 self._wake(other, known, now)
 
     def pong(self, key: bytes, nonce: bytes, *, now: float) -> bool:
@@ -149,6 +165,8 @@ class OwnerHealth:
             owner.next_at = None
             if owner.state is _State.UNHEALTHY:
                 self._ask_unhealthy(key, owner, now)
+            elif owner.stands_by:
+                self._ask_standby(key, owner, now)
             else:
                 self._look(key, owner, now)
         return self.unhealthy != before
@@ -177,11 +195,26 @@ class OwnerHealth:
             self._ask(key, owner, now)
             self._wake(key, owner, now + ASK_AFTER)
         else:
-            owner.state = _State.UNHEALTHY
-            owner.answers = 0
             self._keep_active(now)
+            self._give_up(key, owner, now)
+
+    def _ask_standby(self, key: bytes, owner: _Owner, now: float) -> None:
+        if self._tunnels.last_received(key) >= owner.asked_at:
+            owner.asked = 0
+        if now >= self._active_until:
+            owner.state = _State.IDLE
+        elif owner.asked < QUESTIONS:
+            owner.asked += 1
             self._ask(key, owner, now)
             self._wake(key, owner, now + RETRY)
+        else:
+            self._give_up(key, owner, now)
+
+    def _give_up(self, key: bytes, owner: _Owner, now: float) -> None:
+        owner.state = _State.UNHEALTHY
+        owner.answers = 0
+        self._ask(key, owner, now)
+        self._wake(key, owner, now + RETRY)
 
     def _ask_unhealthy(self, key: bytes, owner: _Owner, now: float) -> None:
         if owner.nonce:

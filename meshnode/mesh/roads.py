@@ -8,11 +8,12 @@ touched below.
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from meshnode.codec.records import Policy, Role
 from meshnode.errors import ConfigError
-from meshnode.hostplan import HostPlan, Larger
+from meshnode.hostplan import Announced, HostPlan, Larger
+from meshnode.mesh.exits import ExitChoice
 from meshnode.mesh.health import OwnerHealth
 from meshnode.mesh.membership import Membership
 from meshnode.mesh.policy import (
@@ -24,7 +25,13 @@ from meshnode.mesh.policy import (
 from meshnode.mesh.policy_text import OPEN, AccessPolicy, parse_policy
 from meshnode.mesh.ports import TunnelPeer, Tunnels
 from meshnode.mesh.prefixes import contains
-from meshnode.mesh.routes import MemberRoutes, RoutingTable, build_table
+from meshnode.mesh.routes import (
+    MemberRoutes,
+    RoutingTable,
+    build_table,
+    certified_exit_routes,
+    offered_exit_routes,
+)
 from meshnode.mesh.settings import NodeSettings
 from meshnode.mesh.trust import VerifiedMember
 from meshnode.types import Prefix
@@ -64,6 +71,7 @@ class Roads:
         self.settings = settings
         self.routing = _EMPTY
         self.policy = OPEN
+        self.exits = ExitChoice()
         self._key = key
         self._network = network
         self.overlay = overlay
@@ -114,21 +122,59 @@ class Roads:
 
     def refresh(self, *, now: float) -> bool:
         """Compute the routes anew and tell the tunnels; return whether they changed."""
+        members = [as_routes(member) for member in self._membership]
+        unhealthy = self._health.unhealthy
+        exit_key = self._choose_exit(members, unhealthy, now)
         table = build_table(
-            [_as_routes(member) for member in self._membership],
+            members,
             own_key=self._key,
             overlay=self.overlay,
             accept=self.settings.accept,
-            announced=[one.prefix for one in self.settings.announced],
-            unhealthy=self._health.unhealthy,
+            announced=[one.prefix for one in self.announced],
+            unhealthy=unhealthy,
+            exit_key=exit_key,
         )
         self._tell_tunnels(table, now)
-        self._health.set_owners(
-            dict.fromkeys(key for one in table.shared for key in one.accept), now=now
-        )
+        owners = [key for one in table.shared for key in one.accept]
+        standby = self.exits.standby
+        watched = [*owners, *standby, *([exit_key] if exit_key else [])]
+        self._health.set_owners(dict.fromkeys(watched), standby=standby, now=now)
         has_changed = table != self.routing
         self.routing = table
         return has_changed
+
+    @property
+    def announced(self) -> tuple[Announced, ...]:
+        """All that others reach through us: of the settings, and what is beyond."""
+        ours = self._membership.by_key(self._key)
+        if ours is None or not self.settings.offers_exit:
+            return self.settings.announced
+        known = {one.prefix for one in self.settings.announced}
+        beyond = certified_exit_routes(ours.certificate)
+        return (
+            *self.settings.announced,
+            *(Announced(prefix) for prefix in beyond if prefix not in known),
+        )
+
+    @property
+    def exit_in_use(self) -> VerifiedMember | None:
+        """The member that the traffic of this host leaves by, None for none."""
+        chosen = self.exits.chosen
+        return self._membership.by_key(chosen) if chosen else None
+
+    def key_of(self, name: str) -> bytes | None:
+        """Return the key of the member with this name, None if there is none."""
+        member = self._membership.by_name(name)
+        return None if member is None else member.key
+
+    def exit_offers(self) -> dict[str, tuple[Prefix, ...]]:
+        """Return which default routes each other member offers, by its name."""
+        found = {
+            member.certificate.name: offered_exit_routes(as_routes(member))
+            for member in self._membership
+            if member.key != self._key
+        }
+        return {name: routes for name, routes in sorted(found.items()) if routes}
 
     @property
     def peers(self) -> frozenset[bytes]:
@@ -155,6 +201,7 @@ class Roads:
             return None
         v4, v6 = ours.addresses
         behind = self._behind_us()
+        announced = self.announced
         return HostPlan(
             network=self._network,
             interface=self.settings.interface,
@@ -166,13 +213,14 @@ class Roads:
                 f"{ipaddress.IPv6Address(v6.network)}/{self.overlay[1].length}",
             ),
             routes=tuple(dict.fromkeys((*self.routing.accepted, *self._imported()))),
-            announced=self.settings.announced,
-            forwards=bool(self.settings.announced or behind or self.settings.imported),
+            announced=announced,
+            forwards=bool(announced or behind or self.settings.imported),
             filter=compile_filter(
                 self.policy, self.directory(), self._received((v4, v6), behind)
             ),
             larger=self._larger(),
             narrower=self._narrower(),
+            full_tunnel=self.settings.full_tunnel,
         )
 
     def _larger(self) -> Larger | None:
@@ -223,10 +271,23 @@ class Roads:
         Stock members that we carry reach everything through us, so that what passes
         on its way to others is under the policy here, too.
         """
-        announced = tuple(one.prefix for one in self.settings.announced)
+        announced = tuple(one.prefix for one in self.announced)
         if behind:
             return (*self.overlay, *self.routing.accepted, *announced)
         return (*own, *announced)
+
+    def _choose_exit(
+        self, members: list[MemberRoutes], unhealthy: Collection[bytes], now: float
+    ) -> bytes:
+        """Return the key of the exit to use, b"" for none."""
+        if not self.settings.exits:
+            return self.exits.choose((), {}, (), now=now)
+        offers = {
+            one.certificate.name: one.key
+            for one in members
+            if one.key != self._key and offered_exit_routes(one)
+        }
+        return self.exits.choose(self.settings.exits, offers, unhealthy, now=now)
 
     def _imported(self) -> tuple[Prefix, ...]:
         """Return what leads to imported peers and is not inside the overlay."""
@@ -270,6 +331,7 @@ def _by_prefix(route: tuple[Prefix, int]) -> tuple[int, int]:
     return route[0].version, route[0].network
 
 
-def _as_routes(member: VerifiedMember) -> MemberRoutes:
+def as_routes(member: VerifiedMember) -> MemberRoutes:
+    """Return a member as routing sees it."""
     ipv6 = member.addresses[1].network.to_bytes(16, "big")
     return MemberRoutes(member.certificate, ipv6, member.member)

@@ -131,6 +131,7 @@ def build_table(
     accept: tuple[Prefix, ...],
     announced: Collection[Prefix] = (),
     unhealthy: Collection[bytes] = (),
+    exit_key: bytes = b"",
 ) -> RoutingTable:
     """Decide who owns what.
 
@@ -141,6 +142,7 @@ def build_table(
         accept: announced prefixes inside one of these are taken.
         announced: what we announce ourselves, and so reach without the mesh.
         unhealthy: owners that do not answer; they come last.
+        exit_key: whose default routes are taken, b"" for nobody's.
     """
     builder = _Builder(own_key, frozenset(unhealthy))
     present = [one for one in members if one.member is None or not one.member.has_left]
@@ -154,6 +156,9 @@ def build_table(
                 why = RouteRefusal.OWN
             if why is not None:
                 builder.refused.append(RefusedRoute(route.prefix, one.key, why))
+            elif one.key == exit_key and route.prefix in DEFAULT_ROUTES:
+                # Not `accepted`: what leads into the tunnel then is the host's to say.
+                builder.add_owner(route.prefix, _Owner(one.key, 0, 1))
             elif _is_accepted(route.prefix, accept):
                 builder.accepted.add(route.prefix)
                 owner = _Owner(one.key, route.metric, route.weight)
@@ -161,6 +166,22 @@ def build_table(
             else:
                 builder.offered.append(OfferedRoute(route.prefix, one.key))
     return builder.table()
+
+
+def certified_exit_routes(certificate: Certificate) -> tuple[Prefix, ...]:
+    """Return the default routes that the certificate lets its member announce."""
+    if Role.EXIT not in certificate.roles:
+        return ()
+    return tuple(one for one in DEFAULT_ROUTES if one in certificate.subnets)
+
+
+def offered_exit_routes(one: MemberRoutes) -> tuple[Prefix, ...]:
+    """Return the default routes that a member announces and may; none: no exit."""
+    if one.member is None or one.member.has_left:
+        return ()
+    announced = {route.prefix for route in one.member.routes}
+    certified = certified_exit_routes(one.certificate)
+    return tuple(prefix for prefix in certified if prefix in announced)
 
 
 def _refusal(

@@ -5,7 +5,7 @@ from dataclasses import field
 from meshnode.codec.records import Route
 from meshnode.crypto.keys import PrivateKey
 from meshnode.crypto.signing import SigningKey
-from meshnode.hostplan import Announced
+from meshnode.hostplan import Announced, FullTunnel
 from meshnode.mesh.relay_server import Limits
 from meshnode.types import Cipher, Endpoint, Prefix
 from meshnode.values import frozen
@@ -48,7 +48,9 @@ class NodeSettings:
     `mtu` is what every member is sent at most, in bytes, and `max_mtu` those to whom
     the path is proven to carry it. `relay` lets us forward for other members, within
     `relay_limits`, if our certificate has the role. `bindings_per_second` is how many
-    new entries of a NAT a search for a path may make a second.
+    new entries of a NAT a search for a path may make a second. `offers_exit` lets
+    others leave by us as far as our certificate goes; `exits` names the members that
+    we leave by, the best first, and `full_tunnel` is there if there are any.
     """
 
     interface: str
@@ -66,3 +68,6 @@ class NodeSettings:
     relay: bool = True
     relay_limits: Limits = Limits()
     bindings_per_second: float = 200.0
+    offers_exit: bool = False
+    exits: tuple[str, ...] = ()
+    full_tunnel: FullTunnel | None = None

@@ -22,6 +22,7 @@ from meshnode.mesh.events import (
     PolicyChanged,
     RoutesChanged,
 )
+from meshnode.mesh.exit_view import exit_complaint
 from meshnode.mesh.membership import MemberChange, Standing
 from meshnode.mesh.parts import NodeParts
 from meshnode.mesh.ports import PathTunnels, StoredState
@@ -30,6 +31,7 @@ from meshnode.mesh.record_set import Merge
 from meshnode.mesh.refusal import RecordRefused
 from meshnode.mesh.relay_server import serves_as_relay
 from meshnode.mesh.renewal import HEALTH_SUBJECT
+from meshnode.mesh.routes import certified_exit_routes
 from meshnode.mesh.settings import NodeIdentity, NodeSettings
 from meshnode.mesh.sync import News
 from meshnode.mesh.trust import VerifiedMember
@@ -103,7 +105,7 @@ class NodeSteps(NodeParts):
         self._tell_standing(now)
 
     def _announce_routes(self, now: float) -> None:
-        wanted = self._settings.routes
+        wanted = (*self._settings.routes, *self._exit_routes(now))
         granted = [route for route in wanted if self.own.may_announce(route.prefix)]
         fitting = list(granted)
         while True:
@@ -123,6 +125,23 @@ class NodeSteps(NodeParts):
             names = _names(granted[len(fitting) :])
             texts.append(f"there is no room for {names} in a record: not announced")
         self.tell_health("announced routes", "; ".join(texts), now=now)
+
+    def _exit_routes(self, now: float) -> tuple[Route, ...]:
+        """Return the default routes that we offer, as far as our certificate goes."""
+        beyond = certified_exit_routes(self.own.certificate)
+        if not self._settings.offers_exit:
+            beyond = ()
+        elif not beyond:
+            text = (
+                "our certificate does not make this node an exit: at an issuer: "
+                f"meshnode cert grant {self.own.certificate.name} --role exit "
+                "--route 0.0.0.0/0 --route ::/0"
+            )
+            self.tell_health("exit offered", text, now=now)
+            return ()
+        self.tell_health("exit offered", "", now=now)
+        known = {route.prefix for route in self._settings.routes}
+        return tuple(Route(prefix) for prefix in beyond if prefix not in known)
 
     def _stay_above(self, now: float) -> None:
         """Outdo a later word of ours from a state that we have lost."""
@@ -257,6 +276,8 @@ class NodeSteps(NodeParts):
         if not self.nat_view.is_counting:
             self.puncher.go_on(now=now)
         self._tell_hints(now)
+        due = self.roads.exits.next_deadline()
+        self._are_routes_stale |= due is not None and due.at <= now
         if self._are_routes_stale and now >= self._refresh_at():
             self._refresh(now)
 
@@ -285,10 +306,11 @@ class NodeSteps(NodeParts):
         self._is_plan_stale = True
         if self.roads.refresh(now=now):
             self.outbox.report(RoutesChanged(), now=now)
+        self.tell_health("exit", exit_complaint(self.roads), now=now)
 
     def _routes_deadline(self) -> Deadline | None:
         if not self._are_routes_stale:
-            return None
+            return self.roads.exits.next_deadline()
         return Deadline(self._refresh_at(), "compute routes")
 
 

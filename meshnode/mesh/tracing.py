@@ -36,7 +36,8 @@ class Knowledge:
 
     `members` are those that count, ourselves too, by WireGuard key. `announced` are
     our own prefixes; `unreachable` the keys of who does not answer; `has_session` and
-    `path_of` tell of the tunnels; `complaints` are the texts of `status`.
+    `path_of` tell of the tunnels; `complaints` are the texts of `status`. `exits` names those
+    we leave by, none without a full tunnel, and `outside` what stays outside of it.
     """
 
     key: bytes
@@ -50,6 +51,8 @@ class Knowledge:
     has_session: Callable[[bytes], bool]
     path_of: Callable[[bytes], Endpoint | None]
     complaints: tuple[str, ...] = ()
+    exits: tuple[str, ...] = ()
+    outside: tuple[Prefix, ...] = ()
 
 
 @frozen
@@ -74,7 +77,8 @@ class Trace:
 
     `prefix` is the most specific one that holds the destination, None if there is
     none; `ends_here` if it is ours. Of several owners those with a weight share the
-    flows. `obstacles` is empty if the packet should arrive.
+    flows. `obstacles` is empty if the packet should arrive. `is_outside` says that it
+    takes no part in the mesh: it leaves beside the full tunnel.
     """
 
     flow: Flow
@@ -83,6 +87,7 @@ class Trace:
     owners: tuple[TracedOwner, ...]
     verdict: Verdict
     obstacles: tuple[str, ...]
+    is_outside: bool = False
 
 
 def trace(flow: Flow, known: Knowledge) -> Trace:
@@ -98,6 +103,10 @@ def trace(flow: Flow, known: Knowledge) -> Trace:
         _owner(key, weight, prefix, known) for key, weight in shares.items() if prefix
     )
     ends_here = prefix is not None and prefix == ours
+    if prefix is None or not prefix.length:
+        outside = _longest(flow.destination, known.outside)
+        if outside is not None:
+            return Trace(flow, outside, False, (), verdict, (), is_outside=True)
     obstacles = (
         *_missing_route(flow.destination, prefix, known),
         *_silence(owners, known),
@@ -171,6 +180,10 @@ def _missing_route(
         return
     if any(contains(own, address) for own in known.overlay):
         yield from _stranded_stock(address, known)
+        return
+    if known.exits:
+        exits = ", ".join(known.exits)
+        yield f"no exit that is used ({exits}) carries IPv{address.version}: dropped"
         return
     reasons = [
         f"{offered.prefix} behind {_name(offered.key, known)} is not accepted here: "

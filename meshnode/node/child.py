@@ -18,11 +18,11 @@ from meshnode.errors import HostError, MeshnodeError
 from meshnode.host.channels import send_with_fds
 from meshnode.host.privileges import (
     die_with_parent,
-    drop_to_carrier,
     drop_to_control,
+    drop_to_proxy,
     drop_to_worker,
 )
-from meshnode.node.children import CARRIER, CONTROL, TLS
+from meshnode.node.children import CARRIER, CONTROL, PROXY, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
@@ -30,6 +30,7 @@ from meshnode.node.tasks import (
     AnyTask,
     CarrierTask,
     ControlTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
     parse_task,
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == TLS:
         task = parse_task(TlsTask, fields)
         prepare = partial(_prepare_tls, task)
+    elif role == PROXY:
+        task = parse_task(ProxyTask, fields)
+        prepare = partial(_prepare_proxy, task)
     elif role == CARRIER:
         task = parse_task(CarrierTask, fields)
         prepare = partial(_prepare_carrier, task)
@@ -152,13 +156,22 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     return partial(run_tls, link, listeners, context, certificate_hash)
 
 
+def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
+    from meshnode.node.proxy_process import prepare, run_proxy
+
+    prepare()
+    drop_to_proxy()
+    die_with_parent(task.parent, signal.SIGKILL)
+    return partial(run_proxy, socket.socket(fileno=task.link_fd))
+
+
 def _prepare_carrier(task: CarrierTask) -> Callable[[], int]:
     # Names of proxies are looked up with it; it is loaded at the first use.
     import encodings.idna  # noqa: F401
 
     from meshnode.node.steer_process import run_carrier
 
-    drop_to_carrier()
+    drop_to_proxy()
     die_with_parent(task.parent, signal.SIGKILL)
     return partial(run_carrier, socket.socket(fileno=task.link_fd))
 

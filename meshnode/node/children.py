@@ -20,6 +20,7 @@ from meshnode.node.tasks import (
     AnyTask,
     CarrierTask,
     ControlTask,
+    ProxyTask,
     WorkerTask,
     arguments_of,
     descriptors_of,
@@ -27,6 +28,7 @@ from meshnode.node.tasks import (
 
 CONTROL: Final = "control"
 TLS: Final = "tls"
+PROXY: Final = "proxy"
 CARRIER: Final = "carrier"
 """The roles that are no `Worker`."""
 
@@ -55,6 +57,8 @@ def role_of(task: AnyTask) -> str:
     """Return the name of the role that *task* gives to a process."""
     if isinstance(task, WorkerTask):
         return task.worker.name
+    if isinstance(task, ProxyTask):
+        return PROXY
     if isinstance(task, CarrierTask):
         return CARRIER
     return CONTROL if isinstance(task, ControlTask) else TLS

@@ -176,6 +176,7 @@ class Control:
                     driver,
                     lifeline.tell_ready,
                     lifeline.want_tls,
+                    lifeline.want_proxy,
                     lifeline.want_carrier,
                 )
 

@@ -17,6 +17,7 @@ from meshnode.codec.lifeline import (
     Rebound,
     SupervisorMessage,
     WantCarrier,
+    WantProxy,
     WantTls,
     decode_from_supervisor,
     encode,
@@ -84,6 +85,10 @@ class ControlLifeline:
     def want_tls(self) -> None:
         """Ask for the process that speaks TLS; nothing happens if it runs."""
         self._send(WantTls())
+
+    def want_proxy(self) -> None:
+        """Ask for the process of applications; nothing happens if it runs."""
+        self._send(WantProxy())
 
     def want_carrier(self) -> None:
         """Ask for the process that carries what is steered, in the same way."""

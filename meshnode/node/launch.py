@@ -12,6 +12,7 @@ from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     CarrierTask,
     ControlTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
 )
@@ -102,6 +103,7 @@ class Launcher:
                 beside_fds=tuple(resources.beside.values()),
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
+                proxy_fd=resources.proxy.control.fileno(),
                 carrier_fd=resources.carrier.control.fileno(),
             )
         )
@@ -116,6 +118,17 @@ class Launcher:
                 parent=os.getpid(),
                 link_fd=resources.tls.worker.fileno(),
                 listener_fds=tuple(one.fileno() for one in resources.listeners),
+            )
+        )
+
+    def proxy(self) -> int:
+        """Start the process that serves applications; raises `HostError`."""
+        return spawn(
+            ProxyTask(
+                interface=self._resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                link_fd=self._resources.proxy.worker.fileno(),
             )
         )
 

@@ -19,6 +19,7 @@ from meshnode.manage.api_server import EventStream
 from meshnode.manage.metrics import node_metrics
 from meshnode.manage.toml_reader import Table, text
 from meshnode.mesh.describe import (
+    complaints,
     count_paths,
     describe_event,
     describe_path,
@@ -29,6 +30,7 @@ from meshnode.mesh.describe import (
     shown_endpoint,
 )
 from meshnode.mesh.events import MeshEvent
+from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
@@ -57,6 +59,7 @@ class MeshApi:
         mappings: gives the routers that were asked for our port.
         steering: answers about the rules by which this host's traffic is steered.
         reload: reads the configuration again, and returns what needs a restart.
+        proxies: the verbs that are about listeners for applications.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class MeshApi:
         mappings: Callable[[], list[dict[str, Any]]],
         steering: MeshSteer,
         reload: Callable[[], Awaitable[list[str]]],
+        proxies: Mapping[str, Verb],
     ) -> None:
         self._shell = shell
         self._device = device
@@ -84,6 +88,7 @@ class MeshApi:
             "status": self._status,
             "peers": self._peers,
             "routes": self._routes,
+            "exit": self._exit,
             "ping": self._ping,
             "watch": self._watch,
             "metrics": self._metrics,
@@ -94,6 +99,7 @@ class MeshApi:
             **steering.verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
+            **proxies,
         }
 
     async def handle(self, request: Request) -> Answered:
@@ -152,6 +158,15 @@ class MeshApi:
     async def _routes(self, args: Table) -> Answered:
         args.finish()
         return {"routes": describe_routes(self._shell.node)}
+
+    async def _exit(self, args: Table) -> Answered:
+        args.finish()
+        node = self._shell.node
+        return {
+            **describe_exit(node.roads, node.owners.unhealthy),
+            "isInForce": self._shell.is_host_as_wanted,
+            "health": complaints(node, wall=time.time()),
+        }
 
     async def _ping(self, args: Table) -> Answered:
         name = args.get("peer", text, None)

@@ -42,11 +42,13 @@ from meshnode.mesh.node import MeshNode
 from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
+from meshnode.node.exit_lock import full_tunnel_of
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_steer import MeshSteer
 from meshnode.node.nat64_finder import Nat64Finder
+from meshnode.node.proxy_keeper import ProxyKeeper
 from meshnode.node.reserved import (
     fwmark_of,
     steering_mark_of,
@@ -96,6 +98,7 @@ class MeshControl:
         self._counters = counters
         self._max_mtu = _max_mtu(self._config)
         engine.limit_padding(self._config.mtu)
+        self._proxies: ProxyKeeper | None = None
         self._steering: SteerKeeper | None = None
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
@@ -141,12 +144,13 @@ class MeshControl:
         driver: Driver,
         on_ready: Callable[[], None],
         want_tls: Callable[[], None],
+        want_proxy: Callable[[], None],
         want_carrier: Callable[[], None],
     ) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once.
 
-        *want_tls* lets the process that speaks TLS be started, and *want_carrier* that
-        which carries what is steered.
+        *want_tls* lets the process that speaks TLS be started, *want_proxy* the one
+        that serves applications, *want_carrier* that which carries what is steered.
         """
         config = self._config
         surroundings = Surroundings(
@@ -165,6 +169,14 @@ class MeshControl:
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
+        proxies = self._proxies = ProxyKeeper(
+            self.shell,
+            socket.socket(fileno=self._task.proxy_fd),
+            Journal(self._task.journal_fd, self._task.journal_path),
+            config=lambda: self._config,
+            interface=self._task.interface,
+            want_process=want_proxy,
+        )
         steering = self._steering = SteerKeeper(
             self.shell,
             socket.socket(fileno=self._task.carrier_fd),
@@ -189,6 +201,7 @@ class MeshControl:
             mappings=surroundings.mappings,
             steering=MeshSteer(steering, self._configured),
             reload=self._reload,
+            proxies=proxies.verbs(),
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
@@ -199,6 +212,7 @@ class MeshControl:
         def follow() -> None:
             surroundings.follow()
             nat64.follow()
+            proxies.look()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
@@ -212,6 +226,7 @@ class MeshControl:
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
             nursery.start_soon(detours.run)
+            nursery.start_soon(proxies.run)
             nursery.start_soon(self._resolve_names)
             nursery.start_soon(serve_api, listener, api.handle)
             if config.metrics is not None:
@@ -241,6 +256,8 @@ class MeshControl:
         self._config = config
         self._follow_config()
         self._tell_delegated()
+        if self._proxies is not None:
+            self._proxies.look()
         self.shell.drain()
         await self.shell.await_plans()
         if self._steering is not None:
@@ -299,6 +316,9 @@ class MeshControl:
             ciphers=preferred_ciphers() if config.cipher == "auto" else (),
             max_mtu=self._max_mtu,
             relay=config.relay,
+            offers_exit=config.exit.offer,
+            exits=config.exit.use,
+            full_tunnel=full_tunnel_of(config),
         )
 
     def _tell_delegated(self) -> None:

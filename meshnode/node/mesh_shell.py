@@ -104,6 +104,7 @@ class MeshShell:
         self._unsaved: dict[tuple[int, bytes], StateChange] = {}
         self._unkept: HostError | None = None
         self._plan: HostPlan | None = None
+        self._applied: HostPlan | None = None
         self._plan_waits = trio.Event()
         self._plans_done = trio.Event()
         self._plans_done.set()
@@ -405,9 +406,15 @@ class MeshShell:
             _log.error("%s", error)
             self.complain("host", str(error))
             return error
+        self._applied = plan
         text = "; ".join(conflict.text for conflict in conflicts)
         self.complain("host", text)
         return None
+
+    @property
+    def is_host_as_wanted(self) -> bool:
+        """Whether the last plan is carried out, and another does not wait."""
+        return self._plan is not None and self._plan == self._applied
 
     def _underlay(self) -> frozenset[str]:
         peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]

@@ -77,17 +77,24 @@ class MeshTrace:
         described = describe_trace(found)
         if steer is not None and steer["via"] != "mesh":
             described = {**described, **_elsewhere(steer)}
-        return {**described, "mtu": mtu, "steer": steer}
+        full = node.roads.settings.full_tunnel
+        return {
+            **described,
+            "mtu": mtu,
+            "killSwitch": full is not None and full.kill_switch,
+            "steer": steer,
+        }
 
 
 def knowledge_of(node: MeshNode, paths: Mapping[bytes, Endpoint | None]) -> Knowledge:
     """Return what *node* knows of ways; *paths* are where peers are, by key."""
     roads = node.roads
+    full = roads.settings.full_tunnel
     return Knowledge(
         key=node.key,
         members={member.key: member for member in node.membership},
         overlay=roads.overlay,
-        announced=tuple(one.prefix for one in roads.settings.announced),
+        announced=tuple(one.prefix for one in roads.announced),
         routing=roads.routing,
         policy=roads.policy,
         directory=roads.directory(),
@@ -95,6 +102,8 @@ def knowledge_of(node: MeshNode, paths: Mapping[bytes, Endpoint | None]) -> Know
         has_session=node.has_session,
         path_of=paths.get,
         complaints=tuple(node.health.values()),
+        exits=roads.settings.exits,
+        outside=() if full is None else full.lan,
     )
 
 
@@ -107,6 +116,7 @@ def describe_trace(found: Trace) -> dict[str, Any]:
         "service": describe_service(flow.service),
         "prefix": None if found.prefix is None else str(found.prefix),
         "endsHere": found.ends_here,
+        "isOutside": found.is_outside,
         "owners": [
             {
                 "name": owner.name,

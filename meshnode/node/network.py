@@ -7,6 +7,7 @@ from meshnode.manage.identity import load_identity
 from meshnode.manage.network_config import NetworkConfig, load_config
 from meshnode.manage.networks import known_networks
 from meshnode.manage.paths import Directories
+from meshnode.node.exit_lock import lock_early
 from meshnode.node.launch import Settings
 from meshnode.node.reserved import fwmark_of, table_of
 from meshnode.node.resources import Opening
@@ -34,6 +35,8 @@ def start_network(network: str, directories: Directories, *, foreground: bool) -
         network=network,
         offloads=config.offload,
     )
+    # Before anything else: what the configuration wants is in force from now on.
+    lock_early(network, config)
     opening = Opening(
         port=config.listen_port,
         fwmark=fwmark_of(config),

@@ -41,6 +41,7 @@ _PROGRAM_BYTES: Final = 2 * 2**20
 _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
 _TLS_BYTES: Final = 2**18
+_PROXY_BYTES: Final = 2**18
 _CARRIER_BYTES: Final = 2**18
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _log = logging.getLogger("meshnode.node")
@@ -116,6 +117,7 @@ class Resources:
     carrier: Link
     listeners: tuple[socket.socket, ...]
     tls_problem: str
+    proxy: Link
     _cleanup: contextlib.ExitStack = field(repr=False)
     beside: dict[int, int] = field(default_factory=dict)
 
@@ -177,6 +179,7 @@ class Resources:
                 carrier=_link(_CARRIER_BYTES, stack),
                 listeners=listeners,
                 tls_problem=tls_problem,
+                proxy=_link(_PROXY_BYTES, stack),
                 _cleanup=stack.pop_all(),
             )
 

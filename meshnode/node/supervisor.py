@@ -30,6 +30,7 @@ from meshnode.codec.lifeline import (
     Rebound,
     SupervisorMessage,
     WantCarrier,
+    WantProxy,
     WantTls,
     Worker,
     WorkerStarted,
@@ -48,6 +49,7 @@ from meshnode.host.udp import descriptors_of, open_udp_pairs
 from meshnode.node.children import (
     CARRIER,
     CONTROL,
+    PROXY,
     TLS,
     Child,
     close_on_exec,
@@ -149,10 +151,12 @@ class Supervisor:
         self._control = Child(CONTROL, self._start_control)
         # Few nodes ever need it: it starts when control or a client asks for it.
         self._tls = Child(TLS, self._launcher.tls, is_wanted=False)
+        self._proxy = Child(PROXY, self._launcher.proxy, is_wanted=False)
         self._carrier = Child(CARRIER, self._launcher.carrier, is_wanted=False)
         # Workers first, so that control finds them started when it begins.
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
-        self._children = [*workers, self._control, self._tls, self._carrier]
+        lazy = [self._tls, self._proxy, self._carrier]
+        self._children = [*workers, self._control, *lazy]
 
     def run(self, signals: socket.socket) -> None:
         """Go on until there is a reason to end; children are gone afterwards.
@@ -236,7 +240,7 @@ class Supervisor:
         self._follow_link()
         if self._ending:
             return
-        if not self._is_ready and child is not self._tls:
+        if not self._is_ready and child not in (self._tls, self._proxy):
             raise self._failure or HostError(
                 f"{child.name} ended while the node started ({reason}): run it with "
                 "--foreground --log-level debug to see why"
@@ -329,6 +333,8 @@ class Supervisor:
                 self._resources.drop_beside(port)
             case WantTls():
                 self._want_tls()
+            case WantProxy():
+                self._proxy.want()
             case WantCarrier():
                 self._carrier.want()
             case Failed(code, text):

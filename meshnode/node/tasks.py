@@ -58,8 +58,8 @@ class ControlTask:
     numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
     of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
-    nobody is served by TLS, if that was asked for. `carrier_fd` is the link to who
-    carries what is steered.
+    nobody is served by TLS, if that was asked for. `proxy_fd` is the link to who
+    serves applications, `carrier_fd` that to who carries what is steered.
     """
 
     interface: str
@@ -87,6 +87,7 @@ class ControlTask:
     beside_fds: tuple[int, ...]
     tls_fd: int
     tls_problem: str
+    proxy_fd: int
     carrier_fd: int
 
 
@@ -105,6 +106,16 @@ class TlsTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyTask:
+    """The life of the process that serves applications; `link_fd` leads to control."""
+
+    interface: str
+    log_level: str
+    parent: int
+    link_fd: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierTask:
     """The life of the process that carries what is steered through proxies.
 
@@ -117,8 +128,8 @@ class CarrierTask:
     link_fd: int
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask | CarrierTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, CarrierTask)
+AnyTask = WorkerTask | ControlTask | TlsTask | ProxyTask | CarrierTask
+Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ProxyTask, CarrierTask)
 
 
 def arguments_of(task: AnyTask) -> list[str]:

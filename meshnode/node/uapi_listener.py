@@ -37,6 +37,24 @@ def listen_uapi(path: Path, journal: Journal) -> socket.socket:
         ) from error
 
 
+def listen_own(path: Path) -> socket.socket:
+    """Return a non-blocking socket at *path*, in a directory that there is.
+
+    Nobody writes it down: whoever asked for it removes it.
+
+    Raises:
+        HostError: with EADDRINUSE if somebody answers there.
+    """
+    try:
+        _remove_stale(path)
+        return _bind(path)
+    except OSError as error:
+        raise HostError(
+            f"cannot listen at {path}: {error.strerror}",
+            errno=error.errno or errno.EIO,
+        ) from error
+
+
 def _remove_stale(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
@@ -48,7 +66,7 @@ def _remove_stale(path: Path) -> None:
     if _is_answered(path):
         raise HostError(
             f"{path} is already in use: stop the process that serves it, or choose "
-            "another interface name",
+            "another name",
             errno=errno.EADDRINUSE,
         )
     path.unlink(missing_ok=True)

@@ -44,6 +44,8 @@ LINGER: Final = 1.0
 """Seconds that a client has to read why it was refused."""
 
 READ_BYTES: Final = 4096
+_DEVICE_BYTES: Final = 16
+"""IFNAMSIZ (netdevice(7))."""
 
 Stream = trio.abc.HalfCloseableStream
 
@@ -169,7 +171,9 @@ class _Client:
         client = Endpoint(there.host, request.target.port, there.scope_id)
         with (
             await self._outlet.open_datagrams() as datagrams,
-            await _bound_to(Endpoint(here.host, 0, here.scope_id)) as ours,
+            await _bound_to(
+                Endpoint(here.host, 0, here.scope_id), _device_of(self._stream)
+            ) as ours,
         ):
             place = endpoint_of(ours.getsockname())
             await self._stream.send_all(encode_granted(request, place))
@@ -177,10 +181,21 @@ class _Client:
             await association.run(self._stream, idle=self._idle)
 
 
-async def _bound_to(place: Endpoint) -> trio.socket.SocketType:
+def _device_of(stream: trio.SocketStream) -> bytes:
+    """Return the interface that the client's connection is bound to, b"" for none."""
+    device = stream.socket.getsockopt(
+        socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _DEVICE_BYTES
+    )
+    return bytes(device).rstrip(b"\0")
+
+
+async def _bound_to(place: Endpoint, device: bytes) -> trio.socket.SocketType:
+    """Return a UDP socket there, which hears no other *device*, if there is one."""
     try:
         ours = trio.socket.socket(family_of(place), socket.SOCK_DGRAM)
         try:
+            if device:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)
             await ours.bind(sockaddr_of(place))
         except BaseException:
             ours.close()

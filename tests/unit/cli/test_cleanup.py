@@ -9,6 +9,7 @@ import pytest
 
 from meshnode.errors import HostError
 from meshnode.host import journal
+from meshnode.node import cleanup as node_cleanup
 
 
 @pytest.fixture
@@ -21,6 +22,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return ["removed x", "removed y"]
 
     monkeypatch.setattr(journal, "cleanup", cleanup)
+    monkeypatch.setattr(node_cleanup, "lift_unwanted", lambda directories: [])
     return seen
 
 

@@ -29,6 +29,7 @@ STATUS: dict[str, Any] = {
     "members": 3,
     "sessions": 1,
     "paths": {"direct": 1},
+    "exit": {"offers": False, "use": []},
     "policy": 0,
     "receivedBytes": 2048,
     "sentBytes": 10,
@@ -43,6 +44,12 @@ STATUS: dict[str, Any] = {
         {"endpoint": "203.0.113.1:51820", "kind": "mapped"},
         {"endpoint": "192.168.7.5:51820", "kind": "local"},
     ],
+}
+EXIT: dict[str, Any] = {
+    "offers": False,
+    "use": ["paris", "rome"],
+    "inUse": None,
+    "killSwitch": True,
 }
 PEER: dict[str, Any] = {
     "name": "paris",
@@ -66,6 +73,8 @@ PEER: dict[str, Any] = {
     "sentBytes": 0,
     "groups": ["staff", "web"],
     "routes": ["10.1.0.0/16"],
+    "offersExit": False,
+    "isExitInUse": False,
     "roles": [],
 }
 
@@ -122,6 +131,42 @@ def test_limited_offloads_are_told_with_their_cause(meshnode: Run, node: Any) ->
         "udp-segmentation off (the kernel refused more), tun-tcp off (configured), "
         "tun-udp off (not in this kernel)\n"
     ) in meshnode("status").out
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"offers": True, "offered": ["0.0.0.0/0"], "use": []}, "offers 0.0.0.0/0"),
+        (
+            {**EXIT, "inUse": "paris", "isHealthy": True},
+            "paris in use (of paris, rome; kill switch)",
+        ),
+        (
+            {**EXIT, "inUse": "rome", "isHealthy": False, "killSwitch": False},
+            "rome in use, does not answer (of paris, rome; no kill switch)",
+        ),
+        (EXIT, "none found (of paris, rome; kill switch)"),
+    ],
+)
+def test_exit_is_told(
+    meshnode: Run, node: Any, facts: dict[str, Any], text: str
+) -> None:
+    """By whom this host leaves, or that others leave by it."""
+    node.answers["status"] = {**STATUS, "exit": facts}
+    (line,) = [
+        line for line in meshnode("status").out.splitlines() if line.startswith("exit ")
+    ]
+    assert line.removeprefix("exit").strip() == text
+
+
+def test_exits_are_told_among_routes(meshnode: Run, node: Any) -> None:
+    """In words: nobody looks for 0.0.0.0/0."""
+    offers = {"routes": ["0.0.0.0/0", "::/0", "10.1.0.0/16"], "offersExit": True}
+    peers = [{**PEER, **offers}, {**PEER, **offers, "isExitInUse": True}]
+    node.answers["peers"] = {"peers": peers, "mtu": 1420}
+    out = meshnode("peers").out
+    assert "10.1.0.0/16,offers exit" in out
+    assert "10.1.0.0/16,exit in use" in out
 
 
 def test_status_is_json(meshnode: Run, node: Any) -> None:

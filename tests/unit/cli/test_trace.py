@@ -14,6 +14,8 @@ ANSWER = {
     "service": "tcp:443",
     "prefix": "192.168.7.0/24",
     "endsHere": False,
+    "isOutside": False,
+    "killSwitch": True,
     "mtu": 1420,
     "owners": [
         {
@@ -40,6 +42,28 @@ ANSWER = {
     "verdict": "allowed by rule 2",
     "obstacles": [],
 }
+
+
+@pytest.mark.parametrize("kill_switch", [True, False])
+def test_an_exit_is_told(
+    meshnode: Callable[..., Any], node: Any, kill_switch: bool
+) -> None:
+    """With what becomes of the packet otherwise."""
+    changes = {"prefix": "0.0.0.0/0", "killSwitch": kill_switch}
+    node.answers["trace"] = {**ANSWER, **changes}
+    lines = meshnode("trace", "192.0.2.9").out.splitlines()
+    assert (
+        f"exit     {'no other way out' if kill_switch else 'no kill switch'}" in lines
+    )
+
+
+def test_what_stays_outside_is_told(meshnode: Callable[..., Any], node: Any) -> None:
+    """The mesh has nothing to do with it."""
+    changes = {"isOutside": True, "owners": []}
+    node.answers["trace"] = {**ANSWER, **changes}
+    assert meshnode("trace", "192.168.7.9").out.splitlines()[1:] == [
+        "route    192.168.7.0/24, outside of the tunnel"
+    ]
 
 
 def test_a_way_is_told(meshnode: Callable[..., Any], node: Any) -> None:

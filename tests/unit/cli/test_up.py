@@ -18,6 +18,7 @@ class Networks:
 
     def __init__(self) -> None:
         self.up: set[str] = set()
+        self.locked: set[str] = set()
         self.done: list[str] = []
         self.broken: dict[str, Exception] = {}
 
@@ -50,6 +51,8 @@ def networks(home: Any, monkeypatch: pytest.MonkeyPatch) -> Networks:
     monkeypatch.setattr(running, "is_up", networks.is_up)
     monkeypatch.setattr(starting, "start_network", networks.start)
     monkeypatch.setattr(running, "stop_network", networks.stop)
+    locks = importlib.import_module("meshnode.node.locks")
+    monkeypatch.setattr(locks, "is_locked", lambda name: name in networks.locked)
     return networks
 
 
@@ -101,7 +104,22 @@ def test_a_network_goes_down(meshnode: Run, networks: Networks) -> None:
     again = meshnode("down")
     assert (again.code, again.err) == (0, "home was not up\n")
     told = json.loads(meshnode("down", "home", "--json").out)
-    assert told == {"schema": 1, "network": "home", "wasUp": False}
+    assert told == {
+        "schema": 1,
+        "network": "home",
+        "wasUp": False,
+        "isLocked": False,
+    }
+
+
+def test_a_kill_switch_stays(meshnode: Run, networks: Networks) -> None:
+    """The host is as if offline, so the remedy is said."""
+    networks.up.add("home")
+    networks.locked.add("home")
+    assert meshnode("down").err == (
+        "the kill switch of home stays, and nothing leaves this host; lift it: "
+        "meshnode exit off -n home\n"
+    )
 
 
 def test_a_restart_is_both(meshnode: Run, networks: Networks) -> None:

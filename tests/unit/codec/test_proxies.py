@@ -4,14 +4,17 @@ import pytest
 
 from meshnode.codec.proxies import (
     MAX_ANSWER,
+    NOWHERE,
     Credentials,
     HttpConnect,
     ProxyDialogue,
+    ProxyRefusal,
     Socks5,
     open_dialogue,
 )
+from meshnode.codec.socks import Command
 from meshnode.errors import CodecError
-from meshnode.types import Target
+from meshnode.types import Endpoint, Target
 
 V4, V6 = Target("192.0.2.7", 443), Target("2001:db8::7", 443)
 NOBODY, CAROL = Credentials(), Credentials("carol", "s3:cret")
@@ -112,3 +115,66 @@ def test_what_socks_cannot_say() -> None:
     with pytest.raises(CodecError, match="too long"):
         Socks5(V4, Credentials("carol", "x" * 256))
     assert isinstance(open_dialogue("http", V4, NOBODY), HttpConnect)
+
+
+def test_names_stay_names() -> None:
+    """The proxy looks them up; what could be a second header is refused."""
+    name = Target("a.example", 443)
+    assert HttpConnect(name, NOBODY).data_to_send().startswith(b"CONNECT a.example:443")
+    dialogue = Socks5(name, NOBODY)
+    dialogue.data_to_send()
+    hear(dialogue, b"\x05\x00")
+    assert dialogue.data_to_send() == b"\x05\x01\x00\x03\x09a.example\x01\xbb"
+    for scheme in ("http", "socks5"):
+        with pytest.raises(CodecError, match="no name"):
+            open_dialogue(scheme, Target("a\r\nX: y", 1), NOBODY)
+
+
+def test_no_more_is_wanted_than_the_answer() -> None:
+    """Who reads so much leaves what the target says in the stream."""
+    answers = {
+        "http": b"HTTP/1.1 200 OK\r\nVia: \r\r\n\r\n",
+        "socks5": b"\x05\x02\x01\x00" + bytes.fromhex("05000003") + b"\x03abc\0\0",
+    }
+    for scheme, answer in answers.items():
+        dialogue, stream = open_dialogue(scheme, V4, CAROL), answer + b"SSH-2.0"
+        while dialogue.wanted:
+            heard, stream = stream[: dialogue.wanted], stream[dialogue.wanted :]
+            dialogue.receive(heard)
+        assert dialogue.is_open
+        assert stream == b"SSH-2.0"
+
+
+def test_socks_waits_for_a_call() -> None:
+    """BIND: where to call, then who did."""
+    dialogue = Socks5(V4, NOBODY, Command.BIND)
+    hear(dialogue, b"\x05\x00")
+    assert dialogue.data_to_send()[4] == 2
+    hear(dialogue, bytes.fromhex("05000001c000020103e8"))
+    assert dialogue.is_waiting
+    assert not dialogue.is_open
+    assert dialogue.place == Endpoint("192.0.2.1", 1000)
+    hear(dialogue, bytes.fromhex("05000001c000020701bb"))
+    assert dialogue.is_open
+    assert not dialogue.is_waiting
+    assert dialogue.place == Endpoint("192.0.2.7", 443)
+
+
+def test_socks_asks_for_datagrams() -> None:
+    """The answer says where to send them; of a name nothing is believed."""
+    dialogue = Socks5(Target("0.0.0.0", 0), NOBODY, Command.UDP_ASSOCIATE)
+    hear(dialogue, b"\x05\x00")
+    assert dialogue.data_to_send()[3:] == bytes.fromhex("05030001" + "00" * 6)
+    hear(dialogue, bytes.fromhex("05000003") + b"\x01\xff\x03\xe8")
+    assert dialogue.is_open
+    assert dialogue.place == NOWHERE
+
+
+def test_refusals_have_codes() -> None:
+    """For those who have to pass them on."""
+    with pytest.raises(ProxyRefusal) as caught:
+        hear(HttpConnect(V4, NOBODY), b"HTTP/1.1 504 No\r\n\r\n")
+    assert caught.value.code == 504
+    with pytest.raises(ProxyRefusal) as caught:
+        hear(Socks5(V4, NOBODY), b"\x05\x00", b"\x05\x05\x00\x01\x00")
+    assert caught.value.code == 5

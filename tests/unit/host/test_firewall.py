@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from meshnode.host.firewall import firewall_text, needs_rules, table_name
-from meshnode.hostplan import Allow, Announced, Filter, HostPlan, Service, Transport
+from meshnode.hostplan import (
+    Allow,
+    Announced,
+    Filter,
+    FullTunnel,
+    HostPlan,
+    Service,
+    Transport,
+)
 from meshnode.types import Prefix
 
 PLAN = HostPlan(
@@ -166,11 +174,40 @@ def test_mapped_prefix_is_turned_both_ways() -> None:
 
 
 def test_exit_masquerades_everything() -> None:
-    """A default route matches by version."""
+    """A default route matches by version; what is around the host is not beyond it."""
     exits = (Announced(EVERYWHERE[0]), Announced(EVERYWHERE[1]))
-    text = firewall_text(replace(PLAN, announced=exits, forwards=True))
-    assert "\t\tmeta nfproto ipv4 accept\n\t\tmeta nfproto ipv6 accept\n" in text
+    lan = Announced(Prefix.parse("192.168.7.0/24"))
+    plan = replace(PLAN, announced=(*exits, lan), forwards=True)
+    text = firewall_text(plan, near=prefixes("203.0.113.0/24", "10.1.0.0/16"))
+    lines = [line.strip() for line in text.splitlines()]
+    at = lines.index("ip daddr { 192.168.7.0/24 } accept")
+    assert lines[at + 1 : at + 6] == [
+        "ip daddr { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, "
+        "192.168.0.0/16, 203.0.113.0/24 } counter drop",
+        "meta nfproto ipv4 accept",
+        "ip6 daddr { fc00::/7, fe80::/10 } counter drop",
+        "meta nfproto ipv6 accept",
+        "counter drop",
+    ]
+    own = 'iifname "mesh0" fib daddr type local ip daddr { 10.0.0.0/8, '
+    (guard,) = [line for line in lines if line.startswith(own)]
+    assert guard.endswith("ip daddr != { 10.99.0.1, 192.168.7.0/24 } counter drop")
     assert 'oifname != "mesh0" meta nfproto ipv6 masquerade\n' in text
+
+
+def test_full_tunnel_takes_answers_only() -> None:
+    """From an exit nothing new comes in, and nothing that says it is of a LAN."""
+    full = FullTunnel(prefixes("192.168.1.0/24"))
+    plan = replace(PLAN, routes=prefixes("10.5.0.0/16"), full_tunnel=full)
+    lines = [line.strip() for line in firewall_text(plan).splitlines()]
+    at = lines.index('iifname "mesh0" ip saddr { 192.168.1.0/24 } counter drop')
+    rest = "ct state invalid,new,untracked counter drop"
+    assert lines[at + 1 : at + 3] == [
+        f'iifname "mesh0" ip saddr != {{ 10.5.0.0/16, 10.99.0.0/16 }} {rest}',
+        f'iifname "mesh0" ip6 saddr != {{ fd99::/48 }} {rest}',
+    ]
+    assert "chain answer {" in lines
+    assert needs_rules(plan)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from meshnode.errors import HostError
-from meshnode.host.memory import create_shared, map_shared
+from meshnode.host.memory import create_sealed, create_shared, map_shared, read_sealed
 
 
 def test_two_mappings_see_each_other() -> None:
@@ -74,3 +74,21 @@ def test_impossible_size_is_an_error() -> None:
     with pytest.raises(HostError, match="no shared memory"):
         create_shared("test", -mmap.PAGESIZE)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_sealed_is_read_and_never_changed() -> None:
+    """Neither its bytes nor how many they are; a memfd of another kind is refused."""
+    fd = create_sealed("test", b"a plan")
+    assert read_sealed(fd, 6) == b"a plan"
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"b", 0)
+    for size in (5, 7):
+        with pytest.raises(HostError, match="not what was said"):
+            read_sealed(fd, size)
+    os.close(fd)
+    shared = create_shared("test", 4096)
+    with pytest.raises(HostError, match="not what was said"):
+        read_sealed(shared, 4096)
+    os.close(shared)
+    with open(os.devnull, "rb") as file, pytest.raises(HostError, match="cannot read"):
+        read_sealed(file.fileno(), 0)

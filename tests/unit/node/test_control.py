@@ -65,6 +65,7 @@ class Surroundings:
             beside_fds=(),
             tls_fd=NO_DESCRIPTOR,
             tls_problem="",
+            proxy_fd=NO_DESCRIPTOR,
             carrier_fd=NO_DESCRIPTOR,
         )
 

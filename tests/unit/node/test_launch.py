@@ -48,6 +48,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         carrier=SimpleNamespace(control=descriptor(24), worker=descriptor(25)),
         listeners=(descriptor(22), descriptor(23)),
         tls_problem="taken",
+        proxy=SimpleNamespace(control=descriptor(30), worker=descriptor(31)),
     )
 
 
@@ -163,3 +164,12 @@ def test_who_speaks_tls_gets_link_and_listeners(tasks: list[Any]) -> None:
     tls, control = tasks
     assert (tls.link_fd, tls.listener_fds) == (21, (22, 23))
     assert (control.tls_fd, control.tls_problem) == (20, "taken")
+
+
+def test_who_serves_applications_gets_a_link(tasks: list[Any]) -> None:
+    """And nothing else; control has the other end."""
+    launcher = Launcher(resources(), SETTINGS)
+    launcher.proxy()
+    launcher.control(9)
+    proxy, control = tasks
+    assert (proxy.link_fd, control.proxy_fd) == (31, 30)

@@ -55,6 +55,7 @@ class Client:
             mappings=lambda: [{"router": "192.0.2.254:5351"}],
             steering=self.steering,
             reload=self._reload,
+            proxies={},
         )
 
     async def _reload(self) -> list[str]:

@@ -96,6 +96,7 @@ class Process:
             egress_fds=(),
             ingress_fds=(),
             tls_problem="",
+            proxy_fd=NO_DESCRIPTOR,
             carrier_fd=NO_DESCRIPTOR,
             **numbers,
         )

@@ -22,6 +22,7 @@ from meshnode.codec.lifeline import (
     Rebound,
     SupervisorMessage,
     WantCarrier,
+    WantProxy,
     WantTls,
     Worker,
     WorkerStarted,
@@ -100,6 +101,11 @@ class FakeLauncher:
     def tls(self) -> int:
         """Start the process that speaks TLS."""
         self.started.append("tls")
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
+    def proxy(self) -> int:
+        """Start the process that serves applications."""
+        self.started.append("proxy")
         return os.posix_spawn(sys.executable, _SLEEP, os.environ)
 
     def control(self, lifeline_fd: int) -> int:
@@ -245,6 +251,13 @@ def test_tls_is_started_when_control_wants_it(story: Story) -> None:
     assert "tls" not in story.launcher.started
     story.play(story.say(Ready()), story.say(WantTls()), story.say(WantTls()))
     assert story.launcher.started.count("tls") == 1
+
+
+def test_the_proxy_process_is_started_when_control_wants_it(story: Story) -> None:
+    """Once, and not before."""
+    assert "proxy" not in story.launcher.started
+    story.play(story.say(Ready()), story.say(WantProxy()), story.say(WantProxy()))
+    assert story.launcher.started.count("proxy") == 1
 
 
 def test_a_death_before_ready_ends_the_start(story: Story) -> None:

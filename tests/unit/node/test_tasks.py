@@ -10,6 +10,7 @@ from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     CarrierTask,
     ControlTask,
+    ProxyTask,
     TlsTask,
     WorkerTask,
     arguments_of,
@@ -63,11 +64,13 @@ CONTROL = ControlTask(
     beside_fds=(),
     tls_fd=23,
     tls_problem="TCP port 443 is taken",
-    carrier_fd=24,
+    proxy_fd=24,
+    carrier_fd=25,
 )
 TLS = TlsTask(
     interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
 )
+PROXY = ProxyTask(interface="wg0", log_level="info", parent=77, link_fd=5)
 CARRIER = CarrierTask(interface="wg0", log_level="info", parent=77, link_fd=5)
 
 
@@ -76,6 +79,7 @@ def test_tasks_survive_the_command_line() -> None:
     assert parse_task(WorkerTask, arguments_of(WORKER)) == WORKER
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
     assert parse_task(TlsTask, arguments_of(TLS)) == TLS
+    assert parse_task(ProxyTask, arguments_of(PROXY)) == PROXY
     assert parse_task(CarrierTask, arguments_of(CARRIER)) == CARRIER
     free = replace(WORKER, offloads=Offloads())
     assert parse_task(WorkerTask, arguments_of(free)) == free
@@ -86,7 +90,7 @@ def test_tasks_survive_the_command_line() -> None:
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
     assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 25)]
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 26)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])

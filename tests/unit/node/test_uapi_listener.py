@@ -66,7 +66,7 @@ def test_a_living_socket_is_left_alone(path: Path, journal: Journal) -> None:
     with socket.socket(socket.AF_UNIX) as owner:
         owner.bind(str(path))
         owner.listen()
-        with pytest.raises(HostError, match="choose another interface name") as refusal:
+        with pytest.raises(HostError, match="choose another name") as refusal:
             listen_uapi(path, journal)
         assert refusal.value.errno == 98
         assert path.exists()

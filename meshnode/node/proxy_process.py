@@ -1,0 +1,122 @@
+"""The process that serves applications: listeners of proxies, and an exit's service.
+
+It has no privilege but to listen on ports below 1024, and no key. Control says what is
+served, and again whenever that changes; what cannot be served it is told.
+"""
+
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from meshnode.codec.proxy_link import (
+    MAX_DESCRIPTORS,
+    MAX_MESSAGE_BYTES,
+    Ask,
+    Counts,
+    Problems,
+    ProxyMessage,
+    Setup,
+    Started,
+    decode_from_control,
+    decode_plan,
+    encode,
+)
+from meshnode.errors import CodecError, HostError
+from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
+from meshnode.host.memory import read_sealed
+from meshnode.node.proxy_listeners import ListenerSet
+from meshnode.node.proxy_speakers import ProxySpeakers
+
+MAX_DESCRIPTORS_OPEN: Final = 65536
+"""Of this process: a client takes two, and a pipe or two while names are looked up."""
+
+_log = logging.getLogger("meshnode.node")
+
+
+def prepare() -> None:
+    """Do what can only be done while the process may do everything."""
+    # Names are looked up with it; it is loaded at the first use, by who may not read.
+    import encodings.idna  # noqa: F401
+
+    allow_many_sockets()
+
+
+def allow_many_sockets() -> None:
+    """Let this process have as many descriptors as it may, as far as it needs them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS_OPEN
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run_proxy(link: socket.socket) -> int:
+    """Be the process until SIGTERM; *link* leads to control. Return an exit code."""
+    with suppress(KeyboardInterrupt):
+        trio.run(ProxyProcess(link).run)
+    return 0
+
+
+class ProxyProcess:
+    """Everything of the process; *link* leads to control."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+
+    async def run(self) -> None:
+        """Serve until SIGTERM."""
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                listeners = ListenerSet(
+                    nursery, ProxySpeakers(), lambda texts: self._tell(Problems(texts))
+                )
+                # What was meant for the process before us is said anew.
+                discard_messages(
+                    self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
+                )
+                self._tell(Started())
+                nursery.start_soon(self._hear, listeners)
+                await anext(signals)
+                nursery.cancel_scope.cancel()
+
+    async def _hear(self, listeners: ListenerSet) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._link)
+            received = recv_with_fds(
+                self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
+            )
+            if received is None:
+                continue
+            data, descriptors = received
+            sockets = [socket.socket(fileno=number) for number in descriptors[1:]]
+            match decode_from_control(data):
+                case Setup(size):
+                    self._follow(listeners, size, descriptors, sockets)
+                case Ask(number):
+                    self._tell(Counts(number, listeners.counters()))
+
+    def _follow(
+        self,
+        listeners: ListenerSet,
+        size: int,
+        descriptors: Sequence[int],
+        sockets: Sequence[socket.socket],
+    ) -> None:
+        if not descriptors:
+            raise CodecError("a setup without a plan")
+        with open(descriptors[0], "rb") as memory:
+            plan = decode_plan(read_sealed(memory.fileno(), size))
+        listeners.follow(plan, sockets)
+
+    def _tell(self, message: ProxyMessage) -> None:
+        try:
+            if not send_with_fds(self._link, encode(message)):
+                _log.debug("control does not listen: a message is lost")
+        except HostError as error:
+            _log.debug("control is gone: %s", error)
