@@ -262,7 +262,7 @@ def _tell(
     elif state is None and hint:
         click.echo(f"takes effect when {name} is up: meshnode up {name}", err=True)
     for text in [] if state is None else state["health"]:
-        if "exit" in text.split():
+        if "exit" in text:
             click.echo(f"warning: {text}", err=True)
 
 

@@ -17,7 +17,7 @@ import base64
 from typing import Final, Protocol
 
 from meshnode.codec import socks
-from meshnode.codec.socks import Command
+from meshnode.codec.socks import NOWHERE, Command
 from meshnode.errors import CodecError
 from meshnode.types import Endpoint, Target
 from meshnode.values import frozen
@@ -41,10 +41,6 @@ _REFUSALS: Final = {
     7: "it knows no such command",
     8: "it knows no such address",
 }
-
-
-NOWHERE: Final = Endpoint("0.0.0.0", 0)
-"""The address that nobody can say."""
 
 
 class ProxyRefusal(CodecError):

@@ -14,12 +14,15 @@ import struct
 from typing import Final
 
 from meshnode.errors import CodecError
-from meshnode.types import Target
+from meshnode.types import Endpoint, Target
 
 IPV4: Final = 1
 NAME: Final = 3
 IPV6: Final = 4
 KINDS: Final = frozenset((IPV4, NAME, IPV6))
+
+NOWHERE: Final = Endpoint("0.0.0.0", 0)
+"""Said where there is no address to say."""
 
 MAX_NAME: Final = 255
 """Bytes of a name: its length is a byte."""

@@ -112,9 +112,12 @@ def apply_routes(plan: HostPlan, *, endpoints: Collection[str] = ()) -> list[Con
     full = [
         one for one in full_routes(plan, link.index) if one.prefix.version in versions
     ]
-    # The narrower comes first: nothing shall be in the tunnel for a moment only.
-    found = [*full, *sized, *routes, *narrow]
-    _apply_table(plan, with_sizes(plan, list(dict.fromkeys(found))))
+    # What was left outside comes first: it is never in the tunnel for a moment, and
+    # stays outside though the same prefix is accepted from the network.
+    found: dict[Prefix, HostRoute] = {}
+    for route in (*full, *sized, *routes, *narrow):
+        found.setdefault(route.prefix, route)
+    _apply_table(plan, with_sizes(plan, list(found.values())))
     return [*conflicts, *address_conflicts(plan, host), *refused]
 
 

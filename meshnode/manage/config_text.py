@@ -83,6 +83,9 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
+    if config.exit.use and config.fwmark == 0:
+        # Every packet bears that one, and so would pass by the tunnel.
+        raise node.error("fwmark", "must not be 0 where an exit is used")
     if len(config.announced) > MAX_ROUTES:
         raise routes.error("announce", f"has more than {MAX_ROUTES} prefixes")
     _refuse_twice(routes, "announce", [route.prefix for route in config.announced])

@@ -36,8 +36,8 @@ class Knowledge:
 
     `members` are those that count, ourselves too, by WireGuard key. `announced` are
     our own prefixes; `unreachable` the keys of who does not answer; `has_session` and
-    `path_of` tell of the tunnels; `complaints` are the texts of `status`. `exits` names those
-    we leave by, none without a full tunnel, and `outside` what stays outside of it.
+    `path_of` tell of the tunnels; `complaints` are the texts of `status`. `exits` names
+    those we leave by, none without a full tunnel; `outside` stays outside of that.
     """
 
     key: bytes
@@ -103,10 +103,9 @@ def trace(flow: Flow, known: Knowledge) -> Trace:
         _owner(key, weight, prefix, known) for key, weight in shares.items() if prefix
     )
     ends_here = prefix is not None and prefix == ours
-    if prefix is None or not prefix.length:
-        outside = _longest(flow.destination, known.outside)
-        if outside is not None:
-            return Trace(flow, outside, False, (), verdict, (), is_outside=True)
+    outside = _longest(flow.destination, known.outside)
+    if outside is not None and (prefix is None or outside.length >= prefix.length):
+        return Trace(flow, outside, False, (), verdict, (), is_outside=True)
     obstacles = (
         *_missing_route(flow.destination, prefix, known),
         *_silence(owners, known),

@@ -68,6 +68,9 @@ from meshnode.wireguard.engine import Engine
 _RESOLVE_AGAIN: Final = 30.0
 """Seconds between two looks whether contacts that have names still answer."""
 
+_RESOLVE_TIMEOUT: Final = 5.0
+"""Seconds that a reload waits for names."""
+
 _AT_START: Final = (
     *("interface", "listen_port", "mtu", "max_mtu", "table", "fwmark", "engine"),
     *("workers", "offload", "port_mapping", "lan_discovery", "tls"),
@@ -249,7 +252,10 @@ class MeshControl:
     async def _reload(self) -> list[str]:
         """Read the configuration again; return what takes effect at a restart only."""
         config = load_config(self._directories.config_file(self._network))
-        await self._resolve(config)
+        # Names that take longer are looked up beside: behind an exit that is silent
+        # there is no answer, and the reload may be what leaves it.
+        with trio.move_on_after(_RESOLVE_TIMEOUT):
+            await self._resolve(config)
         problems = self._wireguard_peers(config)[1]
         if problems:
             raise ConfigError("; ".join(problems))

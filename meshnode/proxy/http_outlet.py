@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from meshnode.codec.proxies import (
-    NOWHERE,
     Credentials,
     HttpConnect,
     ProxyRefusal,
 )
+from meshnode.codec.socks import NOWHERE
 from meshnode.proxy.direct_outlet import Direct
 from meshnode.proxy.outlets import Datagrams, Incoming, Outlet, OutletError, Refusal
 from meshnode.proxy.upstream import Stream, Upstream

@@ -9,7 +9,7 @@ from dataclasses import field
 from ipaddress import IPv4Address
 from typing import Final
 
-from meshnode.codec.socks import Command, encode_address
+from meshnode.codec.socks import NOWHERE, Command, encode_address
 from meshnode.proxy.outlets import Refusal
 from meshnode.types import Endpoint, Target
 from meshnode.values import frozen
@@ -30,9 +30,6 @@ ADDRESS_UNSUPPORTED: Final = 8
 _SUCCEEDED: Final = 0
 _GRANTED_4: Final = 90
 _REJECTED_4: Final = 91
-
-NOWHERE: Final = Endpoint("0.0.0.0", 0)
-"""Said where there is no address to say."""
 
 REPLY_CODES: Final = {
     Refusal.FAILED: GENERAL_FAILURE,

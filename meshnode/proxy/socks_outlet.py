@@ -127,7 +127,10 @@ class RelayedDatagrams:
 
     async def _watch(self, stream: Stream) -> None:
         try:
-            with self._is_over, suppress(trio.BrokenResourceError):
+            with (
+                self._is_over,
+                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
                 while await stream.receive_some(1024):
                     pass
         finally:

@@ -1,22 +1,19 @@
 """A SOCKS server as a program: PLACE [WORD...], where PLACE is HOST:PORT or a path.
 
-Words: `user=NAME:PASSWORD`, `via=HOST:PORT` (SOCKS5), `http=HOST:PORT`, and `member`
-for the rules of an exit, whose only own address is then the last word's value:
-`member=ADDRESS`. It says "ready", and ends with its standard input.
+Words: `user=NAME:PASSWORD`; `via=HOST:PORT`, another SOCKS5 proxy; `exit=ADDRESS`, the
+rules of an exit that has this address; `name=NAME=ADDRESS`, a name of the mesh.
 """
 
 import ipaddress
 import resource
 import sys
 from functools import partial
-from pathlib import Path
 
 import trio
 
 from meshnode.codec.proxies import Credentials
 from meshnode.proxy.credentials import CredentialCheck
 from meshnode.proxy.direct_outlet import Direct
-from meshnode.proxy.http_outlet import ViaHttp
 from meshnode.proxy.outlets import Outlet
 from meshnode.proxy.reach import members_may_reach
 from meshnode.proxy.socks_outlet import ViaSocks
@@ -34,12 +31,11 @@ def outlet_of(words: dict[str, str]) -> Outlet:
     """Return where connections go by these words."""
     if "via" in words:
         return ViaSocks([split(words["via"])], Credentials())
-    if "http" in words:
-        return ViaHttp([split(words["http"])], Credentials())
-    if "member" in words:
-        own = {ipaddress.ip_address(words["member"])}
+    if "exit" in words:
+        own = {ipaddress.ip_address(words["exit"])}
         return Direct(permits=partial(members_may_reach, own=own))
-    return Direct(resolve={"ann.home.mesh": ["127.0.0.1"]}.get)  # type: ignore[arg-type]
+    name, _, address = words.get("name", "").partition("=")
+    return Direct(resolve=lambda asked: [address] if asked == name else [])
 
 
 def check_of(words: dict[str, str]) -> CredentialCheck | None:
@@ -54,7 +50,7 @@ def check_of(words: dict[str, str]) -> CredentialCheck | None:
 
 
 async def main(place: str, *arguments: str) -> None:
-    """Serve until the standard input ends."""
+    """Serve for ever."""
     words = dict(one.split("=", 1) for one in arguments)
     if place.startswith("/"):
         listener = trio.socket.socket(trio.socket.AF_UNIX)
@@ -72,18 +68,10 @@ async def main(place: str, *arguments: str) -> None:
     async def serve(stream: trio.SocketStream) -> None:
         await serve_socks(stream, outlet=outlet, credentials=check)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(
-            partial(trio.serve_listeners, serve, [trio.SocketListener(listener)])
-        )
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel()
+    await trio.serve_listeners(serve, [trio.SocketListener(listener)])
 
 
 if __name__ == "__main__":
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     trio.run(main, *sys.argv[1:])

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from meshnode.host.privileges import CAP_NET_ADMIN, NOBODY
+from meshnode.host.privileges import CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, NOBODY
 
 pytestmark = pytest.mark.root
 
@@ -76,6 +76,22 @@ def test_control_keeps_one_capability() -> None:
     assert report["core"] == [0, 0]
 
 
+def test_the_proxy_process_may_only_listen() -> None:
+    """It is nobody, and has CAP_NET_BIND_SERVICE, which works."""
+    attempt = """
+with socket.socket() as one:
+    one.bind(("127.0.0.1", 1))
+"""
+    report = report_after("drop_to_proxy", attempt)
+    only = 1 << CAP_NET_BIND_SERVICE
+    assert report["uids"] == report["gids"] == [NOBODY] * 4
+    assert report["groups"] == []
+    assert report["permitted"] == report["effective"] == report["bounding"] == only
+    assert report["inheritable"] == report["ambient"] == 0
+    assert report["no_new_privs"] is True
+    assert report["dumpable"] == 0
+
+
 def test_worker_cannot_come_back() -> None:
     """Neither setuid nor a program of root's gives anything back."""
     attempt = """
@@ -111,7 +127,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
     assert report_after("drop_to_control", attempt)["effective"] == ONLY_NET_ADMIN
 
 
-@pytest.mark.parametrize("drop", ["drop_to_worker", "drop_to_control"])
+@pytest.mark.parametrize("drop", ["drop_to_worker", "drop_to_control", "drop_to_proxy"])
 def test_dropping_without_the_right_to_is_an_error(drop: str) -> None:
     """A process that cannot drop does not go on as if it had."""
     program = (

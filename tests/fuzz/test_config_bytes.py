@@ -37,9 +37,15 @@ keepalive = 25
 
 [metrics]
 listen = "127.0.0.1:9105"
+
+[exit]
+use = ["paris", "berlin"]
+lan = ["192.168.1.0/24"]
+kill_switch = false
 """
 WORDS = [
     *("[node]", "[routes]", "[[routes.announce]]", "[[wireguard]]", "[metrics]", "[x]"),
+    *("[exit]", "offer", "use", "lan", "kill_switch", '["paris"]', "false"),
     *("interface", "listen_port", "prefix", "accept", "name", "public_key", "table"),
     *("=", " = ", "1", "-1", "0x10", "1e5", "inf", "nan", "true", '"a"', "[]", "{}"),
     *("[1, [2]]", '["10.0.0.0/8"]', "1979-05-27", "'''", '"""', "\\", "#", "\n", "."),

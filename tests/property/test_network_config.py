@@ -12,6 +12,7 @@ from meshnode.manage.config_text import parse_config, serialise_config
 from meshnode.manage.config_values import (
     LOG_LEVELS,
     AnnouncedRoute,
+    ExitSettings,
     HostPort,
     NetworkConfig,
     WireguardPeer,
@@ -68,6 +69,7 @@ peers = st.builds(
     .map(lambda text: Path("/keys", text)),
     keepalive=st.integers(0, 65535),
 )
+lans = st.lists(prefixes().filter(lambda one: one.length > 0), max_size=3).map(tuple)
 configs = st.builds(
     NetworkConfig,
     interface=st.from_regex(r"[a-zA-Z0-9_=+.]{1,15}", fullmatch=True).filter(
@@ -94,7 +96,14 @@ configs = st.builds(
     offload=st.fixed_dictionaries(
         {key: st.sampled_from(words) for key, words in CHOICES.items()}
     ).map(Offloads.of),
-)
+    exit=st.builds(ExitSettings, offer=st.booleans(), lan=lans)
+    | st.builds(
+        ExitSettings,
+        use=st.lists(labels, min_size=1, max_size=8, unique=True).map(tuple),
+        lan=lans,
+        kill_switch=st.booleans(),
+    ),
+).filter(lambda config: not config.exit.use or config.fwmark != 0)
 
 
 @given(configs)

@@ -49,6 +49,7 @@ EXIT: dict[str, Any] = {
     "offers": False,
     "use": ["paris", "rome"],
     "inUse": None,
+    "isHealthy": False,
     "killSwitch": True,
 }
 PEER: dict[str, Any] = {

@@ -22,6 +22,7 @@ from meshnode.codec.lifeline import (
     Rebound,
     SupervisorMessage,
     WantCarrier,
+    WantProxy,
     WantTls,
     Worker,
     WorkerStarted,
@@ -44,7 +45,7 @@ _FROM_SUPERVISOR = st.one_of(
 )
 _FROM_CONTROL = st.one_of(
     st.builds(Rebind, _U16, _U32),
-    st.sampled_from([Ready(), WantTls(), WantCarrier()]),
+    st.sampled_from([Ready(), WantTls(), WantProxy(), WantCarrier()]),
     st.builds(KeepSocket, _U16),
     st.builds(DropSocket, _U16),
     st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),

@@ -4,7 +4,6 @@ import pytest
 
 from meshnode.codec.proxies import (
     MAX_ANSWER,
-    NOWHERE,
     Credentials,
     HttpConnect,
     ProxyDialogue,
@@ -12,7 +11,7 @@ from meshnode.codec.proxies import (
     Socks5,
     open_dialogue,
 )
-from meshnode.codec.socks import Command
+from meshnode.codec.socks import NOWHERE, Command
 from meshnode.errors import CodecError
 from meshnode.types import Endpoint, Target
 

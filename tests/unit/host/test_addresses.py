@@ -5,7 +5,12 @@ import select
 
 import pytest
 
-from meshnode.host.addresses import AddressWatch, lan_links, local_addresses
+from meshnode.host.addresses import (
+    AddressWatch,
+    every_address,
+    lan_links,
+    local_addresses,
+)
 from meshnode.host.namespaces import run_inside
 from meshnode.types import Source
 from topology.hosts import Lab
@@ -114,6 +119,15 @@ def test_addresses_of_this_host_are_canonical() -> None:
 
 
 @pytest.mark.root
+def test_every_address_is_every_one() -> None:
+    """Loopback's too, each once, in its usual form."""
+    found = every_address()
+    assert "127.0.0.1" in found
+    assert found == [str(ipaddress.ip_address(one)) for one in found]
+    assert len(set(found)) == len(found)
+    assert set(local_addresses(without=())) <= set(found)
+
+
 def test_a_change_is_heard(lab: Lab) -> None:
     """An address that comes makes the descriptor readable, once cleared no more."""
     host = lab.host("a")

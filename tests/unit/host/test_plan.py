@@ -19,11 +19,13 @@ from meshnode.host.changes import (
 from meshnode.host.journal import Journal, open_journal
 from meshnode.host.plan import HostPlanner
 from meshnode.host.routing import Conflict
-from meshnode.hostplan import Filter, HostPlan
+from meshnode.hostplan import Filter, FullTunnel, HostPlan
 from meshnode.types import Prefix
 
 PLAN = HostPlan("office", "mesh0", 6100, 7, 1420, ("10.99.0.1/16",))
 ROUTED = replace(PLAN, routes=(Prefix.parse("10.7.0.0/16"),))
+LOCKED = replace(PLAN, full_tunnel=FullTunnel((Prefix.parse("10.1.0.0/16"),)))
+MARKED = RestoreSysctl("net/ipv4/conf/all/src_valid_mark", "0", "1")
 FORWARD = RestoreSysctl("net/ipv4/ip_forward", "0", "1")
 
 
@@ -55,6 +57,14 @@ class FakeHost:
 
     def load(self, text: str) -> None:
         """Load rules."""
+        if "table inet meshnode_office_lock {" in text:
+            self.done.append("lock")
+            self.tables.add("meshnode_office_lock")
+            return
+        if text.startswith("add table inet meshnode_office_lock\n"):
+            self.done.append("unlock")
+            self.tables.discard("meshnode_office_lock")
+            return
         assert DeleteTable("meshnode_office") in self._journal.pending()
         self.done.append("rules")
         self.texts.append(text)
@@ -64,7 +74,7 @@ class FakeHost:
         self, wanted: HostPlan, *, endpoints: tuple[str, ...]
     ) -> list[Conflict]:
         """Set routes."""
-        if wanted.routes:
+        if wanted.routes or wanted.full_tunnel:
             pending = self._journal.pending()
             assert FlushRouteTable(6100) in pending
             assert DeleteRule(4, 7, 6100) in pending
@@ -73,7 +83,7 @@ class FakeHost:
 
     def write(self, key: str, value: str) -> None:
         """Set a kernel variable."""
-        assert FORWARD in self._journal.pending()
+        assert {FORWARD, MARKED}.intersection(self._journal.pending())
         self.done.append(f"{key}={value}")
         self.forwards = value == "1"
 
@@ -100,6 +110,63 @@ def test_rules_are_in_force_before_anything_is_reached(
     conflicts = planner.apply(replace(ROUTED, forwards=True), endpoints=("192.0.2.1",))
     assert host.done == ["rules", "routes", "net/ipv4/ip_forward=1"]
     assert conflicts == [Conflict(None, "192.0.2.1")]
+
+
+def test_kill_switch_is_first_to_come_and_last_to_go(
+    host: FakeHost, journal: Journal
+) -> None:
+    """In no journal: what ends the node does not end it."""
+    planner = HostPlanner(journal)
+    planner.apply(LOCKED)
+    marked = "net/ipv4/conf/all/src_valid_mark=1"
+    assert host.done == ["lock", "rules", marked, "routes"]
+    assert MARKED in journal.pending()
+    assert "meshnode_office_lock" not in str(journal.pending())
+    host.done.clear()
+    planner.apply(LOCKED)
+    assert "lock" not in host.done
+    host.done.clear()
+    planner.apply(PLAN)
+    assert host.done[-1] == "unlock"
+    assert host.done.index("routes") < len(host.done) - 1
+    host.done.clear()
+    planner.apply(PLAN)
+    assert "unlock" not in host.done
+
+
+def test_kill_switch_stays_when_the_node_ends(host: FakeHost, journal: Journal) -> None:
+    """And a planner that comes after puts it in force again if it was taken away."""
+    planner = HostPlanner(journal)
+    planner.apply(LOCKED)
+    planner.withdraw()
+    assert "unlock" not in host.done
+    assert "meshnode_office_lock" in host.tables
+    host.tables.discard("meshnode_office_lock")
+    host.done.clear()
+    planner.apply(LOCKED)
+    assert host.done[0] == "lock"
+
+
+def test_full_tunnel_without_kill_switch(host: FakeHost, journal: Journal) -> None:
+    """Its marks are in the node's own table, and go with it."""
+    full = FullTunnel(kill_switch=False)
+    HostPlanner(journal).apply(replace(PLAN, full_tunnel=full))
+    assert "lock" not in host.done
+    assert "chain answer {" in host.texts[-1]
+
+
+def test_kill_switch_that_is_refused_stops_the_rest(
+    host: FakeHost, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is led into a tunnel that is not locked."""
+
+    def refuse(text: str) -> None:
+        raise HostError("no")
+
+    monkeypatch.setattr(nft, "load", refuse)
+    with pytest.raises(HostError):
+        HostPlanner(journal).apply(LOCKED)
+    assert host.done == []
 
 
 def test_journal_does_not_grow(host: FakeHost, journal: Journal) -> None:

@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 
-from meshnode.host.netlink import HostRoute
+import pytest
+
+from meshnode.host import netlink
+from meshnode.host.netlink import HostRoute, Link
 from meshnode.host.routing import (
     Conflict,
     address_conflicts,
     choose_routes,
+    connected_prefixes,
+    full_routes,
     narrow_prefixes,
     sized_prefixes,
     with_sizes,
 )
-from meshnode.hostplan import HostPlan, Larger
+from meshnode.hostplan import FullTunnel, HostPlan, Larger
 from meshnode.types import Prefix
 
 TUNNEL, LAN = 90, 91
@@ -205,4 +210,32 @@ def test_what_is_narrow_has_a_route_that_says_so() -> None:
         sized("10.99.0.0/24", 1420, 8880),
         sized("fd99::/48", 1420, 8860),
         *narrow,
+    ]
+
+
+def test_full_tunnel_takes_all_but_what_was_left_outside() -> None:
+    """Exceptions first, and what is of one link; the main table says nothing."""
+    plan = HostPlan("home", "mesh0", 6100, 7, 1420, ("10.99.0.1/16",))
+    assert full_routes(plan, TUNNEL) == []
+    full = FullTunnel((Prefix.parse("192.168.1.0/24"),))
+    found = full_routes(replace(plan, full_tunnel=full), TUNNEL)
+    assert found == [
+        throw("192.168.1.0/24"),
+        *map(throw, ("169.254.0.0/16", "224.0.0.0/4", "fe80::/10", "ff00::/8")),
+        throw("255.255.255.255/32"),
+        *map(lead, ("0.0.0.0/0", "::/0")),
+    ]
+
+
+def test_networks_of_the_host_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those it is in, without the tunnel's own and what is behind a gateway."""
+    ours = HostRoute(Prefix.parse("10.99.0.0/16"), TUNNEL, (), 2)
+    other = HostRoute(Prefix.parse("2001:db8::/64"), LAN, (), 2)
+    table = [other, *HOST, ours, static("172.16.0.0/12")]
+    monkeypatch.setattr(netlink, "routes_of", lambda table_number: table)
+    link = Link("mesh0", TUNNEL, 1420, True, "tun")
+    monkeypatch.setattr(netlink, "link_by_name", lambda name: link)
+    assert [str(one) for one in connected_prefixes("mesh0")] == [
+        "192.168.1.0/24",
+        "2001:db8::/64",
     ]

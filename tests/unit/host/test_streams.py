@@ -1,4 +1,4 @@
-"""TCP sockets for TLS, and the local UDP sockets behind it."""
+"""TCP sockets, and the local UDP sockets behind TLS."""
 
 import errno
 import socket
@@ -9,6 +9,7 @@ from meshnode.errors import HostError
 from meshnode.host.streams import (
     open_handover,
     open_listener,
+    open_overlay_listener,
     open_stream_socket,
 )
 from meshnode.types import Endpoint
@@ -52,3 +53,21 @@ def test_handover_speaks_to_one_port_only() -> None:
             node.sendto(b"back", source)
             handover.settimeout(5)
             assert handover.recv(100) == b"back"
+
+
+@pytest.mark.parametrize("host", ["10.77.99.99", "fd77::99"])
+def test_an_overlay_address_need_not_be_there_yet(host: str) -> None:
+    """And what comes by another interface is not heard."""
+    place = Endpoint(host, 1080)
+    with open_overlay_listener(place, "lo") as one:
+        assert one.getsockname()[:2] == (host, 1080)
+        device = one.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
+        assert device.rstrip(b"\0") == b"lo"
+        with pytest.raises(HostError, match="1080 is taken"):
+            open_overlay_listener(place, "lo")
+
+
+def test_an_interface_that_is_not_there() -> None:
+    """It is an error that says so."""
+    with pytest.raises(HostError, match=r"cannot listen at 10\.77\.99\.99:1080"):
+        open_overlay_listener(Endpoint("10.77.99.99", 1080), "nosuch0")

@@ -51,6 +51,13 @@ def test_mistakes_are_named(lines: str, why: str) -> None:
         parse_config(f"[exit]\n{lines}\n".encode(), FILE)
 
 
+def test_a_mark_that_all_packets_bear_is_refused() -> None:
+    """The kill switch would let everything out."""
+    text = b'[node]\nfwmark = 0\n[exit]\nuse = ["paris"]\n'
+    with pytest.raises(ConfigError, match=r"node\.fwmark: must not be 0"):
+        parse_config(text, FILE)
+
+
 def test_words_of_a_command_are_read_alike() -> None:
     """And named as they were written."""
     found = check_exit(use=["paris"], lan=["192.168.1.0/24"], kill_switch=False)

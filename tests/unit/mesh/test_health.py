@@ -312,3 +312,46 @@ def test_former_owner_is_forgotten() -> None:
     world.health.set_owners([], now=world.now)
     assert world.health.next_deadline() is None
     assert not world.health.pong(A, b"x" * 8, now=world.now)
+
+
+def test_standby_is_asked_while_another_carries() -> None:
+    """Every two seconds, though nothing goes to it; its death is seen, and its life."""
+    world = World()
+    world.health.set_owners([A, B], standby=[A], now=world.now)
+    world.run(20, B)
+    asked = [at for at, key, _ in world.tunnels.pings if key == A]
+    assert 8 <= len(asked) <= 11
+    assert world.changes == []
+    world.alive.discard(A)
+    died = world.now
+    world.run(12, B)
+    assert [(at - died < 10, ill) for at, ill in world.changes] == [(True, {A})]
+    world.alive.add(A)
+    world.run(8, B)
+    assert world.health.unhealthy == frozenset()
+
+
+def test_standby_is_let_alone_without_traffic() -> None:
+    """And asked again when there is some."""
+    world = World()
+    world.health.set_owners([A, B], standby=[A], now=world.now)
+    world.run(5, B)
+    world.run(LINGER + 10)
+    assert world.health.next_deadline() is None
+    count = len(world.tunnels.pings)
+    world.run(10, B)
+    assert len([key for _, key, _ in world.tunnels.pings[count:] if key == A]) >= 4
+
+
+def test_owner_that_comes_to_stand_by_is_asked() -> None:
+    """From then on, and no more when it carries again."""
+    world = World()
+    world.run(LINGER + 10)
+    assert world.health.next_deadline() is None
+    world.health.set_owners([A, B], standby=[A], now=world.now)
+    world.run(10, B)
+    assert [key for _, key, _ in world.tunnels.pings].count(A) >= 4
+    world.health.set_owners([A, B], now=world.now)
+    count = len(world.tunnels.pings)
+    world.run(20, A, B)
+    assert len(world.tunnels.pings) == count

@@ -10,6 +10,7 @@ from meshnode.mesh.ports import Share, SharedPrefix
 from meshnode.mesh.routes import (
     ACCEPT_ALL,
     ACCEPT_NONE,
+    DEFAULT_ROUTES,
     MAX_OWNERS,
     MemberRoutes,
     OfferedRoute,
@@ -17,6 +18,7 @@ from meshnode.mesh.routes import (
     RouteRefusal,
     RoutingTable,
     build_table,
+    offered_exit_routes,
     parse_accept,
 )
 from meshnode.types import Prefix
@@ -197,6 +199,36 @@ def test_exit_is_only_offered() -> None:
     assert [one.why for one in found.refused] == [RouteRefusal.NOT_CERTIFIED] * 2
     assert found.accepted == ()
     assert found.exclusive == {key(2): addresses(2)}
+
+
+def test_chosen_exit_owns_default_routes_alone() -> None:
+    """As far as it announces and may; the other one goes on offering."""
+    both = {"subnets": ("0.0.0.0/0", "::/0"), "roles": Role.EXIT}
+    one = member(2, "0.0.0.0/0", "::/0", **both)  # type: ignore[arg-type]
+    other = member(3, "0.0.0.0/0", **both)  # type: ignore[arg-type]
+    found = build_table(
+        (one, other), own_key=OWN, overlay=OVERLAY, accept=ACCEPT_NONE, exit_key=key(2)
+    )
+    assert found.exclusive[key(2)] == (*addresses(2), *DEFAULT_ROUTES)
+    assert found.exclusive[key(3)] == addresses(3)
+    assert found.offered == (OfferedRoute(DEFAULT_ROUTES[0], key(3)),)
+    assert (found.accepted, found.shared) == ((), ())
+    assert offered_exit_routes(one) == DEFAULT_ROUTES
+    assert offered_exit_routes(other) == DEFAULT_ROUTES[:1]
+    assert offered_exit_routes(replace(other, member=None)) == ()
+
+
+def test_a_choice_makes_nobody_an_exit() -> None:
+    """Who is not certified for it gets nothing by being chosen."""
+    found = build_table(
+        (member(2, "0.0.0.0/0", subnets=("0.0.0.0/0",)),),
+        own_key=OWN,
+        overlay=OVERLAY,
+        accept=ACCEPT_ALL,
+        exit_key=key(2),
+    )
+    assert found.exclusive == {key(2): addresses(2)}
+    assert [one.why for one in found.refused] == [RouteRefusal.NOT_EXIT]
 
 
 def test_listed_prefixes_take_what_is_inside() -> None:

@@ -43,6 +43,8 @@ def knowing(
     unreachable: tuple[int, ...] = (),
     policy: str = "",
     complaints: tuple[str, ...] = (),
+    exits: tuple[int, ...] = (),
+    outside: tuple[Prefix, ...] = (),
 ) -> Knowledge:
     """Return what member 1, who is there too, knows of *members*."""
     everybody = (person(1), *members)
@@ -60,6 +62,7 @@ def knowing(
         accept=accept,
         announced=announced,
         unhealthy=[key_of(number) for number in unreachable],
+        exit_key=key_of(exits[0]) if exits else b"",
     )
     return Knowledge(
         key=key_of(1),
@@ -76,6 +79,8 @@ def knowing(
         has_session=lambda key: key == key_of(2),
         path_of=lambda key: PLACE if key == key_of(2) else None,
         complaints=complaints,
+        exits=tuple(f"m{number}" for number in exits),
+        outside=outside,
     )
 
 
@@ -258,3 +263,33 @@ def test_asking_twice_gives_the_same() -> None:
     """Tracing has no memory."""
     known = knowing(gateway(2), gateway(3), unreachable=(3,))
     assert ask(known, PRINTER) == ask(known, PRINTER)
+
+
+def leave(number: int, *routes: str) -> VerifiedMember:
+    """Return an exit that carries these."""
+    said = [Route(Prefix.parse(route)) for route in routes]
+    return person(number, *said, subnets=routes, roles=Role.EXIT)
+
+
+def test_the_internet_is_beyond_the_exit() -> None:
+    """It carries what it offers; what it does not is dropped, and so said."""
+    known = knowing(leave(2, "0.0.0.0/0"), exits=(2,))
+    found = ask(known, "192.0.2.9")
+    assert str(found.prefix) == "0.0.0.0/0"
+    assert [owner.name for owner in found.owners] == ["m2"]
+    assert found.obstacles == ()
+    source = Prefix.parse("fd00::1")
+    beyond = trace(Flow(source, Prefix.parse("2001:db8::9"), PING), known)
+    assert beyond.obstacles == ("no exit that is used (m2) carries IPv6: dropped",)
+    silent = knowing(leave(2, "0.0.0.0/0"), exits=(2,), unreachable=(2,))
+    assert ask(silent, "192.0.2.9").obstacles == ("m2 does not answer",)
+
+
+def test_what_was_left_outside_is_not_the_meshs() -> None:
+    """But a prefix of a member comes before, for it is more special."""
+    outside = (Prefix.parse("192.168.0.0/16"),)
+    known = knowing(leave(2, "0.0.0.0/0"), gateway(3), exits=(2,), outside=outside)
+    found = ask(known, "192.168.1.1")
+    assert (found.is_outside, found.owners, found.obstacles) == (True, (), ())
+    assert found.prefix == outside[0]
+    assert [owner.name for owner in ask(known, PRINTER).owners] == ["m3"]

@@ -13,6 +13,8 @@ from meshnode.codec.lifeline import (
     Ready,
     Rebind,
     Rebound,
+    WantProxy,
+    WantTls,
     Worker,
     WorkerStarted,
     decode_from_control,
@@ -64,6 +66,15 @@ async def test_ready_is_told(ends: Ends) -> None:
     """The supervisor hears that we serve."""
     ControlLifeline(ends[0]).tell_ready()
     assert decode_from_control(ends[1].recv(100)) == Ready()
+
+
+async def test_processes_are_asked_for(ends: Ends) -> None:
+    """By name."""
+    lifeline = ControlLifeline(ends[0])
+    lifeline.want_tls()
+    lifeline.want_proxy()
+    heard = [decode_from_control(ends[1].recv(100)) for _ in range(2)]
+    assert heard == [WantTls(), WantProxy()]
 
 
 async def test_new_sockets_are_had(ends: Ends, nursery: trio.Nursery) -> None:

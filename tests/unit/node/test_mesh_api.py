@@ -378,3 +378,12 @@ async def test_what_the_network_refuses_is_an_error_for_the_user(
     monkeypatch.setattr(client.shell.node, "publish_policy", refuse)
     with pytest.raises(ConfigError, match="the network would refuse it"):
         await client.ask("policy apply", text="")
+
+
+async def test_exits_are_told_with_what_is_in_force(client: Client) -> None:
+    """Whoever asked for an exit sees whether the host follows already."""
+    told = await client.ask("exit")
+    assert (told["use"], told["inUse"], told["exits"]) == ([], None, [])
+    assert told["isInForce"] is False
+    assert told["health"] == []
+    assert (await client.ask("status"))["exit"]["killSwitch"] is False

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshnode.codec.records import Role
-from meshnode.errors import ConfigError
+from meshnode.errors import ConfigError, HostError
 from meshnode.manage.config_values import NetworkConfig, TlsSettings
 from meshnode.manage.network_config import load_config, save_config
 from meshnode.node import network
@@ -45,3 +45,31 @@ def test_who_serves_tls(listen: str, roles: Role, places: list[str]) -> None:
     """Relays and rendezvous, and who is told to."""
     config = NetworkConfig("home", tls=TlsSettings(listen, 8443))
     assert [str(one) for one in tls_places(config, roles)] == places
+
+
+def test_nothing_is_started_before_the_kill_switch_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it cannot be put in force, nothing is started at all."""
+    directories = directories_in(tmp_path)
+    found_home(directories)
+    order: list[str] = []
+    monkeypatch.setattr(
+        network, "lock_early", lambda name, config: order.append(f"lock {name}")
+    )
+
+    def run(name: str, **rest: object) -> int:
+        order.append(f"run {name}")
+        return 0
+
+    monkeypatch.setattr(network, "run_interface", run)
+    assert start_network("home", directories, foreground=True) == 0
+    assert order == ["lock home", "run home"]
+
+    def refuse(name: str, config: NetworkConfig) -> None:
+        raise HostError("nft is missing")
+
+    monkeypatch.setattr(network, "lock_early", refuse)
+    with pytest.raises(HostError, match="nft is missing"):
+        start_network("home", directories, foreground=True)
+    assert order == ["lock home", "run home"]

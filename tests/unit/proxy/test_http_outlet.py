@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from meshnode.codec.proxies import NOWHERE, Credentials
+from meshnode.codec.proxies import Credentials
+from meshnode.codec.socks import NOWHERE
 from meshnode.proxy.http_outlet import ViaHttp
 from meshnode.proxy.outlets import OutletError, Refusal
 from meshnode.types import Target

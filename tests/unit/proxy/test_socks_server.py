@@ -202,6 +202,29 @@ async def test_associate(host: str) -> None:
             await until_closed(relay)
 
 
+async def test_associate_at_a_socket_of_both_families() -> None:
+    """A client by IPv4 is told of an IPv4 address there, too, and heard at it."""
+    listener = trio.socket.socket(socket.AF_INET6)
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    await listener.bind(("::", 0))
+    listener.listen(1)
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            stream, _ = await listener.accept()
+            await serve_socks(trio.SocketStream(stream), outlet=FakeOutlet())
+
+        nursery.start_soon(serve)
+        with await udp_socket() as ours:
+            async with await dial(Target(LOCAL, listener.getsockname()[1])) as client:
+                code, relay = await ask(client, ASSOCIATE)
+                assert (code, relay.host) == (0, LOCAL)
+                datagram = encode_datagram(b"x", Target("a.example", 53))
+                await ours.sendto(datagram, (relay.host, relay.port))
+                assert await ours.recv(100) == datagram
+    listener.close()
+
+
 async def until_closed(place: Target) -> None:
     """Wait until nothing is bound there any more."""
     with trio.fail_after(5):
