@@ -109,3 +109,44 @@ class HostPlan:
     larger: Larger | None = None
     narrower: tuple[tuple[Prefix, int], ...] = ()
     full_tunnel: FullTunnel | None = None
+
+
+class DnsManager(enum.Enum):
+    """By what a host learns whom to ask for the network's names; values of NET.toml.
+
+    AUTO is systemd-resolved where it runs, and nothing elsewhere.
+    """
+
+    AUTO = "auto"
+    RESOLVED = "resolved"
+    RESOLV_CONF = "resolv.conf"
+    OFF = "off"
+
+
+@frozen
+class Dns:
+    """Whom a host asks for which names, as far as one network is concerned.
+
+    `servers` are numeric addresses, port 53, the best first; `domains` are asked for
+    there, and with `searches` a name without a dot is looked for in the first;
+    `takes_all` sends all other names there, too, and nowhere else.
+    """
+
+    network: str
+    interface: str
+    servers: tuple[str, ...]
+    domains: tuple[str, ...]
+    manager: DnsManager = DnsManager.AUTO
+    searches: bool = True
+    takes_all: bool = False
+
+
+@frozen
+class DnsState:
+    """How a host's names are: `by` is what was told of them, "" for nothing.
+
+    `problem` is why names of the network are not found, or not by everybody.
+    """
+
+    by: str = ""
+    problem: str = ""

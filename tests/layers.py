@@ -84,6 +84,7 @@ PURE = (
     "proxy.http_pac",
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
     *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
+    *("names.table", "names.reverse", "names.message", "names.zone", "names.limits"),
     *("host.steer_text", "node.steer_plan", "node.learnt_names"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
@@ -110,11 +111,12 @@ ONLY_IMPORTERS = {
         "one HTTP parser, where HTTP is spoken",
     ),
     "dnslib": (("names",), "one place that speaks DNS"),
+    "jeepney": (("host.resolved",), "one service of the bus is asked, in one place"),
     "click": (("cli",), "what is not a command must not need one"),
     "asyncio": ((), "the shell is Trio"),
     "trio": (
         (
-            *("host", "node", "manage.*_server"),
+            *("host", "node", "manage.*_server", "names.*_server", "names.forwarder"),
             *("proxy.*_server", "proxy.*_outlet", "proxy.outlets", "proxy.upstream"),
             *("proxy.splice", "proxy.host_sockets", "proxy.socks_relay"),
             *("proxy.http_peer", "proxy.http_exchange", "proxy.users"),

@@ -50,6 +50,7 @@ _COMMANDS = {
     "exit": LazyCommand(
         "meshnode.cli.exit", "exit_group", "Leave by another member, or offer to."
     ),
+    "dns": LazyCommand("meshnode.cli.dns", "dns", "Look members up by name."),
     "cert": LazyCommand(
         "meshnode.cli.cert", "cert", "Ask for, issue, show and revoke certificates."
     ),

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from meshnode.cli.ask import ask
+from meshnode.cli.dns import names_line
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_argument
 from meshnode.cli.output import print_json
@@ -62,6 +63,7 @@ def status(
         or "nowhere known yet",
         "exit": _exit(result["exit"]),
         "policy": f"version {result['policy']}" if result["policy"] else "open",
+        "names": f"{result['dns']['domain']}, {names_line(result['dns'])}",
         "offloads": _offloads(result["offload"]),
         "traffic": f"{size(result['receivedBytes'])} in, "
         f"{size(result['sentBytes'])} out",

@@ -33,6 +33,7 @@ MAX_DESCRIPTORS: Final = 1 + MAX_SOCKETS
 MAX_EXITS: Final = 16
 MAX_USERS: Final = 1000
 MAX_RULES: Final = 1000
+MAX_UPSTREAM: Final = 16
 MAX_MEMBERS: Final = 20_000
 MAX_TEXT_BYTES: Final = 800
 """Of one complaint."""
@@ -97,10 +98,24 @@ class PlannedExit:
 
 
 @frozen
+class PlannedResolver:
+    """The resolver of the network's names, at *places*, our overlay addresses.
+
+    *own* is our name. All other names are asked for at *upstream*, in order; without,
+    they are refused.
+    """
+
+    own: str
+    places: tuple[Endpoint, ...]
+    upstream: tuple[Endpoint, ...] = ()
+
+
+@frozen
 class ProxyPlan:
     """Everything that is to be served from now on.
 
-    *overlay* are the prefixes of the network called *network*; *members* its names.
+    *overlay* are the prefixes of the network called *network*, IPv4's first; *members*
+    its names.
     """
 
     network: str
@@ -108,6 +123,7 @@ class ProxyPlan:
     listeners: tuple[PlannedListener, ...] = ()
     exit: PlannedExit | None = None
     members: tuple[MemberName, ...] = ()
+    resolver: PlannedResolver | None = None
 
 
 @frozen
@@ -199,6 +215,12 @@ _EXIT: Final = record(
     many(printable(60), 0, 1000),
     many(PREFIX, 0, 1000),
 )
+_RESOLVER: Final = record(
+    PlannedResolver,
+    printable(64),
+    many(_ENDPOINT, 1, 4),
+    many(_ENDPOINT, 0, MAX_UPSTREAM),
+)
 _PLAN: Final = record(
     ProxyPlan,
     printable(64),
@@ -211,6 +233,7 @@ _PLAN: Final = record(
         MAX_MEMBERS,
         by=lambda one: one.name,
     ),
+    optional(_RESOLVER),
 )
 _FROM_CONTROL: Final[dict[int, tuple[type, Kind]]] = {
     1: (Setup, record(Setup, whole(1, MAX_PLAN_BYTES))),

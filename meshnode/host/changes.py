@@ -196,6 +196,36 @@ class RestoreSysctl:
         return f"set {self.key} to {self.before} again"
 
 
+@frozen
+class RestoreFile:
+    """We write *ours* to the file *path*, which holds *before* (all in Latin-1).
+
+    It is written in place, so symbolic links and mounts stay what they are. Without
+    *is_there* the file is missing, and made. What is neither ours nor a part of it,
+    cut short by our end, somebody else has written since, and means it.
+    """
+
+    path: str
+    before: str
+    ours: str
+    is_there: bool
+
+    def undo(self) -> str | None:
+        """Give the file back what it held, or remove it."""
+        from meshnode.host import textfile
+
+        present = textfile.read(self.path)
+        if present is None or not self.ours.startswith(present):
+            return None
+        if not self.is_there:
+            textfile.remove(self.path)
+            return f"removed {self.path}"
+        if present == self.before:
+            return None
+        textfile.write(self.path, self.before)
+        return f"restored {self.path}"
+
+
 Change = (
     RemoveSocket
     | DeleteAddress
@@ -205,6 +235,7 @@ Change = (
     | DeleteTable
     | StopSteering
     | RestoreSysctl
+    | RestoreFile
 )
 
 _KINDS: dict[str, type[Change]] = {
@@ -216,6 +247,7 @@ _KINDS: dict[str, type[Change]] = {
     "nft-table": DeleteTable,
     "steering": StopSteering,
     "sysctl": RestoreSysctl,
+    "file": RestoreFile,
 }
 
 

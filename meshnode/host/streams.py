@@ -66,22 +66,20 @@ def _listen(one: socket.socket, place: Endpoint) -> None:
         raise _refused(f"listen on TCP port {place.port}", error) from error
 
 
-def open_overlay_listener(place: Endpoint, device: str) -> socket.socket:
-    """Listen at an overlay address for what comes by the interface *device* only.
+def open_overlay_listener(place: Endpoint, device: str = "") -> socket.socket:
+    """Listen at an overlay address, for what comes by the interface *device* only.
 
     The address need not be there yet. Who is bound to the device hears nothing of
-    other links, whose packets nobody has authenticated.
+    other links, whose packets nobody has authenticated; nor of this host itself.
 
     Raises:
         HostError: with errno 98 if the port is taken.
     """
     one = open_stream_socket(place.version)
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
-        if place.version == 6:
-            one.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
-        else:
-            one.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        if device:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        _let_bind_early(one, place)
     except OSError as error:
         one.close()
         raise _refused(f"listen at {place}", error) from error
@@ -91,6 +89,40 @@ def open_overlay_listener(place: Endpoint, device: str) -> socket.socket:
         one.close()
         raise
     return one
+
+
+def open_overlay_datagrams(place: Endpoint) -> socket.socket:
+    """Return a UDP socket at an overlay address, which need not be there yet.
+
+    Raises:
+        HostError: with errno 98 if the port is taken.
+    """
+    family = socket.AF_INET if place.version == 4 else socket.AF_INET6
+    try:
+        one = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise _refused("open a UDP socket", error) from error
+    try:
+        one.setblocking(False)
+        _let_bind_early(one, place)
+        if place.version == 6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((place.host, place.port))
+    except OSError as error:
+        one.close()
+        if error.errno == errno.EADDRINUSE:
+            raise HostError(
+                f"UDP port {place.port} is taken", errno=errno.EADDRINUSE
+            ) from error
+        raise _refused(f"listen at {place}", error) from error
+    return one
+
+
+def _let_bind_early(one: socket.socket, place: Endpoint) -> None:
+    if place.version == 6:
+        one.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+    else:
+        one.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
 
 
 def open_handover(port: int) -> socket.socket:

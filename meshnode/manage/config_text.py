@@ -19,12 +19,14 @@ from meshnode.manage.config_values import (
     DEFAULT_PORT,
     LOG_LEVELS,
     AnnouncedRoute,
+    DnsSettings,
     ExitSettings,
     HostPort,
     NetworkConfig,
     TlsSettings,
     WireguardPeer,
 )
+from meshnode.manage.dns_text import dns_section, read_dns
 from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.proxy_text import proxy_section, read_proxies
@@ -79,6 +81,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         tls=read_tls(document.table("tls")),
         exit=read_exit(document.table("exit")),
         proxies=read_proxies(document),
+        dns=read_dns(document.table("dns")),
         steer=read_rules(document),
     )
     if 0 < config.max_mtu < config.mtu:
@@ -116,6 +119,8 @@ def serialise_config(config: NetworkConfig) -> str:
     if config.exit != ExitSettings():
         sections.append(exit_section(config.exit))
     sections += map(proxy_section, config.proxies)
+    if config.dns != DnsSettings():
+        sections.append(dns_section(config.dns))
     sections += map(rule_section, config.steer)
     return "\n".join(sections)
 

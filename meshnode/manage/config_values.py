@@ -8,10 +8,11 @@ from typing import Final
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.hostplan import DnsManager
 from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
 from meshnode.steering import SteerRule
-from meshnode.types import Prefix
+from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
 DEFAULT_PORT: Final = 51820
@@ -139,6 +140,21 @@ class ExitSettings:
 
 
 @frozen
+class DnsSettings:
+    """The names of the network: the table `[dns]`.
+
+    `resolver` is whether they are answered at our overlay addresses; `manager` by what
+    the host is told to ask there, and `search` whether it completes names without a
+    dot. `upstream` are resolvers for all other names; none are the host's own.
+    """
+
+    resolver: bool = True
+    manager: DnsManager = DnsManager.AUTO
+    upstream: tuple[Endpoint, ...] = ()
+    search: bool = True
+
+
+@frozen
 class NetworkConfig:
     """A whole NET.toml.
 
@@ -152,8 +168,9 @@ class NetworkConfig:
     served, None for nowhere. `offload` limits the offloads: the table `[offload]`,
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
     packets in each direction. `tls` is the way out where UDP is blocked; `exit` says
-    who leaves by whom. `proxies` are the listeners for applications. `steer` says which
-    traffic of this host goes where; the first rule that fits wins.
+    who leaves by whom, `dns` how names are found. `proxies` are the listeners for
+    applications. `steer` says which traffic of this host goes where; the first rule
+    that fits wins.
     """
 
     interface: str
@@ -179,6 +196,7 @@ class NetworkConfig:
     tls: TlsSettings = TlsSettings()
     exit: ExitSettings = ExitSettings()
     proxies: tuple[ProxyListener, ...] = ()
+    dns: DnsSettings = DnsSettings()
     steer: tuple[SteerRule, ...] = ()
 
 

@@ -32,8 +32,10 @@ from meshnode.mesh.describe import (
 from meshnode.mesh.events import MeshEvent
 from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
+from meshnode.node.mesh_names import MeshNames
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_steer import MeshSteer
@@ -60,6 +62,7 @@ class MeshApi:
         steering: answers about the rules by which this host's traffic is steered.
         reload: reads the configuration again, and returns what needs a restart.
         proxies: the verbs that are about listeners for applications.
+        names: how this host finds members by name.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class MeshApi:
         steering: MeshSteer,
         reload: Callable[[], Awaitable[list[str]]],
         proxies: Mapping[str, Verb],
+        names: HostNames,
     ) -> None:
         self._shell = shell
         self._device = device
@@ -83,6 +87,7 @@ class MeshApi:
         self._offloads = offloads
         self._mappings = mappings
         self._reload = reload
+        self._names = names
         self._verbs: dict[str, Verb] = {
             "hello": self._hello,
             "status": self._status,
@@ -100,6 +105,7 @@ class MeshApi:
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
             **proxies,
+            **MeshNames(names).verbs(),
         }
 
     async def handle(self, request: Request) -> Answered:
@@ -141,6 +147,7 @@ class MeshApi:
             "drops": self._drops(),
             "offload": self._offloads(),
             "portMappings": self._mappings(),
+            "dns": self._names.describe(),
         }
 
     async def _peers(self, args: Table) -> Answered:

@@ -22,6 +22,7 @@ from meshnode.dataplane.ciphers import preferred_ciphers
 from meshnode.errors import ConfigError
 from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
+from meshnode.host.dns import DnsPlanner
 from meshnode.host.journal import Journal
 from meshnode.host.privileges import CARRIER_GROUP
 from meshnode.host.underlay import largest_inner, links_of_host
@@ -43,10 +44,12 @@ from meshnode.mesh.routes import ACCEPT_ALL, ACCEPT_NONE
 from meshnode.mesh.settings import NodeSettings
 from meshnode.node.driver import Driver
 from meshnode.node.exit_lock import full_tunnel_of
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_steer import MeshSteer
+from meshnode.node.name_table import NameBook
 from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.proxy_keeper import ProxyKeeper
 from meshnode.node.reserved import (
@@ -128,6 +131,14 @@ class MeshControl:
             interface=task.interface,
             fwmark=fwmark_of(self._config),
         )
+        self.book = NameBook(self.shell)
+        self.names = HostNames(
+            self.shell,
+            self.book,
+            DnsPlanner(Journal(task.journal_fd, task.journal_path)),
+            self._config.dns,
+            interface=task.interface,
+        )
 
     def start(self, driver: Driver) -> None:
         """Begin: the engine knows what it knew before."""
@@ -205,6 +216,7 @@ class MeshControl:
             steering=MeshSteer(steering, self._configured),
             reload=self._reload,
             proxies=proxies.verbs(),
+            names=self.names,
         )
         listener = trio.socket.from_stdlib_socket(
             socket.socket(fileno=self._task.api_fd)
@@ -217,6 +229,10 @@ class MeshControl:
             nat64.follow()
             proxies.look()
 
+        def ready() -> None:
+            self.names.follow()
+            on_ready()
+
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shell.serve_peers)
             nursery.start_soon(
@@ -224,7 +240,8 @@ class MeshControl:
             )
             nursery.start_soon(self.shell.pump_deadlines)
             nursery.start_soon(self.shell.pump_plans, steering.begin)
-            nursery.start_soon(steering.run, on_ready)
+            nursery.start_soon(steering.run, ready)
+            nursery.start_soon(self.names.run)
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
             nursery.start_soon(surroundings.run)
@@ -264,8 +281,10 @@ class MeshControl:
         self._tell_delegated()
         if self._proxies is not None:
             self._proxies.look()
+        self.names.configure(config.dns)
         self.shell.drain()
         await self.shell.await_plans()
+        await self.names.settled()
         if self._steering is not None:
             await self._steering.use(config.steer)
         return [

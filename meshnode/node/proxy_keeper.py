@@ -6,6 +6,7 @@ the node. We keep our end of them, so that clients find the process after one th
 a control process after us finds them served, and leaves them alone.
 """
 
+import ipaddress
 import logging
 import socket
 import stat
@@ -38,6 +39,8 @@ from meshnode.host.changes import RemoveSocket
 from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.journal import Journal
 from meshnode.host.memory import create_sealed
+from meshnode.host.resolv_conf import PATH as RESOLV_CONF
+from meshnode.host.resolv_conf import own_resolvers
 from meshnode.manage.config_values import NetworkConfig
 from meshnode.manage.proxy_text import ProxyListener
 from meshnode.manage.toml_reader import Table
@@ -45,6 +48,7 @@ from meshnode.mesh.events import HealthChanged, MeshEvent, PeerDown, PeerUp
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.proxy_plan import Facts, make_plan
 from meshnode.node.uapi_listener import listen_uapi
+from meshnode.types import Endpoint
 
 SETTLE: Final = 0.3
 """Seconds that changes are gathered: members come in crowds."""
@@ -135,13 +139,16 @@ class ProxyKeeper:
     async def _tell(self) -> None:
         """Say what is to be served, if that is not what was said."""
         config = self._config()
-        if self._told is None and not (config.proxies or config.exit.offer):
+        is_wanted = config.proxies or config.exit.offer or config.dns.resolver
+        if self._told is None and not is_wanted:
             return  # nobody ever asked for it
         own: Sequence[str] = ()
+        resolvers: tuple[Endpoint, ...] = ()
         if config.exit.offer:
             own = await trio.to_thread.run_sync(every_address)
+            resolvers = await trio.to_thread.run_sync(_resolvers, own)
         problems = self._bind(config.proxies)
-        facts = Facts(self._interface, tuple(own), frozenset(self._sockets))
+        facts = Facts(self._interface, tuple(own), frozenset(self._sockets), resolvers)
         plan, missing = make_plan(config, self._shell.node, facts)
         self._note("plan", (*problems, *missing))
         fresh = [place for place in self._sockets if place not in self._handed]
@@ -149,7 +156,7 @@ class ProxyKeeper:
             return
         self._say_plan(plan, fresh)
         self._told, self._handed = plan, frozenset(self._sockets)
-        if plan.listeners or plan.exit is not None:
+        if plan.listeners or plan.exit is not None or plan.resolver is not None:
             self._want_process()
 
     def _say_plan(self, plan: ProxyPlan, fresh: list[str]) -> None:
@@ -281,6 +288,17 @@ class ProxyKeeper:
             return ()
         finally:
             del self._asked[number]
+
+
+def _resolvers(own: Sequence[str]) -> tuple[Endpoint, ...]:
+    """Return whom this host asks for names, but for itself."""
+    try:
+        text = Path(RESOLV_CONF).read_text(errors="replace")
+    except OSError as error:
+        _log.warning("%s: %s", RESOLV_CONF, error.strerror)
+        return ()
+    ours = [one for one in own if not ipaddress.ip_address(one).is_loopback]
+    return own_resolvers(text, without=ours)
 
 
 def _set_mode(listener: ProxyListener) -> None:

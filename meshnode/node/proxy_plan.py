@@ -10,6 +10,7 @@ from meshnode.codec.proxy_link import (
     MemberName,
     PlannedExit,
     PlannedListener,
+    PlannedResolver,
     PlannedUser,
     ProxyPlan,
 )
@@ -21,24 +22,28 @@ from meshnode.manage.users_file import load_users
 from meshnode.mesh.identifiers import ula_prefix
 from meshnode.mesh.node import MeshNode
 from meshnode.mesh.trust import VerifiedMember
+from meshnode.node.name_table import own_addresses
 from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
 EXIT_PORT: Final = 1080
 """TCP port at the overlay addresses of an exit, where members find SOCKS5."""
 
+DNS_PORT: Final = 53
+
 
 @frozen
 class Facts:
     """What is known besides the configuration: of the host, and of sockets we bound.
 
-    *interface* is the overlay's, *own* are all addresses of the host, and *bound* the
-    places of Unix sockets that there are.
+    *interface* is the overlay's, *own* are all addresses of the host, *resolvers* whom
+    it asks for names, and *bound* the places of Unix sockets that there are.
     """
 
     interface: str
     own: tuple[str, ...]
     bound: frozenset[str]
+    resolvers: tuple[Endpoint, ...] = ()
 
 
 def make_plan(
@@ -78,8 +83,37 @@ def make_plan(
         listeners=tuple(listeners),
         exit=_exit(config, node, facts),
         members=tuple(map(_name_of, _members(node))),
+        resolver=_resolver(config, node, facts),
     )
     return plan, tuple(problems)
+
+
+def _resolver(
+    config: NetworkConfig, node: MeshNode, facts: Facts
+) -> PlannedResolver | None:
+    if not config.dns.resolver:
+        return None
+    return PlannedResolver(
+        own=node.own.certificate.name,
+        places=tuple(Endpoint(one, DNS_PORT) for one in own_addresses(node)),
+        upstream=_upstream(config, node, facts),
+    )
+
+
+def _upstream(
+    config: NetworkConfig, node: MeshNode, facts: Facts
+) -> tuple[Endpoint, ...]:
+    """Return who is asked for names that are not of the mesh."""
+    if config.dns.upstream:
+        return config.dns.upstream
+    if config.exit.offer:
+        return facts.resolvers
+    known = [node.membership.by_name(name) for name in config.exit.use]
+    return tuple(
+        Endpoint(_addresses_of(member)[0], DNS_PORT)
+        for member in known
+        if member is not None and member.key != node.key
+    )
 
 
 def _users(listener: ProxyListener) -> tuple[PlannedUser, ...] | None:
@@ -105,6 +139,11 @@ def _exits(
             missing.append(f"exit {name} is this node itself; leave it out")
         else:
             found.append(member)
+            if not member.certificate.roles & Role.EXIT:
+                missing.append(
+                    f"exit {name} is certified for no such thing; at an issuer: "
+                    f"meshnode cert grant {name} --role exit"
+                )
     unhealthy = node.owners.unhealthy
     found.sort(key=lambda member: member.key in unhealthy)  # stable
     return tuple(exit_places(map(_addresses_of, found))), missing

@@ -1,4 +1,4 @@
-"""The process that serves applications: listeners of proxies, and an exit's service.
+"""The process that serves applications: proxies, an exit's service, the resolver.
 
 It has no privilege but to listen on ports below 1024, and no key. Control says what is
 served, and again whenever that changes; what cannot be served it is told.
@@ -8,7 +8,7 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -31,6 +31,7 @@ from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.memory import read_sealed
 from meshnode.node.proxy_listeners import ListenerSet
+from meshnode.node.proxy_resolver import PlannedNames
 from meshnode.node.proxy_speakers import ProxySpeakers
 
 MAX_DESCRIPTORS_OPEN: Final = 65536
@@ -73,19 +74,17 @@ class ProxyProcess:
         """Serve until SIGTERM."""
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                listeners = ListenerSet(
-                    nursery, ProxySpeakers(), lambda texts: self._tell(Problems(texts))
-                )
+                services = _Services(nursery, self._tell)
                 # What was meant for the process before us is said anew.
                 discard_messages(
                     self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
                 )
                 self._tell(Started())
-                nursery.start_soon(self._hear, listeners)
+                nursery.start_soon(self._hear, services)
                 await anext(signals)
                 nursery.cancel_scope.cancel()
 
-    async def _hear(self, listeners: ListenerSet) -> None:
+    async def _hear(self, services: "_Services") -> None:
         while True:
             await trio.lowlevel.wait_readable(self._link)
             received = recv_with_fds(
@@ -97,13 +96,13 @@ class ProxyProcess:
             sockets = [socket.socket(fileno=number) for number in descriptors[1:]]
             match decode_from_control(data):
                 case Setup(size):
-                    self._follow(listeners, size, descriptors, sockets)
+                    self._follow(services, size, descriptors, sockets)
                 case Ask(number):
-                    self._tell(Counts(number, listeners.counters()))
+                    self._tell(Counts(number, services.listeners.counters()))
 
     def _follow(
         self,
-        listeners: ListenerSet,
+        services: "_Services",
         size: int,
         descriptors: Sequence[int],
         sockets: Sequence[socket.socket],
@@ -112,7 +111,8 @@ class ProxyProcess:
             raise CodecError("a setup without a plan")
         with open(descriptors[0], "rb") as memory:
             plan = decode_plan(read_sealed(memory.fileno(), size))
-        listeners.follow(plan, sockets)
+        services.listeners.follow(plan, sockets)
+        services.names.follow(plan)
 
     def _tell(self, message: ProxyMessage) -> None:
         try:
@@ -120,3 +120,29 @@ class ProxyProcess:
                 _log.debug("control does not listen: a message is lost")
         except HostError as error:
             _log.debug("control is gone: %s", error)
+
+
+class _Services:
+    """What the process does for others; by *tell* it says what does not work."""
+
+    def __init__(
+        self, nursery: trio.Nursery, tell: Callable[[ProxyMessage], None]
+    ) -> None:
+        self._tell = tell
+        self._texts: tuple[str, ...] = ()
+        self._text = ""
+        self.listeners = ListenerSet(nursery, ProxySpeakers(), self._note_listeners)
+        self.names = PlannedNames(nursery, self._note_names)
+
+    def _note_listeners(self, texts: tuple[str, ...]) -> None:
+        self._texts = texts
+        self._tell_all()
+
+    def _note_names(self, text: str) -> None:
+        if text != self._text:
+            self._text = text
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        names = (self._text,) if self._text else ()
+        self._tell(Problems((*self._texts, *names)))

@@ -5,6 +5,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def is_open(host: MeshHost, place: str) -> bool:
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     """All three run; names of the internet are known at the exit alone."""
-    with Lab() as lab:
+    with Lab() as lab, ExitStack() as stack:
         site = Site(lab)
         bert, exit_, ann = (site.host(name) for name in ("bert", "exit", "ann"))
         outside = site.segment("inet")
@@ -88,8 +89,10 @@ def scene() -> Iterator[Scene]:
             host.start([sys.executable, str(PROGRAMS), "internet", "0.0.0.0"])
         hosts = Path("/etc/netns") / exit_.host.namespace / "hosts"
         hosts.parent.mkdir(parents=True)
+        stack.callback(shutil.rmtree, hosts.parent)
         hosts.write_text(f"127.0.0.1 localhost\n{WEB} web.example\n")
         bert.found()
+        append(bert, "\n[dns]\nresolver = false\n")
         bert.up()
         for host, words in ((exit_, ["--role", "exit"]), (ann, [])):
             token = bert.invite(*words)
@@ -101,7 +104,6 @@ def scene() -> Iterator[Scene]:
         await_acquainted([exit_, ann, bert])
         wait_until(lambda: is_open(ann, MIXED), "ann's proxy serves", timeout=PATIENCE)
         yield Scene(site, ann, exit_, bert, web)
-        shutil.rmtree(hosts.parent)
         for host in (ann, bert, exit_):
             if host.pids():
                 host.down()
@@ -161,13 +163,12 @@ def test_who_is_no_member_gets_nothing(scene: Scene) -> None:
     assert curl(stranger, "--interface", "10.77.9.9", *words, check=False)[:4] == "exit"
     at_lan = ["--max-time", "2", "--socks5", f"{scene.exit.port.v4}:1080", WEB]
     assert curl(stranger, *at_lan, check=False).startswith("exit ")
-    for host, places in (
-        (scene.exit, {f"{overlay}:1080", f"[{scene.exit.address6}]:1080"}),
-        (scene.ann, {MIXED, OWN_WAY}),
-    ):
+    service = {f"{overlay}:1080", f"[{scene.exit.address6}]:1080"}
+    for host, places in ((scene.exit, service), (scene.ann, {MIXED, OWN_WAY})):
+        names = {f"{host.address}:53", f"[{host.address6}]:53"}
         lines = host.host.run("ss -Htlnp").stdout.splitlines()
         ours = {line.split()[3] for line in lines if f"pid={proxy_of(host)}," in line}
-        assert {one.replace("%home", "") for one in ours} == places
+        assert {one.replace("%home", "") for one in ours} == places | names
 
 
 def proxy_of(host: MeshHost) -> int:
@@ -176,7 +177,7 @@ def proxy_of(host: MeshHost) -> int:
 
 
 def test_it_has_no_privilege(scene: Scene) -> None:
-    """But to listen below port 1024; and who asks for no proxy has no process."""
+    """But to listen below port 1024; and who asks for nothing has no process."""
     for host in (scene.ann, scene.exit):
         text = Path(f"/proc/{proxy_of(host)}/status").read_text()
         found = parse_status(text)

@@ -13,8 +13,9 @@ RUNTIME_PACKAGES=(
   python3 python3-dev python3-venv wireguard-tools
 )
 TEST_PACKAGES=(
-  "${RUNTIME_PACKAGES[@]}" conntrack curl dante-client dante-server ethtool microsocks
-  miniupnpd-nftables openssl socat tcpdump tinc tinyproxy w3m wireguard-go
+  "${RUNTIME_PACKAGES[@]}" bind9-dnsutils bind9-host conntrack curl dante-client
+  dante-server ethtool microsocks miniupnpd-nftables openssl socat tcpdump tinc
+  tinyproxy w3m wireguard-go
 )
 
 if [[ -t 1 ]]; then

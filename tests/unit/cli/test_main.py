@@ -36,6 +36,7 @@ MESH = (
         "proxy",
         "route",
         "exit",
+        "dns",
         "cert",
         "issuer",
         "policy",

@@ -40,6 +40,16 @@ STATUS: dict[str, Any] = {
         "tun-udp": {"state": "full", "setting": "auto", "lowered": 0},
     },
     "health": [],
+    "dns": {
+        "domain": "home.mesh",
+        "resolver": True,
+        "servers": ["10.77.0.1", "fd00::1"],
+        "upstream": [],
+        "manage": "auto",
+        "by": "systemd-resolved",
+        "takesAll": False,
+        "problem": None,
+    },
     "candidates": [
         {"endpoint": "203.0.113.1:51820", "kind": "mapped"},
         {"endpoint": "192.168.7.5:51820", "kind": "local"},

@@ -16,6 +16,7 @@ from meshnode.codec.proxy_link import (
     MemberName,
     PlannedExit,
     PlannedListener,
+    PlannedResolver,
     PlannedUser,
     Problems,
     ProxyPlan,
@@ -65,6 +66,7 @@ plans = st.builds(
         max_size=4,
         unique_by=lambda one: one.name,
     ).map(tuple),
+    st.sampled_from([None, PlannedResolver("a", EXIT.places, EXIT.places)]),
 )
 
 

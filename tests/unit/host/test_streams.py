@@ -9,6 +9,7 @@ from meshnode.errors import HostError
 from meshnode.host.streams import (
     open_handover,
     open_listener,
+    open_overlay_datagrams,
     open_overlay_listener,
     open_stream_socket,
 )
@@ -71,3 +72,15 @@ def test_an_interface_that_is_not_there() -> None:
     """It is an error that says so."""
     with pytest.raises(HostError, match=r"cannot listen at 10\.77\.99\.99:1080"):
         open_overlay_listener(Endpoint("10.77.99.99", 1080), "nosuch0")
+
+
+@pytest.mark.parametrize("host", ["10.77.99.99", "fd77::99"])
+def test_datagrams_at_an_overlay_address(host: str) -> None:
+    """It need not be there yet; who has the port keeps it."""
+    with open_overlay_datagrams(Endpoint(host, 0)) as one:
+        port = one.getsockname()[1]
+        assert one.getsockname()[0] == host
+        assert not one.getblocking()
+        with pytest.raises(HostError, match=f"UDP port {port} is taken") as caught:
+            open_overlay_datagrams(Endpoint(host, port))
+        assert caught.value.errno == errno.EADDRINUSE

@@ -16,16 +16,21 @@ import trio.testing
 from meshnode.codec.records import Role
 from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.errors import ConfigError, MeshnodeError
+from meshnode.host.dns import DnsPlanner
+from meshnode.host.journal import Journal
 from meshnode.manage.api_protocol import Request
 from meshnode.manage.api_server import EventStream
+from meshnode.manage.config_values import DnsSettings
 from meshnode.mesh.pings import Answer
 from meshnode.mesh.refusal import RecordRefused, Refusal
 from meshnode.mesh.requests import Request as PaperRequest
 from meshnode.mesh.requests import parse_bundle, serialise_request
 from meshnode.mesh.token import parse_token
 from meshnode.node import mesh_api
+from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError, NotIssuerError
 from meshnode.node.mesh_api import MeshApi
+from meshnode.node.name_table import NameBook
 from meshnode.types import Endpoint, Prefix
 from tests.unit.mesh.node_parts import DAY
 from tests.unit.node.shell_parts import Shell
@@ -43,6 +48,13 @@ class Client:
         self.steering: Any = SimpleNamespace(
             verbs=dict, trace=lambda *_: {"rule": 2, "via": "direct"}
         )
+        self.names = HostNames(
+            shell.shell,
+            NameBook(shell.shell),
+            DnsPlanner(Journal(-1, Path("/nonexistent"))),
+            DnsSettings(),
+            interface="mesh",
+        )
         self.api = MeshApi(
             shell.shell,
             admin=MeshAdmin(
@@ -56,6 +68,7 @@ class Client:
             steering=self.steering,
             reload=self._reload,
             proxies={},
+            names=self.names,
         )
 
     async def _reload(self) -> list[str]:
@@ -185,6 +198,7 @@ async def test_ping_needs_somebody_else(client: Client) -> None:
 
 async def test_watch_streams_events(client: Client) -> None:
     """From now on, each with its time; and ends when nobody reads."""
+    before = dict(client.shell.shell._watchers)
     stream = await client.stream("watch")
     client.shell.shell.complain("thing", "bad")
     line = await stream._next_line()
@@ -195,7 +209,7 @@ async def test_watch_streams_events(client: Client) -> None:
     assert event["at"] > 0
     stream._close()
     client.shell.shell.complain("thing", "")
-    assert client.shell.shell._watchers == {}
+    assert client.shell.shell._watchers == before
 
 
 async def test_metrics_are_text(client: Client) -> None:

@@ -32,7 +32,7 @@ from meshnode.host.changes import RemoveSocket
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.journal import Journal
 from meshnode.host.memory import read_sealed
-from meshnode.manage.config_values import NetworkConfig
+from meshnode.manage.config_values import DnsSettings, NetworkConfig
 from meshnode.manage.proxy_text import ProxyListener
 from meshnode.manage.toml_reader import Table
 from meshnode.mesh.events import MemberJoined, PeerUp
@@ -54,7 +54,7 @@ class Scene:
         monkeypatch.setattr(module, "SETTLE", 0.01)
         self.shell = Shell(rng, path, monkeypatch)
         self.shell.start()
-        self.config = NetworkConfig("home")
+        self.config = NetworkConfig("home", dns=DnsSettings(resolver=False))
         self.wanted = 0
         self.path = path
         self._descriptor = os.open(path / "notes", os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -164,6 +164,17 @@ async def test_configuration_is_followed(scene: Scene) -> None:
         assert await scene.hear_places() == [ONE.place, TWO.place]
         scene.change()
         assert await scene.hear_places() == []
+
+
+async def test_a_resolver_is_something_to_serve(scene: Scene) -> None:
+    """Without any listener."""
+    async with scene.running():
+        scene.config = NetworkConfig("home")
+        scene.change()
+        _, plan, _ = await scene.hear()
+        assert plan is not None
+        assert plan.resolver is not None
+        assert scene.wanted == 1
 
 
 async def test_a_process_that_begins_is_told_all(scene: Scene) -> None:

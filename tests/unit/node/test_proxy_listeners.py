@@ -176,7 +176,7 @@ async def test_a_socket_that_is_missing(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said."""
-    monkeypatch.setattr(module, "RETRY", 0.05)
+    monkeypatch.setattr(module, "RETRY", 0.5)
     async with running() as scene:
         await scene.follow(PlannedListener("unix:/nowhere", "a", number))
         await trio.sleep(0.4)

@@ -4,14 +4,21 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from meshnode.codec.proxy_link import KEPT_SOCKET, OWN_SOCKET, encode_plan
+from meshnode.codec.proxy_link import (
+    KEPT_SOCKET,
+    OWN_SOCKET,
+    PlannedResolver,
+    encode_plan,
+)
 from meshnode.codec.records import Role
 from meshnode.crypto import passwords
 from meshnode.manage.config_values import (
     AnnouncedRoute,
+    DnsSettings,
     ExitSettings,
     NetworkConfig,
 )
@@ -23,6 +30,7 @@ from tests.unit.node.shell_parts import Shell
 
 LOCAL = Endpoint("127.0.0.1", 1080)
 FACTS = Facts("home", ("192.0.2.5",), frozenset())
+NO_EXIT = ExitSettings()
 LAN = Prefix.parse("192.168.7.0/24")
 
 
@@ -112,8 +120,9 @@ def test_an_exit_that_is_unknown_lets_nothing_out(shell: Shell) -> None:
 class _Member:
     """A member that is an exit, as far as it matters here."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, roles: Role = Role.EXIT) -> None:
         self.key = bytes([number]) * 32
+        self.certificate = SimpleNamespace(roles=roles)
         self.addresses = (
             Prefix.parse(f"10.77.0.{number}/32"),
             Prefix.parse(f"fd00::{number}/128"),
@@ -135,6 +144,44 @@ def test_exits_are_in_order_the_unhealthy_last(
         Endpoint(f"10.77.0.{number}", EXIT_PORT) for number in (2, 3, 1)
     )
     assert problems == ()
+    known["rome"] = _Member(2, Role.RELAY)
+    _, problems = make_plan(config(listener), shell.node, FACTS)
+    assert problems == (
+        "127.0.0.1:1080: exit rome is certified for no such thing; at an issuer: "
+        "meshnode cert grant rome --role exit",
+    )
+
+
+def test_the_resolver_is_at_our_addresses(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks whom it is told to, else the exit in use; on one, whom the host asks."""
+    outside, host = Endpoint("192.0.2.53", 53), Endpoint("192.0.2.1", 53)
+    facts = replace(FACTS, resolvers=(host,))
+
+    def resolver(
+        dns: DnsSettings, exit_: ExitSettings = NO_EXIT
+    ) -> PlannedResolver | None:
+        return make_plan(replace(config(), dns=dns, exit=exit_), shell.node, facts)[
+            0
+        ].resolver
+
+    assert resolver(DnsSettings(resolver=False)) is None
+    found = resolver(DnsSettings())
+    assert found is not None
+    assert [(one.version, one.port) for one in found.places] == [(4, 53), (6, 53)]
+    assert (found.own, found.upstream) == (shell.node.own.certificate.name, ())
+    found = resolver(DnsSettings(upstream=(outside,)), ExitSettings(offer=True))
+    assert found is not None
+    assert found.upstream == (outside,)
+    found = resolver(DnsSettings(), ExitSettings(offer=True))
+    assert found is not None
+    assert found.upstream == (host,)
+    known = {"paris": _Member(1)}
+    monkeypatch.setattr(shell.node.membership, "by_name", known.get)
+    found = resolver(DnsSettings(), ExitSettings(use=("paris", "rome")))
+    assert found is not None
+    assert found.upstream == (Endpoint("10.77.0.1", 53),)
 
 
 def test_who_offers_an_exit_serves_members(
