@@ -183,14 +183,6 @@ class MeshControl:
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
-        proxies = self._proxies = ProxyKeeper(
-            self.shell,
-            socket.socket(fileno=self._task.proxy_fd),
-            Journal(self._task.journal_fd, self._task.journal_path),
-            config=lambda: self._config,
-            interface=self._task.interface,
-            want_process=want_proxy,
-        )
         steering = self._steering = SteerKeeper(
             self.shell,
             socket.socket(fileno=self._task.carrier_fd),
@@ -198,6 +190,15 @@ class MeshControl:
             self._steering_ground(),
             config.steer,
             want_process=want_carrier,
+        )
+        proxies = self._proxies = ProxyKeeper(
+            self.shell,
+            socket.socket(fileno=self._task.proxy_fd),
+            Journal(self._task.journal_fd, self._task.journal_path),
+            config=lambda: self._config,
+            interface=self._task.interface,
+            want_process=want_proxy,
+            learn=steering.learn,
         )
         api = MeshApi(
             self.shell,

@@ -1,9 +1,10 @@
 """Tells everybody who he is: HTTP on the TCP ports given, and UDP on the same.
 
 The body of an answer is the client's address; a datagram's answer is that, a space,
-and what was sent. It says "ready", and ends with its standard input.
+and what was sent. It serves until it is killed.
 """
 
+import signal
 import socketserver
 import sys
 import threading
@@ -63,7 +64,7 @@ class Datagrams6(Datagrams):
 
 
 def main(addresses: list[str], ports: list[int]) -> None:
-    """Serve until the standard input ends."""
+    """Serve until killed."""
     servers: list[socketserver.BaseServer] = []
     for port in ports:
         servers.append(Streams(("::", port), Web))
@@ -72,9 +73,7 @@ def main(addresses: list[str], ports: list[int]) -> None:
             servers.append(kind((address, port), Echo))
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    sys.stdin.read()
+    signal.pause()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Applications that know of no proxy go where rules say, and leave no trace."""
 
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from tests.e2e.mesh_parts import (
     PATIENCE,
     MeshHost,
     Site,
-    found_mesh,
+    await_acquainted,
     kill_process,
     traces,
 )
@@ -77,6 +76,11 @@ class Street:
         result = asking.run([*words, *command], check=False)
         return result.stdout or str(result.returncode)
 
+    def look_up(self, name: str) -> str:
+        """Return what our node's resolver says to a name."""
+        command = [sys.executable, "-c", LOOK_UP, self.ann.address, name]
+        return self.ann.host.run(command).stdout.strip()
+
     def ask(self, address: str, port: int = 53) -> list[str]:
         """Return what a UDP server answers to three datagrams of one socket."""
         command = [sys.executable, "-c", ASK, address, str(port)]
@@ -84,14 +88,22 @@ class Street:
         return result.stdout.splitlines() or [result.stderr.splitlines()[-1]]
 
 
-def serve(host: Host, program: str, *words: str) -> None:
-    """Start a program of ours, and wait until it serves."""
-    command = [sys.executable, str(HERE / program), *words]
-    # Its standard input never ends: it is a pipe that has itself for a writer.
-    pipe = host.lab.directory / f"{host.name}-{program}"
-    os.mkfifo(pipe)
-    process = host.start(["sh", "-c", f'exec "$0" "$@" <> {pipe}', *command])
-    wait_until(lambda: "ready" in process.output, f"{program} serves", timeout=PATIENCE)
+LOOK_UP = """
+import sys
+from dnslib import DNSRecord
+record = DNSRecord.parse(DNSRecord.question(sys.argv[2]).send(sys.argv[1], timeout=5))
+print(*[one.rdata for one in record.rr])
+"""
+
+
+def serve(host: Host, program: str, *words: str, port: str) -> None:
+    """Start a program of ours, and wait until it serves at *port*."""
+    host.start([sys.executable, str(HERE / program), *words])
+
+    def is_there() -> bool:
+        return f":{port} " in host.run("ss -Hlntu").stdout
+
+    wait_until(is_there, f"{program} serves", timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +116,8 @@ def street() -> Iterator[Street]:
 def build(lab: Lab) -> Iterator[Street]:
     """Build it, and take it down when it is asked for again."""
     site = Site(lab)
-    ann, away = found_mesh(site, "ann", "exit")
+    ann, away = site.host("ann"), site.host("exit")
+    ann.found()
     ann.host.ip("address add 2001:db8::1/64 dev lan nodad")
     proxy, web = (
         site.port(lab.host("proxy"), v6=True),
@@ -116,9 +129,23 @@ def build(lab: Lab) -> Iterator[Street]:
         host.ip(f"route add 2001:db8:100::/48 via {web.v6}")
     for address in WEB:
         web.host.add_address("lo", f"{address}/{128 if ':' in address else 32}")
-    serve(web.host, "mirror_program.py", "80", "81", "53", *WEB)
-    serve(proxy.host, "socks_program.py", f"{proxy.v4}:1080")
-    serve(away.host, "socks_program.py", f"{away.address}:1080")
+    serve(web.host, "mirror_program.py", "80", "81", "53", *WEB, port="53")
+    serve(web.host, "names_program.py", web.v4, "5300", WEB[1], port="5300")
+    serve(proxy.host, "socks_program.py", f"{proxy.v4}:1080", port="1080")
+    names = f'upstream = ["{web.v4}:5300"]\nmanage = "off"\n'
+    ann.config_file.write_text(f"{ann.config_file.read_text()}\n[dns]\n{names}\n")
+    ann.up()
+    token = ann.invite("--role", "exit")
+    away.run("join", "-", "--name", "exit", "--no-up", stdin=token)
+    with away.config_file.open("a") as file:
+        file.write("\n[exit]\noffer = true\n")
+    away.up()
+    await_acquainted([ann, away])
+    wait_until(
+        lambda: ":1080 " in away.host.run("ss -Hlnt").stdout,
+        "the exit serves",
+        timeout=PATIENCE,
+    )
     near, guest = lab.connect(ann.host, lab.host("guest"))
     guest.host.ip(f"route add default via {near.v4}")
     yield Street(ann, away, proxy.host, web.host, guest.host, ann.port.v4)
@@ -173,6 +200,26 @@ def test_rules_send_traffic_where_they_say(street: Street) -> None:
     kinds = {change.split()[1] for change in state.changes_since(before[0])}
     # The process stays; no rule may need it for long.
     assert (kinds, variables) == ({"processes:"}, before[1])
+
+
+def test_a_name_is_steered_once_it_was_looked_up(street: Street) -> None:
+    """The address that its answer has, from the moment that it is known."""
+    ours, proxied = street.ann_address, "198.18.0.3"
+    street.steer('domains = ["example.org"]\nvia = "socks5://198.18.0.3:1080"')
+    assert street.look_up("www.example.net") == WEB[1]
+    assert street.fetch(WEB[1]) == ours
+    assert street.look_up("www.example.org") == WEB[1]
+    assert street.fetch(WEB[1]) == proxied
+    assert street.fetch(WEB[0]) == ours
+    (rule,) = street.ann.json("steer", "list")["rules"]
+    assert [*rule["learnt"]] == [WEB[1]]
+    # It is known by the next rules, too.
+    street.steer(
+        f'to = ["{WEB[0]}"]\nvia = "refuse"',
+        'domains = ["org"]\nvia = "socks5://198.18.0.3:1080"',
+    )
+    assert street.fetch(WEB[1]) == proxied
+    assert street.fetch(WEB[0]) == REFUSED
 
 
 def test_the_process_that_carries_may_be_killed(street: Street) -> None:

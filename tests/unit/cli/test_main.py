@@ -31,7 +31,7 @@ HEAVY = {
 
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
-    *("peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
+    *("peers", "routes", "ping", "wait", "watch", "steer", "trace", "why", "netcheck"),
     *(
         "proxy",
         "route",
