@@ -51,6 +51,7 @@ class Servers:
         self.asked: list[Target] = []
         self.refusal: Refusal | None = None
         self.delay = 0.0
+        self.proxy_is_over = trio.Event()
 
     async def connect(self, target: Target) -> tuple[Stream, Endpoint]:
         """Connect to a server, whatever its address."""
@@ -146,7 +147,10 @@ async def talk(
         servers.refusal = refusal
         with trio.fail_after(10_000):  # of a clock that jumps, if it comes to that
             servers.nursery.start_soon(_send, client, data)
-            return await read_all(client)
+            received = await read_all(client)
+            # Cancelled instead, it could not show what went wrong with it.
+            await servers.proxy_is_over.wait()
+            return received
 
 
 @asynccontextmanager
@@ -171,6 +175,7 @@ async def connected(
                 rules=lambda: book,
                 options=options,
             )
+            servers.proxy_is_over.set()
 
         nursery.start_soon(serve)
         yield client, servers

@@ -1,6 +1,7 @@
 """`meshnode exit`: leave by another member, or let others leave by this host."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,12 @@ def use(
             raise NoSuchExitError(
                 f"{one} does not offer to be an exit; see: meshnode exit list"
             )
+    caller = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    if caller:
+        click.echo(
+            f"a session by SSH from {caller} may stall: connect again, or use --lan",
+            err=True,
+        )
     state = _edit(
         name,
         directories,

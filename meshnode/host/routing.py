@@ -169,8 +169,12 @@ def sized_prefixes(plan: HostPlan) -> list[Prefix]:
 
 
 def narrow_prefixes(plan: HostPlan) -> list[Prefix]:
-    """Return what needs a route of its own to say that it is narrow: pure."""
-    return [prefix for prefix, _ in plan.narrower if prefix not in plan.routes]
+    """Return what needs a route of its own to say that it is narrow: pure.
+
+    A default route has one already, that of the full tunnel.
+    """
+    known = (*plan.routes, *DEFAULT_ROUTES)
+    return [prefix for prefix, _ in plan.narrower if prefix not in known]
 
 
 def full_routes(plan: HostPlan, index: int) -> list[HostRoute]:

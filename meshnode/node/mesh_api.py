@@ -171,7 +171,7 @@ class MeshApi:
         node = self._shell.node
         return {
             **describe_exit(node.roads, node.owners.unhealthy),
-            "isInForce": self._shell.is_host_as_wanted,
+            "isInForce": self._shell.is_tunnel_as_wanted,
             "health": complaints(node, wall=time.time()),
         }
 

@@ -412,9 +412,14 @@ class MeshShell:
         return None
 
     @property
-    def is_host_as_wanted(self) -> bool:
-        """Whether the last plan is carried out, and another does not wait."""
-        return self._plan is not None and self._plan == self._applied
+    def is_tunnel_as_wanted(self) -> bool:
+        """Whether the last plan is carried out, with what is wanted of a full tunnel.
+
+        There is no plan while we are no member.
+        """
+        done = None if self._applied is None else self._applied.full_tunnel
+        wanted = self.node.roads.settings.full_tunnel
+        return self._plan == self._applied and done == wanted
 
     def _underlay(self) -> frozenset[str]:
         peers = [self._tunnels.path_of(key) for key in self.node.peer_keys()]

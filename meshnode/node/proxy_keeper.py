@@ -55,6 +55,9 @@ from meshnode.types import Endpoint
 SETTLE: Final = 0.3
 """Seconds that changes are gathered: members come in crowds."""
 
+RETRY: Final = 5.0
+"""Seconds until what could not be said is tried again."""
+
 ANSWER_TIMEOUT: Final = 5.0
 _SUBJECT: Final = "proxy"
 _IDLE_EVENTS: Final = (HealthChanged, PeerUp, PeerDown)
@@ -156,6 +159,8 @@ class ProxyKeeper:
                 await self._tell()
             except (CodecError, MeshnodeError, OSError) as error:
                 self._note("plan", (str(error),))
+                await trio.sleep(RETRY)
+                self.look()
             await trio.sleep(SETTLE)
 
     async def _tell(self) -> None:

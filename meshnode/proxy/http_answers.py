@@ -72,6 +72,8 @@ def page_answer(
         ("Content-Type", content_type),
         ("Content-Length", str(len(body))),
         ("Cache-Control", "no-store"),
+        # It may name what was asked for, and is no page of the server's.
+        ("X-Content-Type-Options", "nosniff"),
     ]
     reason = HTTPStatus(status).phrase
     return h11.Response(status_code=status, reason=reason, headers=fields), body

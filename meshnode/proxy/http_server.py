@@ -233,13 +233,7 @@ class _Session:
             raise HttpFault(HTTPStatus.BAD_REQUEST, "a TRACE has no body")
         left = forwards_left(request)
         if left == 0:
-            await self._client.answer(
-                *(
-                    trace_answer(request, PRIVATE)
-                    if request.method == b"TRACE"
-                    else options_answer()
-                )
-            )
+            await self._client.answer(*_last_answer(request))
             return
         if left is not None:
             fields = with_forwards(fields, left - 1)
@@ -323,6 +317,13 @@ class _Session:
             idle=self._options.limits.tunnel,
         )
         await self.drop_server()
+
+
+def _last_answer(request: h11.Request) -> tuple[h11.Response, bytes]:
+    """Answer a request that may pass no further proxy, as the server would."""
+    if request.method == b"TRACE":
+        return trace_answer(request, PRIVATE)
+    return options_answer()
 
 
 def _forbidden(what: str) -> HttpFault:

@@ -37,6 +37,11 @@ STATE: dict[str, Any] = {
 UP: dict[str, Any] = {"exit": STATE, "reload": {"restartNeeded": []}}
 
 
+@pytest.fixture(autouse=True)
+def _not_by_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+
+
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The networks whose kill switch stands."""
@@ -61,6 +66,17 @@ def test_use_is_written_and_followed(meshnode: Run, node: Any, home: Path) -> No
     told = json.loads(meshnode("exit", "use", "paris", "--lan", "none", "--json").out)
     assert load_config(home).exit == ExitSettings(use=("paris",))
     assert (told["isUp"], told["inUse"]) == (True, "paris")
+
+
+def test_whoever_sits_at_the_other_end_is_warned(
+    meshnode: Run, node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is too late to read it: a flow that is there already is not known."""
+    node.answers.update(UP)
+    monkeypatch.setenv("SSH_CONNECTION", "198.51.100.7 50000 192.0.2.7 22")
+    assert meshnode("exit", "use", "paris").err == (
+        "a session by SSH from 198.51.100.7 may stall: connect again, or use --lan\n"
+    )
 
 
 def test_use_waits_for_a_node_that_is_down(

@@ -227,6 +227,19 @@ def test_full_tunnel_takes_all_but_what_was_left_outside() -> None:
     ]
 
 
+def test_a_narrow_path_to_the_exit_narrows_everything() -> None:
+    """By the routes that are there; none is made beside them."""
+    everything = Prefix(4, 0, 0)
+    plan = HostPlan(
+        *("home", "mesh0", 6100, 7, 1420, ("10.99.0.1/16",)),
+        full_tunnel=FullTunnel(),
+        narrower=((everything, 1300),),
+    )
+    assert narrow_prefixes(plan) == []
+    found = {one.prefix: one.mtu for one in with_sizes(plan, full_routes(plan, TUNNEL))}
+    assert (found[everything], found[Prefix(6, 0, 0)]) == (1300, 0)
+
+
 def test_networks_of_the_host_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those it is in, without the tunnel's own and what is behind a gateway."""
     ours = HostRoute(Prefix.parse("10.99.0.0/16"), TUNNEL, (), 2)

@@ -2,7 +2,9 @@
 
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from meshnode.errors import HostError
 from meshnode.forwarding import SendControl
 from meshnode.host.clock import boottime
 from meshnode.host.routing import Conflict
+from meshnode.hostplan import FullTunnel
 from meshnode.mesh.events import HealthChanged, MeshEvent
 from meshnode.mesh.introduction import introduce_joiner
 from meshnode.mesh.join_request import create_join_request
@@ -368,6 +371,34 @@ async def test_first_plan_makes_it_ready(shell: Shell, nursery: trio.Nursery) ->
     assert "host" not in shell.node.health
     assert ready == ["ready"]
     assert shell.planner.plans[0] == shell.planner.plans[1]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_full_tunnel_is_there_when_its_plan_is_carried_out(
+    shell: Shell, nursery: trio.Nursery
+) -> None:
+    """Not when it is asked for, nor when the host refuses it."""
+    assert not shell.shell.is_tunnel_as_wanted
+    nursery.start_soon(shell.shell.pump_plans, lambda: None)
+    with trio.fail_after(5):
+        await shell.shell.await_plans()
+    assert shell.shell.is_tunnel_as_wanted
+    settings = replace(
+        shell.node.roads.settings, exits=("paris",), full_tunnel=FullTunnel()
+    )
+    shell.planner.answer = HostError("nft is missing")
+    shell.node.configure(settings, now=boottime(), wall=time.time())
+    shell.shell.drain()
+    assert not shell.shell.is_tunnel_as_wanted
+    with trio.fail_after(5):
+        await shell.shell.await_plans()
+    assert not shell.shell.is_tunnel_as_wanted
+    shell.planner.answer = []
+    shell.shell._ask_for_plan()
+    with trio.fail_after(5):
+        await shell.shell.await_plans()
+    assert shell.planner.plans[-1].full_tunnel == FullTunnel()
+    assert shell.shell.is_tunnel_as_wanted
     nursery.cancel_scope.cancel()
 
 

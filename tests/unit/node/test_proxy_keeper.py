@@ -28,6 +28,7 @@ from meshnode.codec.proxy_link import (
     decode_plan,
     encode,
 )
+from meshnode.errors import HostError
 from meshnode.host.changes import RemoveSocket
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.journal import Journal
@@ -184,6 +185,28 @@ async def test_a_process_that_begins_is_told_all(scene: Scene) -> None:
         assert await scene.hear_places() == [ONE.place]
         scene.say(Started())
         assert await scene.hear_places() == [ONE.place]
+
+
+async def test_what_could_not_be_said_is_said_later(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And complained of meanwhile."""
+    monkeypatch.setattr(module, "RETRY", 0.2)
+    failures = [HostError("there is no memory")]
+    create = module.create_sealed
+
+    def fail_once(name: str, data: bytes) -> int:
+        if failures:
+            raise failures.pop()
+        return create(name, data)
+
+    monkeypatch.setattr(module, "create_sealed", fail_once)
+    async with scene.running():
+        scene.change(ONE)
+        assert await scene.is_quiet()
+        assert scene.health() == ["there is no memory"]
+        assert await scene.hear_places() == [ONE.place]
+        assert scene.health() == []
 
 
 async def test_members_that_come_have_names(

@@ -7,11 +7,12 @@ import pytest
 import trio
 import trio.testing
 
+from meshnode.codec.proxies import Credentials, HttpConnect
 from meshnode.proxy.http_headers import HeaderChanges
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.proxy.http_server import HttpLimits, HttpOptions
 from meshnode.proxy.outlets import Refusal
-from meshnode.types import Target
+from meshnode.types import Endpoint, Target
 from tests.http_parts import (
     OK,
     Script,
@@ -22,6 +23,7 @@ from tests.http_parts import (
     talk,
 )
 
+POST = b"POST http://a.example/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
 GET = b"GET http://a.example/x?y=1 HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
 
@@ -152,25 +154,30 @@ async def test_an_early_answer_ends_the_upload() -> None:
     assert answer.values("connection") == ["close"]
 
 
-async def echo_after(stream: Stream, head: bytes) -> None:
-    """Answer *head*, then give every byte back."""
-    await stream.receive_some(65536)
-    await stream.send_all(head)
-    while data := await stream.receive_some(65536):
-        await stream.send_all(data)
-    await stream.send_eof()
-
-
 async def test_connect_makes_a_tunnel() -> None:
     """What the client sends at once is not lost; its end is passed on."""
 
     async def echo(stream: Stream) -> None:
-        await echo_after(stream, b"hello ")
+        while data := await stream.receive_some(65536):
+            await stream.send_all(data.upper())
+        await stream.send_all(b"!")
 
-    data = await talk(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n\x16\x03abc", echo)
-    head, _, rest = data.partition(b"\r\n\r\n")
-    assert head == b"HTTP/1.1 200 Connection established"
-    assert rest == b"hello "
+    data = await talk(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\nabc", echo)
+    assert data == b"HTTP/1.1 200 Connection established\r\n\r\nABC!"
+
+
+async def test_our_own_client_gets_its_tunnel() -> None:
+    """Nodes reach each other through HTTP proxies, too."""
+    script = Script(OK)
+    place, credentials = Endpoint("192.0.2.1", 443), Credentials("carol", "s3:cret")
+    dialogue = HttpConnect(place, credentials)
+    async with connected(script, credentials=check_carol) as (client, servers):
+        await client.send_all(dialogue.data_to_send())
+        while not dialogue.is_open:
+            dialogue.receive(bytes(await client.receive_some(1)))
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await client.receive_some(999) == OK
+    assert servers.asked == [Target("192.0.2.1", 443)]
 
 
 async def test_an_upgrade_becomes_a_tunnel() -> None:
@@ -200,6 +207,15 @@ async def test_an_upgrade_becomes_a_tunnel() -> None:
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert b"Upgrade: websocket" in answer
     assert b"Upgrade: websocket" in seen
+
+
+async def test_an_upgrade_may_be_declined() -> None:
+    """Then both connections go on as before."""
+    script = Script(OK, OK)
+    upgrade = b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    data = await talk(GET.replace(b"\r\n\r\n", upgrade) + GET, script)
+    assert [status for status, _ in answers(data)] == [200, 200]
+    assert script.connections == 1
 
 
 async def test_http2_is_not_upgraded_to() -> None:
@@ -354,6 +370,54 @@ async def test_a_server_that_hung_up_is_asked_anew() -> None:
     assert [status for status, _ in answers(data)] == [200, 200]
 
 
+async def test_a_server_that_hangs_up_is_noticed() -> None:
+    """Before the next request, so that one that cannot be repeated is not lost."""
+    script = Script(OK, OK)
+
+    async def brief(stream: Stream) -> None:
+        script.answers = [OK]
+        await script(stream)
+
+    async with connected(brief) as (client, servers):
+        for _ in range(2):
+            await client.send_all(POST)
+            assert (await client.receive_some(999)).startswith(b"HTTP/1.1 200 ")
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(servers.asked) == 2
+
+
+async def test_only_what_was_used_before_is_asked_anew() -> None:
+    """And only without a body: that is gone."""
+
+    async def fickle(stream: Stream) -> None:
+        await stream.receive_some(65536)
+        await stream.send_all(OK)
+        await stream.receive_some(65536)
+
+    async def rude(stream: Stream) -> None:
+        await stream.receive_some(65536)
+
+    async with connected(fickle) as (client, servers):
+        await client.send_all(GET)
+        assert (await client.receive_some(999)).startswith(b"HTTP/1.1 200 ")
+        await client.send_all(POST.replace(b"POST", b"GET"))
+        assert (await client.receive_some(999)).startswith(b"HTTP/1.1 502 ")
+    assert len(servers.asked) == 1
+    async with connected(fickle) as (client, servers):
+        await client.send_all(GET)
+        assert (await client.receive_some(999)).startswith(b"HTTP/1.1 200 ")
+        servers.handler = rude
+        await client.send_all(GET.replace(b"a.example", b"b.example"))
+        assert (await client.receive_some(999)).startswith(b"HTTP/1.1 502 ")
+    assert len(servers.asked) == 2
+
+
+async def test_a_host_field_must_be_one() -> None:
+    """Though it is the URL's host that counts."""
+    [(status, _)] = answers(await talk(GET.replace(b"Host: a", b"Host: @a"), Script()))
+    assert status == 400
+
+
 async def test_a_request_with_a_body_is_not_repeated() -> None:
     """Nobody knows what it did."""
     requests = 0
@@ -363,8 +427,7 @@ async def test_a_request_with_a_body_is_not_repeated() -> None:
         requests += 1
         await stream.receive_some(65536)
 
-    post = b"POST http://a/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    [(status, _)] = answers(await talk(post, fickle))
+    [(status, _)] = answers(await talk(POST, fickle))
     assert status == 502
     assert requests == 1
 

@@ -127,6 +127,7 @@ async def test_bytes_and_clients_are_counted() -> None:
             await hear(stream, 7)
             await stream.send_all(b"again")
             await hear(stream, 5)
+            await trio.testing.wait_all_tasks_blocked(0.05)
             seen = listener.seen()
             assert (seen.clients, seen.total, seen.refused) == (1, 1, 0)
             assert (seen.sent, seen.received) == (5, 12)
