@@ -166,11 +166,10 @@ def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
 
 
 def _prepare_carrier(task: CarrierTask) -> Callable[[], int]:
-    # Names of proxies are looked up with it; it is loaded at the first use.
-    import encodings.idna  # noqa: F401
-
+    from meshnode.node.proxy_process import prepare
     from meshnode.node.steer_process import run_carrier
 
+    prepare()
     drop_to_proxy()
     die_with_parent(task.parent, signal.SIGKILL)
     return partial(run_carrier, socket.socket(fileno=task.link_fd))

@@ -139,7 +139,8 @@ async def _exchange(
     async def send() -> None:
         async for data in waiting:
             go_on()
-            await way.send(data, target)
+            with suppress(OutletError):
+                await way.send(data, target)
 
     async def receive() -> None:
         try:
