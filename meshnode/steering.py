@@ -152,14 +152,15 @@ class Door:
 class SteerStep:
     """A rule as the host carries it out.
 
-    `learns` says that addresses are added while it is in force. `uids` are those of
+    `learns` is a domain whose addresses are added while it is in force, "" if none are
+    (of several the first will do). `uids` are those of
     its users and `groups` their control groups, None for everybody; if none of them
     is there, it matches nothing. `way` is a `Door`, or one of the ways that need none.
     """
 
     way: Door | ViaMesh | ViaDirect | ViaNowhere
     to: tuple[Prefix, ...] = ()
-    learns: bool = False
+    learns: str = ""
     services: tuple[Service, ...] = ()
     uids: tuple[int, ...] | None = None
     groups: tuple[ControlGroup, ...] | None = None
@@ -167,7 +168,7 @@ class SteerStep:
     @property
     def has_destination(self) -> bool:
         """Whether it matches some destinations only."""
-        return bool(self.to) or self.learns
+        return bool(self.to or self.learns)
 
 
 @frozen

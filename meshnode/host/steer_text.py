@@ -36,6 +36,7 @@ _WORD = {4: "ip", 6: "ip6"}
 _KIND = {4: "ipv4_addr", 6: "ipv6_addr"}
 _LOCALHOST = {4: "127.0.0.1", 6: "[::1]"}
 _DOOR_BIT = 0x80
+_MAX_COMMENT = 127
 _LINK_LOCAL = ("ip daddr 169.254.0.0/16 return", "ip6 daddr fe80::/10 return")
 
 
@@ -124,6 +125,9 @@ def _sets(index: int, step: SteerStep, learnt: Learnt) -> Iterator[str]:
             name = f"learnt{index}_{version}"
             yield f"\tset {name} {{"
             yield f"\t\ttype {_KIND[version]}; flags timeout; size {MAX_LEARNT};"
+            if len(step.learns) <= _MAX_COMMENT:
+                # By this another process knows what the addresses stand for.
+                yield f'\t\tcomment "{step.learns}"'
             known = ", ".join(
                 f"{address} timeout {seconds}s"
                 for (of, address), seconds in learnt.items()

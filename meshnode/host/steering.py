@@ -114,6 +114,42 @@ def learn(network: str, learnt: Learnt) -> None:
         nft.load(learnt_text(network, learnt))
 
 
+def read_learnt(network: str) -> list[tuple[str, str, int]]:
+    """Return domains, addresses and seconds of what the table knows, if there is one.
+
+    That is what a process before this one has learnt.
+    """
+    table = steer_table_name(network)
+    try:
+        return parse_learnt(nft.ask(["list", "table", nft.FAMILY, table]))
+    except HostError:
+        return []
+
+
+def parse_learnt(reply: str) -> list[tuple[str, str, int]]:
+    """Return domains, addresses and seconds from what `nft -j` says of a table.
+
+    Raises:
+        HostError: if it is something else.
+    """
+    try:
+        sets = [one["set"] for one in json.loads(reply)["nftables"] if "set" in one]
+        return [
+            (
+                str(one["comment"]),
+                str(item["elem"]["val"]),
+                int(item["elem"]["expires"]),
+            )
+            for one in sets
+            if "comment" in one
+            for item in one.get("elem", ())
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HostError(
+            "nft shows its sets in no form that is known", errno=errno.EPROTO
+        ) from error
+
+
 def read_counters(plan: SteerPlan) -> list[Counted]:
     """Return what each step has met, in their order; raises `HostError`."""
     reply = nft.ask(["list", "counters", "table", nft.FAMILY, _name(plan)])

@@ -64,6 +64,10 @@ class LearntNames:
             self._make_room(now)
         return fresh
 
+    def adopt(self, name: str, address: str, seconds: int, *, now: float) -> None:
+        """Note what was learnt before, and holds for so many seconds more."""
+        self._until[name, address] = now + seconds
+
     def known(
         self, rules: Sequence[SteerRule], *, now: float
     ) -> dict[tuple[int, str], int]:

@@ -169,12 +169,20 @@ class SteerKeeper:
         if vias:
             self._want_process()
         more = [text for via in dict.fromkeys(vias) for text in self._lead(via)]
+        if self._plan is None:
+            await self._adopt_learnt()
         learnt = self._learnt.known(rules, now=boottime())
         if await trio.to_thread.run_sync(self._steerer.apply, plan, learnt):
             _log.info("traffic is steered by %d rules", len(rules))
         self._plan = plan
         self._doors.keep_only(vias)
         self._complain((*problems, *more))
+
+    async def _adopt_learnt(self) -> None:
+        """Go on with what a process before us knew of names."""
+        network = self._ground.network
+        for found in await trio.to_thread.run_sync(host.read_learnt, network):
+            self._learnt.adopt(*found, now=boottime())
 
     async def _withdraw(self) -> None:
         await trio.to_thread.run_sync(self._steerer.withdraw)

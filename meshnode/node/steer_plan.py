@@ -60,7 +60,7 @@ def make_plan(
             SteerStep(
                 way=lookups.door(way) if isinstance(way, ViaExit | ViaProxy) else way,
                 to=rule.to,
-                learns=bool(rule.domains),
+                learns=rule.domains[0] if rule.domains else "",
                 services=rule.ports,
                 uids=_uids(rule, lookups, where, problems),
                 groups=_groups(rule, lookups, where, problems),

@@ -162,7 +162,7 @@ def test_the_kernel_chooses_as_the_model(site: Site) -> None:
             SteerStep(
                 ViaNowhere(),
                 rule.to,
-                bool(rule.domains),
+                "".join(rule.domains[:1]),
                 rule.ports,
                 tuple(map(int, rule.users)) or None,
             )
@@ -193,7 +193,7 @@ def test_the_kernel_chooses_as_the_model(site: Site) -> None:
 
 EVERYTHING = (
     SteerStep(ViaNowhere(), to=(P("203.0.113.0/24"),)),
-    SteerStep(Door(1, 1001, 1002, 1003, 1004), learns=True, uids=(0, 7)),
+    SteerStep(Door(1, 1001, 1002, 1003, 1004), learns="example.org", uids=(0, 7)),
     SteerStep(ViaMesh(), to=(P("2001:db8::/32"), P("10.0.0.0/8"))),
     SteerStep(ViaDirect(), services=(Service(Transport.UDP, 1, 9),)),
 )

@@ -213,13 +213,23 @@ def test_a_name_is_steered_once_it_was_looked_up(street: Street) -> None:
     assert street.fetch(WEB[0]) == ours
     (rule,) = street.ann.json("steer", "list")["rules"]
     assert [*rule["learnt"]] == [WEB[1]]
-    # It is known by the next rules, too.
+    # It is known by the next rules, too, and by the next process.
     street.steer(
         f'to = ["{WEB[0]}"]\nvia = "refuse"',
         'domains = ["org"]\nvia = "socks5://198.18.0.3:1080"',
     )
     assert street.fetch(WEB[1]) == proxied
     assert street.fetch(WEB[0]) == REFUSED
+    ann, control = street.ann, street.ann.roles()["control"]
+    kill_process(control)
+    wait_until(lambda: ann.roles().get("control") not in (None, control), "dead")
+    wait_until(ann.is_ready, "control is back", timeout=PATIENCE)
+    wait_until(
+        lambda: [*ann.json("steer", "list")["rules"][1]["learnt"]] == [WEB[1]],
+        "what was learnt is known again",
+        timeout=PATIENCE,
+    )
+    assert street.fetch(WEB[1]) == proxied
 
 
 def test_the_process_that_carries_may_be_killed(street: Street) -> None:

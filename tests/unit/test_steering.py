@@ -111,4 +111,4 @@ def test_doors_of_a_plan() -> None:
     assert doors[0].port(Transport.UDP, 6) == 13
     assert doors[1].port(Transport.UDP, 4) == 0
     assert not SteerStep(ViaMesh()).has_destination
-    assert SteerStep(ViaMesh(), learns=True).has_destination
+    assert SteerStep(ViaMesh(), learns="example.org").has_destination

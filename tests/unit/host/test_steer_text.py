@@ -103,7 +103,7 @@ def test_what_a_rule_matches() -> None:
     step = SteerStep(
         ViaMesh(),
         to=(P("192.0.2.0/24"),),
-        learns=True,
+        learns="example.org",
         services=(
             Service(Transport.UDP, 53, 53),
             Service(Transport.TCP, 80, 90),
@@ -198,10 +198,12 @@ def test_packets_that_leave_elsewhere_get_its_address() -> None:
 
 def test_what_is_learnt_comes_with_the_table_and_later() -> None:
     """Refreshing is adding, deleting and adding, in one go."""
-    step = SteerStep(ViaMesh(), learns=True)
+    step = SteerStep(ViaMesh(), learns="example.org")
     known = {(0, "192.0.2.1"): 60, (0, "2001:db8::1"): 70}
     text = steer_text(plan(step), known)
     assert "elements = { 192.0.2.1 timeout 60s }" in text
+    assert text.count('comment "example.org"') == 2
+    assert "comment" not in steer_text(plan(replace(step, learns="a" * 128)), known)
     assert "elements = { 2001:db8::1 timeout 70s }" in text
     place = "element inet meshnode_home_steer learnt4_6"
     assert learnt_text("home", {(4, "2001:db8::1"): 70}).splitlines() == [

@@ -10,7 +10,14 @@ from meshnode.errors import HostError
 from meshnode.host import mark_routes, nft, steering, sysctl
 from meshnode.host.changes import StopSteering
 from meshnode.host.journal import Journal, open_journal
-from meshnode.host.steering import Counted, Steerer, parse_counters, read_counters
+from meshnode.host.steering import (
+    Counted,
+    Steerer,
+    parse_counters,
+    parse_learnt,
+    read_counters,
+    read_learnt,
+)
 from meshnode.steering import SteerPlan, SteerStep, ViaDirect, ViaMesh
 
 CHANGE = StopSteering("meshnode_home_steer", 256, 384, 0xFFFFFF80, 11, 12)
@@ -112,6 +119,23 @@ def test_a_plan_is_checked(story: list[Any], monkeypatch: pytest.MonkeyPatch) ->
     assert steering.check(plan()) == []
     steering.learn("home", {})
     assert story == []
+
+
+def test_what_a_table_knows_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sets that say what for; without a table it is nothing."""
+    known = '{"elem": {"val": "192.0.2.1", "timeout": 60, "expires": 59}}'
+    reply = (
+        '{"nftables": [{"table": {}}, {"set": {"name": "to0_4", "elem": ["x"]}}, '
+        '{"set": {"name": "learnt0_6", "comment": "example.org"}}, '
+        f'{{"set": {{"comment": "example.org", "elem": [{known}]}}}}]}}'
+    )
+    monkeypatch.setattr(nft, "ask", lambda words: reply)
+    assert read_learnt("home") == [("example.org", "192.0.2.1", 59)]
+    monkeypatch.setattr(nft, "ask", lambda words: "[]")
+    assert read_learnt("home") == []
+    for text in ("", "[]", '{"nftables": [{"set": 1}]}'):
+        with pytest.raises(HostError, match="no form that is known"):
+            parse_learnt(text)
 
 
 def test_counters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,14 @@ def test_what_is_known_grows_old() -> None:
     assert names.known(RULES, now=LONGEST_LIFE) == {}
 
 
+def test_what_was_learnt_before_is_known_on() -> None:
+    """For as long as it was to be."""
+    names = LearntNames()
+    names.adopt("example.org", "192.0.2.1", 50, now=100)
+    assert names.known(RULES[:2], now=110) == {(0, "192.0.2.1"): 40}
+    assert names.known(RULES, now=150) == {}
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be forgotten first makes room."""
     monkeypatch.setattr(learnt_names, "MAX_ADDRESSES", 10)

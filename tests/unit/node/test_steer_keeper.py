@@ -82,6 +82,8 @@ class Scene:
 
         monkeypatch.setattr(host, "Steerer", Steerer)
         monkeypatch.setattr(host, "learn", learn)
+        self.before: list[tuple[str, str, int]] = []
+        monkeypatch.setattr(host, "read_learnt", lambda network: self.before)
         monkeypatch.setattr(host, "check", lambda plan: ["no kernel"])
         counted = [host.Counted(1, 40)]
         monkeypatch.setattr(host, "read_counters", lambda plan: counted)
@@ -228,6 +230,17 @@ def test_names_are_learnt_before_their_answer(scene: Scene) -> None:
         await scene.keeper.use([SteerRule(ViaNowhere(), to=(P("::/0"),)), NAMES])
         assert [*scene.learnt[-1]] == [(1, "192.0.2.1")]
         assert [[*one] for one in scene.keeper.learnt()] == [[], ["192.0.2.1"]]
+
+    scene.play(story)
+
+
+def test_what_another_process_learnt_is_kept(scene: Scene) -> None:
+    """Its table is replaced, and holds the same."""
+    scene.before = [("example.org", "192.0.2.1", 60), ("example.net", "192.0.2.2", 9)]
+    scene.make(NAMES)
+
+    async def story() -> None:
+        assert [*scene.learnt[0]] == [(0, "192.0.2.1")]
 
     scene.play(story)
 

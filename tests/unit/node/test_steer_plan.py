@@ -34,7 +34,7 @@ def test_everything_is_looked_up() -> None:
     plan, problems = make_plan(rules, GROUND, LOOKUPS)
     assert problems == ()
     assert plan.steps == (
-        SteerStep(Door(1, 2), to, True, ports, (1000, 7)),
+        SteerStep(Door(1, 2), to, "example.org", ports, (1000, 7)),
         SteerStep(ViaDirect(), groups=(GROUP,)),
         SteerStep(ViaNowhere()),
     )
