@@ -70,7 +70,11 @@ LAYERS = {
         "crypto codec wireguard.config mesh proxy.http_rules",
         "it speaks of a device, it does not run one; rules are read where they stand",
     ),
-    "cli": _layer("crypto.keys manage node", "a command talks to manage only"),
+    "cli": _layer(
+        "crypto.keys manage node capture codec.tap",
+        "a command talks to manage only, and reads the tap itself: no other process "
+        "looks at captured packets",
+    ),
     "simulation": _layer(
         "crypto codec wireguard mesh dataplane host node manage proxy names capture",
         "the simulated world may see everything but the commands",
@@ -78,7 +82,9 @@ LAYERS = {
 }
 
 PURE = (
-    *("crypto", "codec", "wireguard", "mesh", *sorted(LEAVES), "manage.uapi"),
+    *("crypto", "codec", "wireguard", "mesh", "capture"),
+    *sorted(LEAVES),
+    *("manage.uapi", "proxy.forwards"),
     *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
     *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
     "proxy.http_pac",

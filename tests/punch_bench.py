@@ -154,14 +154,14 @@ class PunchBench:
             self.world.run(0.05)
         seen = self._seen.get((side.name, PORT), [])
         samples: list[Endpoint] = []
-        if judge(seen, ()).mapping is Mapping.ENDPOINT_DEPENDENT:
+        if judge(seen, (), port=PORT).mapping is Mapping.ENDPOINT_DEPENDENT:
             for number in range(SAMPLES):
                 self._sample(side, 45000 + number, "s1", 1)
             self.world.run(0.05)
             samples = [
                 self._seen[side.name, 45000 + number][0] for number in range(SAMPLES)
             ]
-        hint = judge(seen, samples)
+        hint = judge(seen, samples, port=PORT)
         if hint.last_port - hint.first_port == 19:  # a sequence went on meanwhile
             ahead = samples[-1].port - seen[-1].port
             hint = type(hint)(

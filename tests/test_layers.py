@@ -32,7 +32,7 @@ def _fake_tree(root: Path) -> Path:
     names |= {name for layer in LAYERS.values() for name in layer.may if "." in name}
     names |= {name for name in PURE if "." in name}
     homes = {home for homes, _ in ONLY_IMPORTERS.values() for home in homes}
-    names |= {home.replace("*", "thing") for home in homes if "." in home}
+    names |= {name.replace("*", "a") for name in homes | set(PURE) if "." in name}
     names |= {"manage.uapi_server"}
     (root / PACKAGE).mkdir()
     (root / PACKAGE / "__init__.py").write_text('"""A package."""\n')

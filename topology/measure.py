@@ -56,9 +56,9 @@ class RoundTrips:
 
 def busy_share(seconds: float) -> float:
     """Return how busy the machine is by itself: 1.0 is all processors, all the time."""
-    before = _busy_seconds()
+    before = busy_seconds()
     time.sleep(seconds)
-    return (_busy_seconds() - before) / seconds / (os.cpu_count() or 1)
+    return (busy_seconds() - before) / seconds / (os.cpu_count() or 1)
 
 
 def tcp(
@@ -140,10 +140,10 @@ def _iperf(
     joined: Joined, options: Sequence[str], seconds: int
 ) -> tuple[dict[str, Any], float]:
     with _iperf_server(joined.right):
-        before = _busy_seconds()
+        before = busy_seconds()
         command = _client(joined, options, seconds)
         result = joined.left.run(command, timeout=seconds + _SLACK, check=False)
-        busy = _busy_seconds() - before
+        busy = busy_seconds() - before
     report: dict[str, Any] = json.loads(result.stdout or "{}")
     if result.returncode != 0 or "error" in report:
         raise LabError(f"iperf3: {report.get('error', result.stderr.strip())}")
@@ -168,7 +168,7 @@ def _iperf_server(host: Host) -> Iterator[None]:
         server.stop()
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     """Return the seconds all processors together were busy since the start."""
     words = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _idle, _iowait, irq, softirq, _steal = map(int, words)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.node_options import node_options
 from meshnode.cli.options import directory_options, json_option
 from meshnode.cli.output import print_json
+from meshnode.cli.rootless import rootless_options
 from meshnode.errors import UsageError
 from meshnode.manage import paths
 
@@ -22,6 +24,7 @@ MAX_TOKEN_BYTES = 8192
         "meshnode join --bootstrap vpn.example.org:51820 --invite file:/root/token",
         "ssh founder meshnode invite | meshnode join -",
         "meshnode join mn1… --proxy http://proxy.example.org:3128",
+        "meshnode join mn1… --rootless",
     )
     + f"\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -67,6 +70,7 @@ MAX_TOKEN_BYTES = 8192
     help="TCP port on which members serve TLS where UDP is blocked.",
 )
 @click.option("--no-up", is_flag=True, help="Do not start the node.")
+@rootless_options
 @click.option(
     "--timeout",
     type=click.FloatRange(1.0, 3600.0),
@@ -90,6 +94,7 @@ def join(
     proxy_password_file: Path | None,
     tls_port: int,
     no_up: bool,
+    rootless: Any,
     timeout: float,
     directories: paths.Directories,
     as_json: bool,
@@ -137,7 +142,9 @@ def join(
         )
     if no_up or is_up(joined["network"], directories):
         return 0
-    status = start_network(joined["network"], directories, foreground=False)
+    status = start_network(
+        joined["network"], directories, foreground=False, rootless=rootless
+    )
     if status == 0:
         say("waiting for the mesh")
         if not await_mesh(joined["network"], directories):

@@ -21,6 +21,9 @@ _COMMANDS = {
     "reload": LazyCommand(
         "meshnode.cli.up", "reload", "Let a node read its configuration again."
     ),
+    "run": LazyCommand(
+        "meshnode.cli.inside", "run", "Run a command in the mesh, without privileges."
+    ),
     "status": LazyCommand("meshnode.cli.show", "status", "Show how a node is."),
     "peers": LazyCommand("meshnode.cli.show", "peers", "List the members."),
     "routes": LazyCommand(
@@ -42,6 +45,12 @@ _COMMANDS = {
     ),
     "netcheck": LazyCommand(
         "meshnode.cli.netcheck", "netcheck", "Tell what this host's network allows."
+    ),
+    "capture": LazyCommand(
+        "meshnode.cli.capture", "capture", "Record packets, and what became of them."
+    ),
+    "flows": LazyCommand(
+        "meshnode.cli.flows", "flows", "Show who talks to whom, and how much."
     ),
     "proxy": LazyCommand(
         "meshnode.cli.proxy", "proxy", "Serve SOCKS and HTTP to applications."

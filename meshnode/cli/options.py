@@ -16,6 +16,9 @@ from meshnode.values import frozen
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_USUAL = paths.Directories.usual()
+_KEY_DIR = _USUAL.config / "keys"
+
 MAX_PASSPHRASE = 4096
 """Bytes."""
 
@@ -25,7 +28,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 key_dir_option = click.option(
     "--key-dir",
     type=click.Path(path_type=Path, readable=False),
-    default=paths.KEY_DIR,
+    default=_KEY_DIR,
     envvar="MESHNODE_KEY_DIR",
     show_default=True,
     show_envvar=True,
@@ -51,10 +54,10 @@ def directory_options(function: Callable[..., Any]) -> Callable[..., Any]:
     Many nodes can so run on one host whose namespaces share the file system.
     """
 
-    @_directory("config", paths.CONFIG_DIR, "Where networks are configured.")
-    @_directory("state", paths.STATE_DIR, "What must survive a reboot.")
-    @_directory("run", paths.RUN_DIR, "What holds until the next boot.")
-    @_directory("uapi", paths.UAPI_DIR, "Where wg finds the sockets of interfaces.")
+    @_directory("config", _USUAL.config, "Where networks are configured.")
+    @_directory("state", _USUAL.state, "What must survive a reboot.")
+    @_directory("run", _USUAL.run, "What holds until the next boot.")
+    @_directory("uapi", _USUAL.uapi, "Where wg finds the sockets of interfaces.")
     @functools.wraps(function)
     def with_directories(
         *args: Any,
@@ -76,7 +79,7 @@ def _complete_network(
 ) -> list[CompletionItem]:
     from meshnode.manage.networks import known_networks
 
-    directory = Path(ctx.params.get("config_dir") or paths.CONFIG_DIR)
+    directory = Path(ctx.params.get("config_dir") or _USUAL.config)
     try:
         names = known_networks(directory)
     except (MeshnodeError, OSError):
@@ -108,7 +111,7 @@ def _complete_key_name(
     from meshnode.manage.keystore import KeyStore
 
     try:
-        names = KeyStore(Path(ctx.params.get("key_dir") or paths.KEY_DIR)).names()
+        names = KeyStore(Path(ctx.params.get("key_dir") or _KEY_DIR)).names()
     except MeshnodeError:
         return []  # a shell has no place to show an error
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,11 +1,14 @@
 """`meshnode up`, `down`, `restart` and `reload`: the life of a node."""
 
+from typing import Any
+
 import click
 
 from meshnode.cli.ask import say
 from meshnode.cli.help import EXIT_CODES, examples
 from meshnode.cli.options import directory_options, json_option, network_argument
 from meshnode.cli.output import print_json
+from meshnode.cli.rootless import rootless_options
 from meshnode.errors import MeshnodeError
 from meshnode.manage import paths
 from meshnode.manage.networks import choose_network, known_networks
@@ -18,7 +21,12 @@ def _epilog(*lines: str) -> str:
 
 
 @click.command(
-    epilog=_epilog("meshnode up", "meshnode up home --foreground"),
+    epilog=_epilog(
+        "meshnode up",
+        "meshnode up home --foreground",
+        "meshnode up home --rootless --forward tcp:8080:10.77.0.1:80",
+        "meshnode up home --rootless --publish tcp:22:2222",
+    ),
     context_settings=_SETTINGS,
 )
 @network_argument
@@ -30,12 +38,19 @@ def _epilog(*lines: str) -> str:
     show_envvar=True,
     help="Stay in the foreground, and log there.",
 )
+@rootless_options
 @directory_options
-def up(network: str | None, foreground: bool, directories: paths.Directories) -> int:
+def up(
+    network: str | None,
+    foreground: bool,
+    rootless: Any,
+    directories: paths.Directories,
+) -> int:
     """Start the node of NET, or of every network of this host.
 
     Returns when the overlay address can be used. A node that runs already is left
-    alone.
+    alone. A rootless node needs no privilege and changes nothing of the host: the
+    mesh is reached by meshnode run and by --forward.
     """
     # Sockets, netlink and the rest take long to import; --help does without.
     from meshnode.node.network import start_network
@@ -54,7 +69,12 @@ def up(network: str | None, foreground: bool, directories: paths.Directories) ->
             continue
         say(f"starting {name}")
         try:
-            code = start_network(name, directories, foreground=foreground) or code
+            code = (
+                start_network(
+                    name, directories, foreground=foreground, rootless=rootless
+                )
+                or code
+            )
         except MeshnodeError as error:
             if len(names) == 1:
                 raise
@@ -97,8 +117,9 @@ def down(network: str | None, directories: paths.Directories, as_json: bool) -> 
 
 @click.command(epilog=_epilog("meshnode restart home"), context_settings=_SETTINGS)
 @network_argument
+@rootless_options
 @directory_options
-def restart(network: str | None, directories: paths.Directories) -> int:
+def restart(network: str | None, rootless: Any, directories: paths.Directories) -> int:
     """Stop the node of NET, if it runs, and start it again."""
     from meshnode.node.network import start_network
     from meshnode.node.running import stop_network
@@ -106,7 +127,7 @@ def restart(network: str | None, directories: paths.Directories) -> int:
     name = choose_network(network, directories.config)
     say(f"restarting {name}")
     stop_network(name, directories)
-    return start_network(name, directories, foreground=False)
+    return start_network(name, directories, foreground=False, rootless=rootless)
 
 
 @click.command(epilog=_epilog("meshnode reload home"), context_settings=_SETTINGS)

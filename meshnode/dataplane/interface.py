@@ -158,6 +158,7 @@ class WorkerResources:
     what may be used; of the device's, "auto" means that the device has agreed to it.
     `number` is the worker's own in its direction. `sessions` is what several workers
     share of each session (`shared_sessions`), None if there is one of each direction.
+    `tap` is the worker's own ring (`codec.tap`), None where nobody captures.
     """
 
     generation: int
@@ -168,6 +169,7 @@ class WorkerResources:
     offloads: Offloads = UNFORCED
     number: int = 0
     sessions: memoryview | None = None
+    tap: memoryview | None = None
 
 
 class EngineFactory(Protocol):

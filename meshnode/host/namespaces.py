@@ -37,10 +37,16 @@ def run_inside(namespace: int, function: Callable[[], Result]) -> Result:
     Raises:
         PrivilegeError: without CAP_SYS_ADMIN.
     """
-    descriptor = ctypes.c_int(namespace)
-    return _in_thread(
-        lambda: _enter("setns", descriptor, ctypes.c_int(_CLONE_NEWNET)), function
-    )
+    return _in_thread(lambda: enter_namespace(namespace), function)
+
+
+def enter_namespace(namespace: int) -> None:
+    """Put the calling thread into the network namespace *namespace*, for good.
+
+    Raises:
+        PrivilegeError: without CAP_SYS_ADMIN over it.
+    """
+    _enter("setns", ctypes.c_int(namespace), ctypes.c_int(_CLONE_NEWNET))
 
 
 def _own() -> int:

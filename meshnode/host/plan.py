@@ -9,6 +9,7 @@ milliseconds: run it in a thread beside an event loop.
 import errno
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Protocol
 
 from meshnode.errors import HostError
 from meshnode.host import netlink, nft, sysctl
@@ -21,7 +22,6 @@ from meshnode.host.changes import (
 )
 from meshnode.host.firewall import firewall_text, needs_rules, table_name
 from meshnode.host.ipforward import forwarding_changes, host_forwards
-from meshnode.host.journal import Journal
 from meshnode.host.lock import Lock, has_lock, lift_lock, put_lock
 from meshnode.host.routing import (
     DEFAULT_ROUTES,
@@ -37,6 +37,25 @@ _VALID_MARK = "net/ipv4/conf/all/src_valid_mark"
 _OURS = (DeleteTable, DeleteRule, FlushRouteTable, RestoreSysctl)
 
 
+class ChangeLog(Protocol):
+    """Where changes are noted before they are made: a `Journal` on disk, or less."""
+
+    def record(self, change: Change) -> None:
+        """Note *change*."""
+
+    def pending(self) -> list[Change]:
+        """Return what was noted, oldest first."""
+
+
+class Planner(Protocol):
+    """Carries out plans: here, or in another network namespace."""
+
+    def apply(
+        self, plan: HostPlan, *, endpoints: Collection[str] = ()
+    ) -> list[Conflict]:
+        """Change what differs from *plan*; raises `HostError`."""
+
+
 class HostPlanner:
     """Makes the host what the last plan says, for one network.
 
@@ -44,7 +63,7 @@ class HostPlanner:
     (control restarted) with the same journal goes on where that one was.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: ChangeLog) -> None:
         self._journal = journal
         self._loaded = ""
         self._locked: Lock | None = None

@@ -16,6 +16,7 @@ import struct
 
 from meshnode.errors import PrivilegeError
 from meshnode.host import libc
+from meshnode.host.userns import knows_user
 from meshnode.values import frozen
 
 CAP_NET_BIND_SERVICE = 10
@@ -106,8 +107,8 @@ def require_net_admin() -> None:
     effective, _, _ = _capabilities()
     if not effective >> CAP_NET_ADMIN & 1:
         raise PrivilegeError(
-            "CAP_NET_ADMIN is missing: run as root (sudo), or in a container with "
-            "--cap-add NET_ADMIN",
+            "CAP_NET_ADMIN is missing: run as root (sudo), in a container with "
+            "--cap-add NET_ADMIN, or for this user alone: meshnode up --rootless",
             errno=errno.EPERM,
         )
 
@@ -115,13 +116,16 @@ def require_net_admin() -> None:
 def drop_to_worker() -> None:
     """Become nobody, with no capability and no way to get one.
 
+    In the user namespace of a rootless node there is nobody but its maker, and no
+    group can be left: there the user stays who he is, without a capability.
+
     Import everything first: nobody may not be allowed to read our modules, or even
     the standard library.
 
     Raises:
         PrivilegeError: if anything is left; the process must end then.
     """
-    _drop(keep=0, user=NOBODY)
+    _drop(keep=0, user=NOBODY if _knows(NOBODY) else None)
 
 
 def drop_to_control() -> None:
@@ -145,7 +149,8 @@ def drop_to_proxy() -> None:
     Raises:
         PrivilegeError: if anything else is left; the process must end then.
     """
-    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=NOBODY, group=CARRIER_GROUP)
+    user = NOBODY if _knows(NOBODY) else None
+    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=user, group=CARRIER_GROUP)
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
@@ -165,7 +170,8 @@ def _drop(*, keep: int, user: int | None, group: int = NOBODY) -> None:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _limit_bounding_set(keep)
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-        os.setgroups([])
+        if _knows(NOBODY):
+            os.setgroups([])
         if user is not None:
             # Or the change of user would take what shall be kept.
             _prctl(_PR_SET_KEEPCAPS, int(keep != 0))
@@ -187,8 +193,14 @@ def _verify(keep: int, user: int | None, group: int) -> None:
     identity = user is not None and (
         set(os.getresuid()) != {user} or set(os.getresgid()) != {group}
     )
-    if left or identity or os.getgroups():
+    if left or identity or (os.getgroups() and _knows(NOBODY)):
         raise PrivilegeError("privileges are left after dropping them", errno=1)
+
+
+def _knows(user: int) -> bool:
+    """Whether our user namespace knows *user*; else nobody can become another."""
+    with open("/proc/self/uid_map", encoding="utf-8") as uid_map:
+        return knows_user(uid_map.read(), user)
 
 
 def _limit_bounding_set(keep: int) -> None:

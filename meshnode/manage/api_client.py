@@ -1,14 +1,16 @@
 """Ask a running node: what commands do, with blocking sockets and a time for all.
 
-`call` is for one reply, `stream` for events. Every failure is a `MeshnodeError` whose
-exit code tells a script what it was.
+`call` is for one reply, `stream` for events, `borrow` for a descriptor. Every failure
+is a `MeshnodeError` whose exit code tells a script what it was.
 """
 
 import errno
+import os
+import select
 import socket
 import struct
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +32,7 @@ from meshnode.manage.api_protocol import (
     serialise_request,
 )
 from meshnode.manage.paths import Directories
+from meshnode.values import frozen
 
 REPLY_TIMEOUT: Final = 30.0
 """Seconds for a reply, unless the caller says otherwise."""
@@ -111,6 +114,40 @@ def stream(
     return _events(connection, event_timeout)
 
 
+@frozen
+class Borrowed:
+    """What a node lends: a descriptor, and what it says of it in `facts`.
+
+    `events` returns what the node has said since, without waiting for any; it raises
+    as `stream` does, and NotRunningError if the node has ended.
+    """
+
+    facts: dict[str, Any]
+    descriptor: int
+    events: Callable[[], list[dict[str, Any]]]
+
+
+@contextmanager
+def borrow(
+    directories: Directories, network: str, verb: str, /, **args: object
+) -> Generator[Borrowed, None, None]:
+    """Ask the node of *network* for a descriptor, and hold it inside the block.
+
+    The node knows from the connection how long it is held, so it knows of our death.
+
+    Raises:
+        NotRunningError, NoReplyError, PrivilegeError, RemoteError, UsageError: as
+            `call`.
+    """
+    line = _request(verb, args)
+    with _Connection(directories, network, REPLY_TIMEOUT) as connection:
+        connection.send(line, REPLY_TIMEOUT)
+        reply = connection.receive(REPLY_TIMEOUT)
+        if len(connection.descriptors) != 1:
+            raise NoReplyError(f"{verb} came without what was asked for; see its log")
+        yield Borrowed(reply.values, connection.descriptors[0], connection.received)
+
+
 def _request(verb: str, args: dict[str, object]) -> bytes:
     try:
         return serialise_request(verb, args)
@@ -136,6 +173,7 @@ class _Connection:
         self._network = network
         self._buffer = bytearray()
         self._scanned = 0
+        self.descriptors: list[int] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with self._readable_errors(directories.api_socket(network), timeout):
@@ -155,14 +193,23 @@ class _Connection:
         self.close()
 
     def close(self) -> None:
-        """Close it; the node forgets what it was asked."""
+        """Close it and what it brought; the node forgets what it was asked."""
         self._socket.close()
+        while self.descriptors:
+            os.close(self.descriptors.pop())
 
     def send(self, line: bytes, timeout: float) -> None:
         """Send the line of a request."""
         with self._readable_errors(None, timeout):
             self._socket.settimeout(timeout)
             self._socket.sendall(line)
+
+    def received(self) -> list[dict[str, Any]]:
+        """Receive the replies that have come."""
+        found = []
+        while b"\n" in self._buffer or select.select([self._socket], [], [], 0)[0]:
+            found.append(self.receive(REPLY_TIMEOUT).values)
+        return found
 
     def receive(self, timeout: float | None) -> Result | EventLine:
         """Receive one reply; raises `RemoteError` for a bad one."""
@@ -192,7 +239,8 @@ class _Connection:
                 self._socket.settimeout(left)
             else:
                 self._socket.settimeout(None)
-            data = self._socket.recv(_RECEIVE_BYTES)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
+            self.descriptors += descriptors
             if not data:
                 raise ConnectionResetError
             self._buffer += data

@@ -5,7 +5,9 @@ will not is dropped, and affects nobody else. Events wait in a queue with a boun
 reads too slowly is told so and dropped, and the node never waits for it.
 """
 
+import array
 import logging
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -51,10 +53,18 @@ class EventStream:
     """The events of one request, from whoever has them to one client.
 
     A handler makes one, gives it to whoever has events, and returns it. None of the
-    methods waits, but `wait_closed`.
+    methods waits, but `wait_closed`. With the first event goes *descriptor*, which
+    stays the handler's; *on_close* is called when nobody reads any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        descriptor: int | None = None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._descriptor = descriptor
+        self._on_close = on_close
         self._lines: deque[bytes] = deque()
         self._has_ended = False
         self._closed = trio.Event()
@@ -107,6 +117,12 @@ class EventStream:
     def _close(self) -> None:
         self._closed.set()
         self._lines.clear()
+        self._on_close()
+
+    def _take_descriptor(self) -> int | None:
+        """Return what goes with the next line, once."""
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
 
 
 Handler = Callable[[Request], Awaitable[Mapping[str, object] | EventStream]]
@@ -206,10 +222,25 @@ async def _send_events(client: trio.socket.SocketType, stream: EventStream) -> N
         nursery.start_soon(_cancel_at_end, client, nursery.cancel_scope)
         try:
             while (line := await stream._next_line()) is not None:
+                descriptor = stream._take_descriptor()
+                if descriptor is not None:
+                    line = await _send_first(client, line, descriptor)
                 await send_within(client, [line], REPLY_TIMEOUT)
         except (OSError, trio.TooSlowError) as error:
             _log.debug("control socket: events ended: %r", error)
         nursery.cancel_scope.cancel()
+
+
+async def _send_first(
+    client: trio.socket.SocketType, line: bytes, descriptor: int
+) -> bytes:
+    """Send *descriptor* with a part of *line*, and return the rest."""
+    rights = array.array("i", [descriptor])
+    with trio.fail_after(REPLY_TIMEOUT):
+        sent = await client.sendmsg(
+            [line], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+        )
+    return line[sent:]
 
 
 async def _cancel_at_end(

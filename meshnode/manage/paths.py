@@ -1,5 +1,6 @@
 """Where things are on this host, and what interfaces and networks may be called."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,10 +9,7 @@ from meshnode.errors import UsageError
 from meshnode.values import frozen
 
 CONFIG_DIR = Path("/etc/meshnode")
-"""What the administrator decides, a file NET.toml a network."""
-
-KEY_DIR = Path("/etc/meshnode/keys")
-"""Named keys."""
+"""What the administrator decides, a file NET.toml a network; named keys below."""
 
 STATE_DIR = Path("/var/lib/meshnode")
 """What must survive a reboot."""
@@ -54,6 +52,12 @@ def uapi_socket(interface: str, directory: Path = UAPI_DIR) -> Path:
     return directory / f"{check_interface_name(interface)}.sock"
 
 
+def _below(base: str | None, home: str, otherwise: str) -> Path:
+    # A path that is not absolute must be ignored, says the specification.
+    found = Path(base) if base and base.startswith("/") else Path(home, otherwise)
+    return found / "meshnode"
+
+
 @frozen
 class Directories:
     """The four directories of a host, so that several nodes can share its files.
@@ -67,10 +71,33 @@ class Directories:
     uapi: Path = UAPI_DIR
 
     @classmethod
+    def of_user(cls, environment: Mapping[str, str]) -> "Directories":
+        """Return where a user who is not root has them (XDG Base Directory 0.8).
+
+        HOME, XDG_CONFIG_HOME, XDG_STATE_HOME and XDG_RUNTIME_DIR count; without the
+        last, what holds until the next boot is in the state directory.
+        """
+        home = environment.get("HOME") or "/nonexistent"
+        state = _below(environment.get("XDG_STATE_HOME"), home, ".local/state")
+        runtime = environment.get("XDG_RUNTIME_DIR")
+        run = _below(runtime, home, "") if runtime else state / "run"
+        return cls(
+            config=_below(environment.get("XDG_CONFIG_HOME"), home, ".config"),
+            state=state,
+            run=run,
+            uapi=run / "wireguard",
+        )
+
+    @classmethod
+    def usual(cls) -> "Directories":
+        """Return where this user has them."""
+        return cls() if os.geteuid() == 0 else cls.of_user(os.environ)
+
+    @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Directories":
         """Read MESHNODE_CONFIG_DIR, _STATE_DIR, _RUN_DIR and _UAPI_DIR.
 
-        What is not set, or empty, is where it always is.
+        What is not set, or empty, is where root has it.
         """
 
         def directory(name: str, default: Path) -> Path:

@@ -164,6 +164,10 @@ class EngineTunnels:
         """Whether packets of users wait for a session with the peer."""
         return self._engine.is_wanted(PublicKey(key))
 
+    def is_watched(self, key: bytes) -> bool:
+        """Whether traffic with the peer is expected: it will not be told as new."""
+        return self._engine.is_watched(PublicKey(key))
+
     def sessions_of(self, key: bytes) -> tuple[int, ...]:
         """Return the indices by which the peer may send us data, at most 3."""
         return self._engine.sessions_of(PublicKey(key))

@@ -31,7 +31,7 @@ AskProbe = Callable[[bytes, Endpoint, bytes, float], None]
 
 
 class HopCalibration:
-    """Finds `hops`; `lets_all_in` is None until that is known.
+    """Finds `hops`.
 
     Args:
         probes: seals and opens.
@@ -51,7 +51,6 @@ class HopCalibration:
         ask: AskProbe,
     ) -> None:
         self.hops = FALLBACK
-        self.lets_all_in: bool | None = None
         self._probes = probes
         self._sockets = sockets
         self._send = send
@@ -67,7 +66,7 @@ class HopCalibration:
 
     def begin(self, *, now: float) -> None:
         """Learn it anew, as far as there is somebody to ask."""
-        self.hops, self.lets_all_in = FALLBACK, None
+        self.hops = FALLBACK
         usable = [one for one in self._helpers() if self._probes.can_reach(one.key)]
         hosts = {one.endpoint.host: one for one in reversed(usable)}
         if len(hosts) < 2 or not self._sockets.ask(1, _USER):
@@ -97,7 +96,6 @@ class HopCalibration:
         is_second = self._second is not None and opened.key == self._second.key
         is_here = path.port == self._port
         if self._port and is_second and is_here and self._tried >= 0:
-            self.lets_all_in = self._tried == 0
             self.hops = self._tried or FALLBACK
             self._end()
 

@@ -24,21 +24,34 @@ _PAD: Final = 0.12
 _LAST_PORT: Final = 65535
 
 
-def judge(seen: Sequence[Endpoint], samples: Sequence[Endpoint]) -> NatHint:
+def judge(
+    seen: Sequence[Endpoint], samples: Sequence[Endpoint], *, port: int
+) -> NatHint:
     """Return the hint for others.
 
     Args:
         seen: our own socket as different endpoints saw it, in order of time.
         samples: `SAMPLES` other sockets as one endpoint saw them, in order of time, if
             they were asked.
+        port: our own.
     """
     if len(seen) < 2:
         return NatHint()
-    if len(set(seen)) == 1:
+    if len(set(seen)) == 1 or preserved(seen, port) is not None:
         return NatHint(Mapping.ENDPOINT_INDEPENDENT)
     # Our own socket's mappings may be old, and not made in the order of asking.
     first, last = _sequence(seen) or _range(samples) or (0, 0)
     return NatHint(Mapping.ENDPOINT_DEPENDENT, first, last)
+
+
+def preserved(seen: Sequence[Endpoint], port: int) -> Endpoint | None:
+    """Return our outer endpoint if the NAT keeps our own *port* for us, else None.
+
+    Two must have seen it, which is no chance. Who saw another had sent us something too
+    early: to such a sender many NATs answer from another port, and to nobody else.
+    """
+    kept = [one for one in seen if one.port == port]
+    return kept[-1] if len(kept) > 1 else None
 
 
 def _sequence(seen: Sequence[Endpoint]) -> tuple[int, int] | None:

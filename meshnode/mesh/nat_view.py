@@ -20,7 +20,7 @@ from typing import Final
 
 from meshnode.codec.records import Mapping, NatHint
 from meshnode.deadlines import Deadline
-from meshnode.mesh.nat_judgement import SAMPLES, judge, next_ports
+from meshnode.mesh.nat_judgement import SAMPLES, judge, next_ports, preserved
 from meshnode.mesh.probes import Opened, Probes
 from meshnode.mesh.punch_search import is_narrow
 from meshnode.mesh.punch_sockets import SearchSockets, path_by
@@ -257,7 +257,7 @@ class NatView:
 
     def _judge(self) -> NatHint:
         samples = [self._samples[number] for number in sorted(self._samples)]
-        return judge(self._outermost(), samples)
+        return judge(self._outermost(), samples, port=self._port())
 
     def _end_count(self, seen: Endpoint | None) -> None:
         """Predict the ports after the one at which a new socket was *seen*, if so."""
@@ -282,7 +282,9 @@ class NatView:
         self._sockets.choose(_USER, 0)
         self._is_looking, self._asked = False, {}
         outermost = self._outermost()
-        seen = outermost[-1] if outermost else None
+        seen = preserved(outermost, self._port())
+        if seen is None and outermost:
+            seen = outermost[-1]
         hint = self._judge()
         is_enough = hint.mapping is not Mapping.UNKNOWN
         if is_enough or not self._is_where_we_were(seen):

@@ -103,6 +103,8 @@ class Chooser:
 
     __slots__ = ("_left_by_choice", "_streak", "_streak_path", "path", "since")
 
+    # `_left_by_choice` is whether a path of a better class was, since it lost too much.
+
     def __init__(self) -> None:
         self.path: Path | None = None
         self.since = NEVER
@@ -148,4 +150,4 @@ class Chooser:
         self._streak_path = best
         if self._streak >= STREAK and now > self.since + DWELL:
             self.use(best, now=now)
-            self._left_by_choice = True
+            self._left_by_choice = _CLASSES[present.kind] < _CLASSES[measured.kind]

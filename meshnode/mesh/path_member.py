@@ -15,7 +15,8 @@ BUSY: Final = 1.0
 LINGER: Final = 30.0
 """Seconds without traffic until a member is watched no more.
 
-That is longer than the tunnels watch it, which tell us of new traffic afterwards.
+By then the tunnels watch it no more either, unless it is for gossip: they tell us of
+new traffic only afterwards.
 """
 
 TWO_WAY: Final = 0.25

@@ -345,7 +345,9 @@ class Paths:
             if self._is_forgotten(key, member, now):
                 self._leave_stale(key, now)
                 return
-            if now >= max(member.traffic_at, member.awake_at) + LINGER:
+            rests_at = max(member.traffic_at, member.awake_at) + LINGER
+            # Gossip keeps the tunnels watching, and then users' traffic is no news.
+            if now >= rests_at and not self._tunnels.is_watched(key):
                 self._rest(key, member, now)
                 return
             # Often at first: what waited for a session may leave a little later.

@@ -92,6 +92,9 @@ class Tunnels(Protocol):
     def is_wanted(self, key: bytes) -> bool:
         """Whether packets of users wait for a session with the peer."""
 
+    def is_watched(self, key: bytes) -> bool:
+        """Whether traffic with the peer is expected: it will not be told as new."""
+
     def last_received(self, key: bytes) -> float:
         """Return when authenticated data last came from the peer, or `NEVER`."""
 

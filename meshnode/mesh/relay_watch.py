@@ -87,7 +87,8 @@ class RelayWatch:
             sent = max(sent, sight.wanted_at)
         heard = self._tunnels.last_received(key)
         ways = self._ways.of(key)
-        if not ways or now >= max(sent, sight.began_at) + LINGER:
+        is_quiet = now >= max(sent, sight.began_at) + LINGER
+        if not ways or (is_quiet and not self._tunnels.is_watched(key)):
             self.forget(key)
             return
         is_busy = now < sent + LOOK_RARELY

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from meshnode.codec.lifeline import MAX_REASON, Direction, Failed, encode
 from meshnode.errors import HostError, MeshnodeError
@@ -22,7 +23,7 @@ from meshnode.host.privileges import (
     drop_to_proxy,
     drop_to_worker,
 )
-from meshnode.node.children import CARRIER, CONTROL, PROXY, TLS
+from meshnode.node.children import CARRIER, CONTROL, FORWARD, PROXY, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
@@ -30,11 +31,15 @@ from meshnode.node.tasks import (
     AnyTask,
     CarrierTask,
     ControlTask,
+    ForwardTask,
     ProxyTask,
     TlsTask,
     WorkerTask,
     parse_task,
 )
+
+if TYPE_CHECKING:
+    from meshnode.node.mesh_control import MeshControl
 
 CONTROL_NICENESS = 5
 """Gives control a third of a worker's weight where processors are short."""
@@ -56,6 +61,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == TLS:
         task = parse_task(TlsTask, fields)
         prepare = partial(_prepare_tls, task)
+    elif role == FORWARD:
+        task = parse_task(ForwardTask, fields)
+        prepare = partial(_prepare_forward, task)
     elif role == PROXY:
         task = parse_task(ProxyTask, fields)
         prepare = partial(_prepare_proxy, task)
@@ -90,16 +98,22 @@ def _tell_supervisor(lifeline_fd: int, cause: MeshnodeError) -> None:
 def _prepare_control(task: ControlTask) -> Callable[[], int]:
     from meshnode.node.control import run_control
 
-    mesh_kind = None
-    if task.network:
-        from meshnode.node.mesh_control import MeshControl
-
-        mesh_kind = MeshControl
+    mesh_kind = _mesh_kind(task) if task.network else None
     # Packets first: a flood of handshakes must not take the processors from them.
     os.nice(CONTROL_NICENESS)
     drop_to_control()
     die_with_parent(task.parent, signal.SIGTERM)
     return partial(run_control, task, mesh_kind)
+
+
+def _mesh_kind(task: ControlTask) -> "Callable[..., MeshControl]":
+    from meshnode.host.inside import Inside
+    from meshnode.node.mesh_control import MeshControl
+
+    if task.namespace_fd == NO_DESCRIPTOR:
+        return MeshControl
+    inside = Inside(task.namespace_fd, drop_to_control)
+    return partial(MeshControl, inside=inside)
 
 
 def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
@@ -128,6 +142,7 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
         offloads=task.offloads,
         number=task.worker.number,
         sessions=sessions,
+        tap=_ring(task),
     )
     program = socket.socket(fileno=task.program_fd)
     counters = row_of(map_shared(task.counters_fd, counters_bytes(count)), task.worker)
@@ -145,6 +160,17 @@ def _prepare_worker(task: WorkerTask) -> Callable[[], int]:
     return run
 
 
+def _ring(task: WorkerTask) -> memoryview:
+    """Return the ring that this worker alone writes."""
+    from meshnode.codec.tap import ring_number, ring_of, tap_bytes
+    from meshnode.host.memory import map_shared
+
+    worker = task.worker
+    is_egress = worker.direction is Direction.EGRESS
+    memory = memoryview(map_shared(task.tap_fd, tap_bytes(task.workers)))
+    return ring_of(memory, ring_number(worker.number, is_egress=is_egress))
+
+
 def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     from meshnode.node.tls_process import make_context, run_tls
 
@@ -154,6 +180,17 @@ def _prepare_tls(task: TlsTask) -> Callable[[], int]:
     link = socket.socket(fileno=task.link_fd)
     listeners = [socket.socket(fileno=number) for number in task.listener_fds]
     return partial(run_tls, link, listeners, context, certificate_hash)
+
+
+def _prepare_forward(task: ForwardTask) -> Callable[[], int]:
+    from meshnode.host.inside import Inside
+    from meshnode.node.forward_process import run_forwards
+
+    inside = Inside(task.namespace_fd, drop_to_worker)
+    drop_to_worker()
+    die_with_parent(task.parent, signal.SIGKILL)
+    listeners = [socket.socket(fileno=number) for number in task.listener_fds]
+    return partial(run_forwards, task.forwards, listeners, inside)
 
 
 def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:

@@ -20,6 +20,7 @@ from meshnode.node.tasks import (
     AnyTask,
     CarrierTask,
     ControlTask,
+    ForwardTask,
     ProxyTask,
     WorkerTask,
     arguments_of,
@@ -28,6 +29,7 @@ from meshnode.node.tasks import (
 
 CONTROL: Final = "control"
 TLS: Final = "tls"
+FORWARD: Final = "forward"
 PROXY: Final = "proxy"
 CARRIER: Final = "carrier"
 """The roles that are no `Worker`."""
@@ -57,6 +59,8 @@ def role_of(task: AnyTask) -> str:
     """Return the name of the role that *task* gives to a process."""
     if isinstance(task, WorkerTask):
         return task.worker.name
+    if isinstance(task, ForwardTask):
+        return FORWARD
     if isinstance(task, ProxyTask):
         return PROXY
     if isinstance(task, CarrierTask):

@@ -13,13 +13,16 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from meshnode.codec.lifeline import Begin, workers_of
+from meshnode.codec.tap import ring_of, tap_bytes
 from meshnode.dataplane.shared_sessions import SESSIONS_BYTES, PlaceBook
+from meshnode.dataplane.tap import RingTap
 from meshnode.dataplane.traffic import ControlView, TrafficTable, table_bytes
 from meshnode.errors import HostError
 from meshnode.host.clock import BootTimer, boottime
@@ -54,7 +57,9 @@ _PARENT_TIMEOUT: Final = 2.0
 _log = logging.getLogger("meshnode.node")
 
 
-def run_control(task: ControlTask, mesh_kind: "type[MeshControl] | None" = None) -> int:
+def run_control(
+    task: ControlTask, mesh_kind: "Callable[..., MeshControl] | None" = None
+) -> int:
     """Be the control process until the supervisor ends it; return an exit code.
 
     A bare interface needs no *mesh_kind*, nor the time that its import takes.
@@ -80,7 +85,9 @@ class Control:
     """Everything of a control process, made from the descriptors of its task."""
 
     def __init__(
-        self, task: ControlTask, mesh_kind: "type[MeshControl] | None" = None
+        self,
+        task: ControlTask,
+        mesh_kind: "Callable[..., MeshControl] | None" = None,
     ) -> None:
         self._uapi = socket.socket(fileno=task.uapi_fd)
         self._handshakes = socket.socket(fileno=task.handshakes_fd)
@@ -93,7 +100,11 @@ class Control:
         self._lifeline = ControlLifeline(lifeline, count)
         links = zip(workers_of(count), map(ProgramLink, channels), strict=True)
         self._fleet = Fleet(dict(links), _places(task))
-        self._outlet = Outlet(adopt_pairs([*task.udp4_fds, *task.udp6_fds], count))
+        tap = memoryview(map_shared(task.tap_fd, tap_bytes(count)))
+        self._outlet = Outlet(
+            adopt_pairs([*task.udp4_fds, *task.udp6_fds], count),
+            RingTap(ring_of(tap, 2 * count)),
+        )
         self._timer = BootTimer()
         traffic = TrafficTable(map_shared(task.traffic_fd, table_bytes(count)), count)
         engine = Engine(
@@ -116,7 +127,7 @@ class Control:
             self._driver = make_driver()
             return
         counters = memoryview(map_shared(task.counters_fd, counters_bytes(count)))
-        self._mesh = mesh_kind(task, engine, counters=counters)
+        self._mesh = mesh_kind(task, engine, counters=counters, tap=tap)
         shell = self._mesh.shell
         shell.sockets.adopt(task.beside_fds)
         self._outlet.beside = shell.sockets.by_port

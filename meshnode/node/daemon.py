@@ -11,6 +11,7 @@ import signal
 from typing import Final
 
 from meshnode.errors import HostError, MeshnodeError
+from meshnode.host.privileges import die_with_parent
 
 START_TIMEOUT: Final = 60.0
 """Seconds after which a daemon that said nothing is given up."""
@@ -66,6 +67,32 @@ def daemonise() -> Starter | None:
     os.setsid()
     if os.fork():
         os._exit(0)
+    return _leave(writing)
+
+
+def attach() -> Starter | None:
+    """Fork a process that ends with ours; return None in ours once it is ready.
+
+    In the new process a `Starter` is returned, as by `daemonise`. It has a session of
+    its own, so that no key of the terminal reaches it.
+
+    Raises:
+        HostError: in ours: what the other reported, with its exit code.
+    """
+    reading, writing = os.pipe()
+    parent = os.getpid()
+    if os.fork():
+        os.close(writing)
+        _await_start(reading)
+        return None
+    os.close(reading)
+    os.setsid()
+    die_with_parent(parent, signal.SIGTERM)
+    return _leave(writing)
+
+
+def _leave(writing: int) -> Starter:
+    """Let go of the terminal and of the directory."""
     os.chdir("/")
     # At once, for the children inherit it too: whoever reads our output to its end
     # must not have to wait for the node's.

@@ -12,6 +12,7 @@ from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     CarrierTask,
     ControlTask,
+    ForwardTask,
     ProxyTask,
     TlsTask,
     WorkerTask,
@@ -67,6 +68,7 @@ class Launcher:
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
                 sessions_fd=resources.sessions_fd,
+                tap_fd=resources.tap_fd,
             )
         )
 
@@ -95,6 +97,7 @@ class Launcher:
                 traffic_fd=resources.traffic_fd,
                 counters_fd=resources.counters_fd,
                 sessions_fd=resources.sessions_fd,
+                tap_fd=resources.tap_fd,
                 vault_fd=resources.vault_fd,
                 uapi_fd=resources.uapi.fileno(),
                 api_fd=self._api(),
@@ -103,6 +106,7 @@ class Launcher:
                 beside_fds=tuple(resources.beside.values()),
                 tls_fd=resources.tls.control.fileno(),
                 tls_problem=resources.tls_problem,
+                namespace_fd=resources.namespace_fd,
                 proxy_fd=resources.proxy.control.fileno(),
                 carrier_fd=resources.carrier.control.fileno(),
             )
@@ -118,6 +122,20 @@ class Launcher:
                 parent=os.getpid(),
                 link_fd=resources.tls.worker.fileno(),
                 listener_fds=tuple(one.fileno() for one in resources.listeners),
+            )
+        )
+
+    def forward(self) -> int:
+        """Start the process that carries forwarded ports; raises `HostError`."""
+        resources = self._resources
+        return spawn(
+            ForwardTask(
+                interface=resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                forwards=resources.forwards,
+                listener_fds=tuple(one.fileno() for one in resources.forward_listeners),
+                namespace_fd=resources.namespace_fd,
             )
         )
 

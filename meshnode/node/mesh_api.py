@@ -34,6 +34,7 @@ from meshnode.mesh.exit_view import describe_exit
 from meshnode.mesh.pings import Answer
 from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_names import MeshNames
 from meshnode.node.mesh_papers import MeshPapers
@@ -61,6 +62,7 @@ class MeshApi:
         mappings: gives the routers that were asked for our port.
         steering: answers about the rules by which this host's traffic is steered.
         reload: reads the configuration again, and returns what needs a restart.
+        capture: lends the tap.
         proxies: the verbs that are about listeners for applications.
         names: how this host finds members by name.
     """
@@ -77,6 +79,7 @@ class MeshApi:
         mappings: Callable[[], list[dict[str, Any]]],
         steering: MeshSteer,
         reload: Callable[[], Awaitable[list[str]]],
+        capture: MeshCapture,
         proxies: Mapping[str, Verb],
         names: HostNames,
     ) -> None:
@@ -104,6 +107,7 @@ class MeshApi:
             **steering.verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
+            **capture.verbs(),
             **proxies,
             **MeshNames(names).verbs(),
         }

@@ -23,7 +23,10 @@ from meshnode.errors import ConfigError
 from meshnode.forwarding import MAX_INNER
 from meshnode.host.clock import boottime
 from meshnode.host.dns import DnsPlanner
+from meshnode.host.inside import Inside
 from meshnode.host.journal import Journal
+from meshnode.host.plan import HostPlanner, Planner
+from meshnode.host.plan_inside import InsidePlanner
 from meshnode.host.privileges import CARRIER_GROUP
 from meshnode.host.underlay import largest_inner, links_of_host
 from meshnode.hostplan import Announced
@@ -47,6 +50,7 @@ from meshnode.node.exit_lock import full_tunnel_of
 from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_shell import MeshShell
 from meshnode.node.mesh_steer import MeshSteer
 from meshnode.node.name_table import NameBook
@@ -86,15 +90,26 @@ _log = logging.getLogger("meshnode.node")
 class MeshControl:
     """The mesh of the network that *task* names, over *engine*.
 
+    A rootless node's interface is *inside* a network of its own.
+
     Raises:
         ConfigError: if its configuration, keys or state cannot be used.
         HostError: if the state is another node's, or cannot be opened.
     """
 
     def __init__(
-        self, task: ControlTask, engine: Engine, *, counters: memoryview
+        self,
+        task: ControlTask,
+        engine: Engine,
+        *,
+        counters: memoryview,
+        tap: memoryview,
+        inside: Inside | None = None,
     ) -> None:
         self._task = task
+        self._engine = engine
+        self._tap = tap
+        self._inside = inside
         self._directories = Directories(
             task.config_dir, task.state_dir, task.run_dir, task.uapi_dir
         )
@@ -122,14 +137,21 @@ class MeshControl:
             now=boottime(),
             wall=time.time(),
         )
+        planner: Planner
+        if inside is None:
+            planner = HostPlanner(Journal(task.journal_fd, task.journal_path))
+            self._mark = fwmark_of(self._config)
+        else:
+            # What is inside routes nothing that we send outside.
+            planner, self._mark = InsidePlanner(inside), 0
         self.shell = MeshShell(
             node,
             tunnels=tunnels,
             engine=engine,
             store=store,
-            journal=Journal(task.journal_fd, task.journal_path),
+            planner=planner,
             interface=task.interface,
-            fwmark=fwmark_of(self._config),
+            fwmark=self._mark,
         )
         self.book = NameBook(self.shell)
         self.names = HostNames(
@@ -172,14 +194,14 @@ class MeshControl:
             self._started_with,
             interface=self._task.interface,
             port=self._port,
-            fwmark=fwmark_of(self._started_with),
+            fwmark=self._mark,
         )
         detours = TlsDetours(
             self.shell,
             socket.socket(fileno=self._task.tls_fd),
             self._started_with.tls,
             port=self._port,
-            fwmark=fwmark_of(self._started_with),
+            fwmark=self._mark,
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
@@ -210,17 +232,18 @@ class MeshControl:
                 "workers": config.workers,
                 "mtu": config.mtu,
                 "pid": os.getppid(),
+                "namespaces": [] if self._inside is None else self._inside.namespaces,
             },
             drops=lambda: drop_counts(self._counters),
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
             mappings=surroundings.mappings,
             steering=MeshSteer(steering, self._configured),
             reload=self._reload,
+            capture=MeshCapture(
+                self.shell.node, self._engine, self._task.tap_fd, self._tap, self._port
+            ),
             proxies=proxies.verbs(),
             names=self.names,
-        )
-        listener = trio.socket.from_stdlib_socket(
-            socket.socket(fileno=self._task.api_fd)
         )
         node = self.shell.node
         nat64 = Nat64Finder(node.reach.local_versions, node.puncher.set_nat64_prefix)
@@ -249,9 +272,15 @@ class MeshControl:
             nursery.start_soon(detours.run)
             nursery.start_soon(proxies.run)
             nursery.start_soon(self._resolve_names)
-            nursery.start_soon(serve_api, listener, api.handle)
+            nursery.start_soon(self._serve_api, api)
             if config.metrics is not None:
                 nursery.start_soon(self._serve_metrics, config.metrics, api)
+
+    async def _serve_api(self, api: MeshApi) -> None:
+        one = socket.socket(fileno=self._task.api_fd)
+        # Closed when it ends: who cleans up after us takes an open one for served.
+        with trio.socket.from_stdlib_socket(one) as listener:
+            await serve_api(listener, api.handle)
 
     async def _serve_metrics(self, place: HostPort, api: MeshApi) -> None:
         try:

@@ -19,8 +19,7 @@ from meshnode.crypto.keys import PublicKey
 from meshnode.errors import BadPacket, CodecError, HostError
 from meshnode.host.addresses import AddressWatch, local_addresses
 from meshnode.host.clock import BootTimer, boottime
-from meshnode.host.journal import Journal
-from meshnode.host.plan import HostPlanner
+from meshnode.host.plan import Planner
 from meshnode.hostplan import HostPlan
 from meshnode.manage.state import StateStore
 from meshnode.manage.state_schema import place_of
@@ -73,7 +72,7 @@ class MeshShell:
         tunnels: that of the node, over *engine*.
         engine: the WireGuard engine of the interface.
         store: keeps what must outlive us.
-        journal: of the changes of the host.
+        planner: makes the host what the node wants.
         interface: the overlay's interface.
         fwmark: of our outer packets.
     """
@@ -85,7 +84,7 @@ class MeshShell:
         tunnels: EngineTunnels,
         engine: Engine,
         store: StateStore,
-        journal: Journal,
+        planner: Planner,
         interface: str,
         fwmark: int,
     ) -> None:
@@ -94,7 +93,7 @@ class MeshShell:
         self._tunnels = tunnels
         self._engine = engine
         self._store = store
-        self._planner = HostPlanner(journal)
+        self._planner = planner
         self._interface = interface
         self._fwmark = fwmark
         self.sockets = SearchSocketSet(fwmark)

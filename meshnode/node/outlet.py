@@ -9,7 +9,9 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from meshnode.errors import HostError
+from meshnode.codec.tap import UNDERLAY_OUT
+from meshnode.dataplane.tap import NoTap, Tap
+from meshnode.errors import DropReason, HostError
 from meshnode.host.udp import UdpPair, send_by, send_datagram, set_fwmark
 from meshnode.types import Datagram
 
@@ -21,10 +23,12 @@ class Outlet:
 
     `pairs` are those of all workers on the same port, and `pair` is the first. `beside`
     are sockets on other ports, by port: what names one leaves by it, while it is open.
+    *tap* gets a copy of all while somebody captures.
     """
 
-    def __init__(self, pairs: Sequence[UdpPair]) -> None:
+    def __init__(self, pairs: Sequence[UdpPair], tap: Tap | None = None) -> None:
         self.pairs = pairs
+        self._tap = tap or NoTap()
         self.beside: Mapping[int, socket.socket] = {}
         self.refused: Counter[int] = Counter()
 
@@ -35,12 +39,17 @@ class Outlet:
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send *datagrams* now; one whose source address is gone goes without it."""
+        self._tap.refresh()
         for datagram in datagrams:
+            if self._tap.sides:
+                self._tap.note(UNDERLAY_OUT, datagram.data, path=datagram.path)
             try:
                 self._send(datagram)
             except (OSError, HostError) as error:
                 self.refused[error.errno or 0] += 1
+                self._tap.judge(DropReason.SEND_ERROR)
                 _log.debug("a handshake message was not sent: %s", error)
+        self._tap.publish()
 
     def _send(self, datagram: Datagram) -> None:
         source = datagram.path.source

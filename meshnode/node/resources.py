@@ -11,25 +11,36 @@ import logging
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from meshnode.codec.lifeline import Direction, Worker, workers_of
+from meshnode.codec.tap import tap_bytes
 from meshnode.dataplane.shared_sessions import SESSIONS_BYTES
 from meshnode.dataplane.traffic import table_bytes
 from meshnode.errors import HostError
 from meshnode.host.channels import seqpacket_pair
 from meshnode.host.journal import Journal, open_journal
+from meshnode.host.linkwatch import LinkWatch
 from meshnode.host.memory import create_shared
 from meshnode.host.streams import open_listener
-from meshnode.host.tun import TunDevice, create_tun, open_inlet, wanted_offload
+from meshnode.host.tun import (
+    Offload,
+    TunDevice,
+    create_tun,
+    open_inlet,
+    wanted_offload,
+)
 from meshnode.host.udp import UdpPair, open_udp_pairs
 from meshnode.manage.paths import Directories, uapi_socket
+from meshnode.node.forward_listeners import call_in, open_forward
 from meshnode.node.shared import VAULT_BYTES, counters_bytes
 from meshnode.node.tasks import NO_DESCRIPTOR
 from meshnode.node.uapi_listener import listen_uapi
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.proxy.forwards import Forward, Way
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 from meshnode.wireguard.constants import DEFAULT_MTU
@@ -56,12 +67,28 @@ class Link:
 
 
 @frozen
+class Rootless:
+    """That no privilege is to be used, and what is forwarded then."""
+
+    forwards: tuple[Forward, ...] = ()
+
+
+def rootless(forward: Sequence[str], publish: Sequence[str]) -> Rootless:
+    """Return what a user asked for by options; raises `UsageError`."""
+    ways = ((Way.INTO, forward), (Way.OUT_OF, publish))
+    return Rootless(
+        tuple(Forward.from_option(way, text) for way, texts in ways for text in texts)
+    )
+
+
+@frozen
 class Opening:
     """What an interface begins with: UDP port (0: a random one), mark, MTU in bytes.
 
     `api` is where commands find the node of a mesh, None for a bare interface;
     `workers` is how many processes carry packets in each direction. At `tls` clients
-    are served by TLS, as far as nobody else listens there.
+    are served by TLS, as far as nobody else listens there. With `rootless` the
+    interface is in a network of our user's own.
     """
 
     port: int = 0
@@ -70,6 +97,7 @@ class Opening:
     api: Path | None = None
     workers: int = 1
     tls: tuple[Endpoint, ...] = ()
+    rootless: Rootless | None = None
 
 
 @frozen
@@ -95,7 +123,8 @@ class Resources:
     A worker has the pair of sockets of its number. An egress worker has `QUEUES` queues
     of the TUN device, and ingress writes to it by `inlet_fd`. Only several workers of
     each direction have a `sessions_fd`. `roaming` is by the number of the egress one.
-    `beside` are the descriptors of UDP sockets on other ports, by port.
+    `beside` are the descriptors of UDP sockets on other ports, by port. A rootless
+    node's device is in the network `namespace_fd`; `forwards` have `forward_listeners`.
     """
 
     name: str
@@ -112,11 +141,15 @@ class Resources:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
     vault_fd: int
     tls: Link
     carrier: Link
     listeners: tuple[socket.socket, ...]
     tls_problem: str
+    namespace_fd: int
+    forwards: tuple[Forward, ...]
+    forward_listeners: tuple[socket.socket, ...]
     proxy: Link
     _cleanup: contextlib.ExitStack = field(repr=False)
     beside: dict[int, int] = field(default_factory=dict)
@@ -128,22 +161,27 @@ class Resources:
         directories: Directories,
         opening: Opening,
         offloads: Offloads = UNFORCED,
+        namespace_fd: int = NO_DESCRIPTOR,
     ) -> "Resources":
         """Make everything, or nothing; *offloads* is what may be asked of the device.
+
+        The device comes into the network *namespace_fd*, which is ours from now on.
 
         Raises:
             HostError: naming what is in the way.
         """
         with contextlib.ExitStack() as stack:
+            if namespace_fd != NO_DESCRIPTOR:
+                stack.callback(os.close, namespace_fd)
             journal = open_journal(name, directories.run)
             stack.callback(journal.close)
             stack.callback(journal.undo_all)
             count = opening.workers
             wanted = wanted_offload(offloads)
-            tun = create_tun(name, queues=QUEUES * count, wanted=wanted)
+            tun, inlet_fd = call_in(
+                namespace_fd, lambda: _device(name, QUEUES * count, wanted, opening.mtu)
+            )
             stack.callback(tun.close)
-            _set_mtu(name, opening.mtu)
-            inlet_fd = open_inlet(tun)
             stack.callback(os.close, inlet_fd)
             sessions_fd = NO_DESCRIPTOR
             if count > 1:
@@ -157,6 +195,10 @@ class Resources:
             if opening.api is not None:
                 api = stack.enter_context(listen_uapi(opening.api, journal))
             listeners, tls_problem = _listen(opening, stack)
+            forwards = () if opening.rootless is None else opening.rootless.forwards
+            forward_listeners = tuple(
+                stack.enter_context(open_forward(one, namespace_fd)) for one in forwards
+            )
             return cls(
                 name=name,
                 journal=journal,
@@ -174,14 +216,22 @@ class Resources:
                 traffic_fd=_memory("traffic", table_bytes(count), stack),
                 counters_fd=_memory("counters", counters_bytes(count), stack),
                 sessions_fd=sessions_fd,
+                tap_fd=_memory("tap", tap_bytes(count), stack),
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
                 tls=_link(_TLS_BYTES, stack),
                 carrier=_link(_CARRIER_BYTES, stack),
                 listeners=listeners,
                 tls_problem=tls_problem,
+                namespace_fd=namespace_fd,
+                forwards=forwards,
+                forward_listeners=forward_listeners,
                 proxy=_link(_PROXY_BYTES, stack),
                 _cleanup=stack.pop_all(),
             )
+
+    def watch_link(self) -> LinkWatch:
+        """Return a watch of the device, in the network where it was made."""
+        return call_in(self.namespace_fd, lambda: LinkWatch(self.tun.fds[0]))
 
     def queues_of(self, worker: Worker) -> tuple[int, ...]:
         """Return the descriptors of the TUN device that *worker* shall use."""
@@ -256,6 +306,17 @@ def _memory(name: str, size: int, stack: contextlib.ExitStack) -> int:
     descriptor = create_shared(f"meshnode-{name}", size)
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _device(name: str, queues: int, wanted: Offload, mtu: int) -> tuple[TunDevice, int]:
+    """Return the device and a descriptor to write to it by, or nothing is left."""
+    with contextlib.ExitStack() as stack:
+        tun = create_tun(name, queues=queues, wanted=wanted)
+        stack.callback(tun.close)
+        _set_mtu(name, mtu)
+        inlet_fd = open_inlet(tun)
+        stack.pop_all()
+    return tun, inlet_fd
 
 
 def _set_mtu(name: str, mtu: int) -> None:

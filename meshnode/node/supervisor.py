@@ -42,25 +42,28 @@ from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import recv_with_fds, send_with_fds, seqpacket_pair
 from meshnode.host.clock import boottime
 from meshnode.host.filewatch import FileWatch
-from meshnode.host.linkwatch import LinkGone, LinkWatch
+from meshnode.host.linkwatch import LinkGone
 from meshnode.host.notify import notify_ready
 from meshnode.host.privileges import require_net_admin
+from meshnode.host.rootless import enter_rootless
 from meshnode.host.udp import descriptors_of, open_udp_pairs
 from meshnode.node.children import (
     CARRIER,
     CONTROL,
+    FORWARD,
     PROXY,
     TLS,
     Child,
     close_on_exec,
     end_children,
 )
-from meshnode.node.daemon import Starter, daemonise
+from meshnode.node.daemon import Starter, attach, daemonise
 from meshnode.node.launch import Launcher, Settings
 from meshnode.node.log import configure_logging
 from meshnode.node.loop import PollLoop
 from meshnode.node.resources import Opening, Resources
 from meshnode.node.signals import ending_signals
+from meshnode.node.tasks import NO_DESCRIPTOR
 
 START_TIMEOUT: Final = 50.0
 """Seconds within which all processes must be ready."""
@@ -85,7 +88,8 @@ def run_interface(
         HostError: naming what is in the way; nothing was changed.
         ConfigError: if there is no such engine, or it cannot have so many workers.
     """
-    require_net_admin()
+    if opening.rootless is None:
+        require_net_admin()
     check_engine(settings.engine, opening.workers)
     configure_logging(name, settings.log_level)
     if foreground:
@@ -95,6 +99,20 @@ def run_interface(
     if starter is None:
         return 0
     return _run_daemon(name, settings, opening, starter)
+
+
+def run_attached(name: str, *, settings: Settings, opening: Opening) -> None:
+    """Run the interface *name* in a process that ends with ours; return when it serves.
+
+    Raises:
+        HostError: what the other process reported of its start.
+        ConfigError: if there is no such engine, or it cannot have so many workers.
+    """
+    check_engine(settings.engine, opening.workers)
+    starter = attach()
+    if starter is not None:
+        configure_logging(name, settings.log_level)
+        os._exit(_run_daemon(name, settings, opening, starter))
 
 
 def _run_daemon(
@@ -112,9 +130,10 @@ def _supervise(
     name: str, settings: Settings, opening: Opening, on_ready: Callable[[], None]
 ) -> None:
     close_on_exec()
+    namespace_fd = NO_DESCRIPTOR if opening.rootless is None else enter_rootless()
     with ending_signals() as signals, ExitStack() as stack:
         resources = Resources.open(
-            name, settings.directories, opening, settings.offloads
+            name, settings.directories, opening, settings.offloads, namespace_fd
         )
         stack.callback(resources.close)
         supervisor = Supervisor(resources, settings, on_ready)
@@ -146,7 +165,7 @@ class Supervisor:
         self._lifeline: socket.socket | None = None
         self._loop = PollLoop()
         self._launcher = Launcher(resources, settings)
-        self._link = LinkWatch(resources.tun.fds[0])
+        self._link = resources.watch_link()
         self._socket_file = FileWatch(resources.uapi_path)
         self._control = Child(CONTROL, self._start_control)
         # Few nodes ever need it: it starts when control or a client asks for it.
@@ -157,6 +176,8 @@ class Supervisor:
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
         lazy = [self._tls, self._proxy, self._carrier]
         self._children = [*workers, self._control, *lazy]
+        if resources.forwards:
+            self._children.append(Child(FORWARD, self._launcher.forward))
 
     def run(self, signals: socket.socket) -> None:
         """Go on until there is a reason to end; children are gone afterwards.

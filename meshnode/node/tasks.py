@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from meshnode.codec.lifeline import Worker
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward
 
 NO_DESCRIPTOR = -1
 
@@ -25,7 +26,8 @@ class WorkerTask:
     handshakes to it (ingress only). `roaming_fds` are an egress worker's end of its
     link with all ingress workers, or an ingress worker's ends of the links with all
     egress workers. `sessions_fd` is there if there are several of each direction.
-    `offloads` are those that may be used and that the device has agreed to.
+    `offloads` are those that may be used and that the device has agreed to. `tap_fd` is
+    the memory that captures read.
     """
 
     worker: Worker
@@ -45,6 +47,7 @@ class WorkerTask:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +60,11 @@ class ControlTask:
     talk to. `egress_fds` and `ingress_fds` are the links to the workers, by their
     numbers; `udp4_fds` and `udp6_fds` what they speak by, and `beside_fds` sockets on
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
-    of each direction. `tls_fd` is the link to who speaks TLS, and `tls_problem` why
-    nobody is served by TLS, if that was asked for. `proxy_fd` is the link to who
-    serves applications, `carrier_fd` that to who carries what is steered.
+    of each direction, `tap_fd` the memory that captures read. `tls_fd` is the link to
+    who speaks TLS, and `tls_problem` why nobody is served by TLS, if that was asked
+    for. `proxy_fd` is the link to who serves applications, `carrier_fd` that to who
+    carries what is steered. `namespace_fd` is the network that a rootless
+    node's interface is in.
     """
 
     interface: str
@@ -79,6 +84,7 @@ class ControlTask:
     traffic_fd: int
     counters_fd: int
     sessions_fd: int
+    tap_fd: int
     vault_fd: int
     uapi_fd: int
     api_fd: int
@@ -89,6 +95,7 @@ class ControlTask:
     tls_problem: str
     proxy_fd: int
     carrier_fd: int
+    namespace_fd: int = NO_DESCRIPTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +110,22 @@ class TlsTask:
     parent: int
     link_fd: int
     listener_fds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardTask:
+    """The life of the process that carries forwarded ports of a rootless node.
+
+    `forwards` and the listeners at `listener_fds` are in the same order;
+    `namespace_fd` is the network of the interface.
+    """
+
+    interface: str
+    log_level: str
+    parent: int
+    forwards: tuple[Forward, ...]
+    listener_fds: tuple[int, ...]
+    namespace_fd: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +151,10 @@ class CarrierTask:
     link_fd: int
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask | ProxyTask | CarrierTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ProxyTask, CarrierTask)
+AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask | ProxyTask | CarrierTask
+Task = TypeVar(
+    "Task", WorkerTask, ControlTask, TlsTask, ForwardTask, ProxyTask, CarrierTask
+)
 
 
 def arguments_of(task: AnyTask) -> list[str]:
@@ -182,4 +207,7 @@ _CONVERTERS: Final[dict[object, Callable[[str], Any]]] = {
     Worker: Worker.parse,
     Offloads: lambda text: Offloads.parse(text.split(",") if text else ()),
     tuple[int, ...]: _numbers,
+    tuple[Forward, ...]: lambda text: (
+        tuple(map(Forward.parse, text.split(","))) if text else ()
+    ),
 }

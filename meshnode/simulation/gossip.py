@@ -245,6 +245,10 @@ class Node:
         """Say yes: whoever is dialled is dialled for users."""
         return True
 
+    def is_watched(self, key: bytes) -> bool:
+        """Say no: all traffic is told."""
+        return False
+
     def last_received(self, key: bytes) -> float:
         """Return `NEVER`: no packets flow."""
         return NEVER

@@ -23,7 +23,7 @@ from meshnode.codec.wireguard import (
     Response,
     parse_handshake,
 )
-from meshnode.crypto.keys import PrivateKey
+from meshnode.crypto.keys import PrivateKey, PublicKey
 from meshnode.deadlines import Deadline, earliest
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -73,7 +73,7 @@ from meshnode.wireguard.keypairs import KeyPair
 from meshnode.wireguard.limiter import RateLimiter
 from meshnode.wireguard.mesh_verbs import MeshVerbs
 from meshnode.wireguard.peer import Peer
-from meshnode.wireguard.shared import Shared
+from meshnode.wireguard.shared import KeyLog, Shared
 from meshnode.wireguard.timestamps import TimestampSource
 
 
@@ -176,6 +176,19 @@ class Engine(MeshVerbs):
     def status(self) -> DeviceStatus:
         """Return what `wg show` presents."""
         return describe_status(self._configuration, self._shared.traffic)
+
+    def log_keys(self, key_log: KeyLog | None) -> None:
+        """Tell *key_log* the private key of each handshake from now on; None: nobody.
+
+        For who must see into sessions of our own: it is the end of their secrecy.
+        """
+        self._shared.key_log = key_log
+
+    def keys_by_slot(self) -> dict[int, PublicKey]:
+        """Return who the peers are that the data plane knows by numbers."""
+        return {
+            slot: peer.public_key for slot, peer in self._configuration.peers.items()
+        }
 
     def state(self) -> DeviceState:
         """Return all that a later control process needs to go on."""

@@ -182,6 +182,14 @@ class MeshVerbs:
         peer = self._configuration.by_key.get(public_key)
         return peer is not None and peer.is_wanted
 
+    def is_watched(self, public_key: PublicKey) -> bool:
+        """Whether traffic with the peer is expected, so that none is news.
+
+        `TrafficResumed` is only reported of a peer that is not.
+        """
+        peer = self._configuration.by_key.get(public_key)
+        return peer is not None and peer.is_watched
+
     def has_session(self, public_key: PublicKey, *, now: float) -> bool:
         """Whether data can be sent to the peer without a handshake."""
         peer = self._configuration.by_key.get(public_key)

@@ -96,7 +96,7 @@ class Peer:
         self._last_initiation_at = NEVER
         # If it was removed and is added again, it remembers what we sent it before.
         self._last_timestamp_sent = shared.timestamps.latest
-        self._watched = False
+        self.is_watched = False
         self._timers.silence_jitter = shared.jitter()
         self._renew_handshake()
 
@@ -325,14 +325,14 @@ class Peer:
         view = self._shared.traffic
         traffic = view.read(self.slot)
         awaits = self._timers.awaits_traffic(traffic)
-        if awaits != self._watched:
-            self._watched = awaits
+        if awaits != self.is_watched:
+            self.is_watched = awaits
             view.watch(self.slot, awaits)
             # Traffic that began between the read and the un-watching was not
             # reported; having un-watched, look again.
             traffic = view.read(self.slot)
             if not awaits and self._timers.awaits_traffic(traffic):
-                self._watched = True
+                self.is_watched = True
                 view.watch(self.slot, True)
         return self._timers.next_deadline(traffic)
 
@@ -373,7 +373,7 @@ class Peer:
         try:
             initiation = self._handshake.create_initiation(
                 local_index=index,
-                ephemeral=self._shared.entropy(32),
+                ephemeral=self._new_ephemeral(),
                 timestamp=self._next_timestamp(now),
             )
         except BadPacket:  # a low-order public key: the peer can never be reached
@@ -385,6 +385,9 @@ class Peer:
         self._timers.retransmit_at = now + REKEY_TIMEOUT + self._shared.jitter()
         return True
 
+    def _new_ephemeral(self) -> bytes:
+        return self._shared.new_ephemeral(self.public_key, self.preshared_key)
+
     def _next_timestamp(self, now: float) -> bytes:
         label = self._shared.timestamps.next_after(self._last_timestamp_sent, now=now)
         self._last_timestamp_sent = label
@@ -394,7 +397,7 @@ class Peer:
         index = self._shared.indices.allocate(IndexOwner(self.slot, False))
         try:
             response = handshake.create_response(
-                local_index=index, ephemeral=self._shared.entropy(32)
+                local_index=index, ephemeral=self._new_ephemeral()
             )
         except BadPacket:
             self._shared.indices.release(index)

@@ -1,8 +1,11 @@
 """What all peers of one device share: its identity, its inputs and its outbox."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from meshnode.crypto.keys import PresharedKey, PublicKey
+from meshnode.crypto.primitives import KEY_SIZE
 from meshnode.deadlines import Deadline
 from meshnode.forwarding import Command
 from meshnode.ports import Entropy, TrafficView
@@ -39,12 +42,20 @@ class Outbox:
         return None
 
 
+KeyLog = Callable[[bytes, PublicKey, PresharedKey], None]
+"""Is told the private key of each handshake, with whom it is, and what they share.
+
+Such a key opens the session that comes of the handshake: see `Engine.log_keys`.
+"""
+
+
 @dataclass(slots=True)
 class Shared:
     """Inputs and outputs every peer uses; owned by the engine.
 
     `wall_offset` added to boottime seconds gives wall time in seconds. It is fixed
     when the device starts, so a step of the wall clock cannot reach a handshake.
+    `key_log` is there only while somebody asked for the keys.
     """
 
     entropy: Entropy
@@ -55,6 +66,14 @@ class Shared:
     identity: Identity | None = None
     up: bool = False
     outbox: Outbox = field(default_factory=Outbox)
+    key_log: KeyLog | None = None
+
+    def new_ephemeral(self, peer: PublicKey, preshared_key: PresharedKey) -> bytes:
+        """Draw the private key of one handshake with *peer*."""
+        ephemeral = self.entropy(KEY_SIZE)
+        if self.key_log is not None:
+            self.key_log(ephemeral, peer, preshared_key)
+        return ephemeral
 
     def send(self, data: bytes, path: Path, *, now: float) -> None:
         """Queue a datagram."""

@@ -21,6 +21,11 @@ PAIRS = parse_pairs(
     "open,fullcone;apdf,apdf;apdf,apdf-acc;apdf-acc,apdf;adf,sym;apdf,sym-seq;"
     "sym-blk,apdf;apdf-acc,sym-blk;sym,apdf;sym,sym-blk;blocked,apdf;open,blocked"
 )
+SEARCHED = {
+    NatKind.SYMMETRIC_SEQUENTIAL,
+    NatKind.SYMMETRIC_BLOCK,
+    NatKind.SYMMETRIC,
+}
 AT_ONCE = 6
 OF_A_KIND = 2
 ANSWERED_WITHIN = 5.0
@@ -40,6 +45,10 @@ def test_every_pair_gets_together_as_its_nats_allow(grid: Grid) -> None:
     """Connected at once, and directly, by a relay, or by TLS, as the oracle says."""
     cells = [cell for some in rounds(PAIRS, AT_ONCE) for cell in grid.play(some)]
     assert len(cells) == len(PAIRS)
+    missed = [(c.initiator, c.responder) for c in cells if _may_miss(c)]
+    cells = [cell for cell in cells if not _may_miss(cell)]
+    for some in rounds(missed, AT_ONCE):
+        cells += grid.play(some)
     wrong = [f"{_wanted(cell)}: {cell}" for cell in cells if not _is_right(cell)]
     assert not wrong, "\n".join(wrong + grid.explained)
 
@@ -49,6 +58,15 @@ def _wanted(cell: Cell) -> Way:
         return Way.DIRECT
     is_blocked = NatKind.BLOCKED in (cell.initiator, cell.responder)
     return Way.TLS if is_blocked else Way.RELAYED
+
+
+def _may_miss(cell: Cell) -> bool:
+    """Whether this is a port that was searched for in vain, as a few per cent are.
+
+    Then two other hosts of the kinds try. How few these are is for the simulations.
+    """
+    kinds = {cell.initiator, cell.responder}
+    return cell.way is Way.RELAYED and cell.can_be_direct and bool(kinds & SEARCHED)
 
 
 def _is_right(cell: Cell) -> bool:

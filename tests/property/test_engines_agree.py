@@ -38,7 +38,12 @@ class Rig:
     """One engine of one kind between a make-believe kernel and a peer on loopback."""
 
     def __init__(
-        self, name: str, role: str, stack: ExitStack, offloads: Offloads = UNFORCED
+        self,
+        name: str,
+        role: str,
+        stack: ExitStack,
+        offloads: Offloads = UNFORCED,
+        tap: memoryview | None = None,
     ) -> None:
         device, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -52,7 +57,7 @@ class Rig:
         self.address = ours.getsockname()
         self.traffic, self.view = traffic_memory()
         resources = WorkerResources(
-            1, (device.detach(),), (ours,), self.traffic, offloads=offloads
+            1, (device.detach(),), (ours,), self.traffic, offloads=offloads, tap=tap
         )
         self.engine = getattr(open_engine(name), role)(resources)
         stack.callback(self.engine.close)

@@ -96,6 +96,26 @@ COLUMNS = (
     Column("hub.memory", "hub of {x} peers, memory of all processes", "MB", False),
     Column("hub.tcp", "hub of {x} peers, TCP to one of them", "Mbit/s"),
     Column("hub.rtt", "hub of {x} peers, round trip, p50", "ms", False),
+    Column("ways.bulk", "one download", "Mbit/s"),
+    Column("ways.cpu", "processor time per Gbit of it", "s", False),
+    Column("ways.requests", "small requests on one connection", "1/s"),
+    *(
+        Column("ways.kept", f"one of them, {name}", "ms", False, share)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    ),
+    Column("ways.connections", "small requests with a connection each", "1/s"),
+    *(
+        Column(
+            "ways.new", f"one of them with its connection, {name}", "ms", False, share
+        )
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    ),
+    Column("ways.udp", "UDP 1200 B, 64 under way", "round trips/s"),
+    *(
+        Column("ways.datagram", f"UDP round trip, {name}", "ms", False, share)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    ),
+    Column("ways.ping", "ICMP round trip, p50", "ms", False, 0.5),
     Column("relay.tcp", "TCP by a relay", "Mbit/s"),
     Column("relay.direct", "TCP without it", "Mbit/s"),
     Column("relay.share", "of what the processor time allows, by a relay", "%"),

@@ -26,6 +26,12 @@ _COLOURS = {
     "tinc": "#8a8a3a",
     "nebula": "#e0a030",
     "veth": "#9a9a9a",
+    "TUN": "#1b6ca8",
+    "SOCKS": "#5fb0e6",
+    "HTTP": "#7b5ea7",
+    "microsocks": "#c8452f",
+    "dante": "#e0a030",
+    "tinyproxy": "#8a8a3a",
 }
 _OTHER = "#444444"
 _BARE = "veth"
@@ -46,6 +52,20 @@ def throughput(part: SubFigure, report: Report) -> None:
     _legend(left, 3)
     _bars(middle, rows, [column("tcp.cpu")], "processor seconds")
     _bars(right, rows, [column("handshakes.rate")], "handshakes/s")
+
+
+def ways(part: SubFigure, report: Report) -> None:
+    """One download and its price, requests a second, and datagrams a second."""
+    parts = part.subplots(1, 4, width_ratios=(1, 1, 1.6, 1))
+    shown = (
+        (("ways.bulk",), "Mbit/s"),
+        (("ways.cpu",), "processor seconds"),
+        (("ways.requests", "ways.connections"), "requests/s"),
+        (("ways.udp",), "round trips/s"),
+    )
+    for axis, (keys, unit) in zip(parts, shown, strict=True):
+        _bars(axis, report.rows, [column(key) for key in keys], unit)
+    _legend(parts[0], 2)
 
 
 def latency(part: SubFigure, report: Report) -> None:

@@ -47,6 +47,7 @@ _BANDS: Sequence[_Band] = (
         4.4,
         panels.datagrams,
     ),
+    _Band("Three ways in, and proxies beside them", ("ways.",), 4.2, panels.ways),
     _Band("A hub, as its peers grow", ("hub.",), 3.8, panels.hub),
 )
 

@@ -49,7 +49,7 @@ class _Turn:
 
 def run(plan: Plan, say: Say, keep: Keep) -> Report:
     """Measure everything; a failure is noted in the report, and the rest goes on."""
-    report = Report(_machine(), plan.settings.seconds)
+    report = Report(describe_machine(), plan.settings.seconds)
     say(f"before the start the machine was {report.machine.busy_before:.0%} busy")
     entries = list(_entries(plan, report))
     report.rows = [entry.row for entry in entries]
@@ -123,7 +123,8 @@ def _noting(report: Report, what: str) -> Iterator[None]:
         report.note_failure(f"{what}: {error}")
 
 
-def _machine() -> Machine:
+def describe_machine() -> Machine:
+    """Return where and when we are; it takes two seconds."""
     return Machine(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         kernel=platform.release(),

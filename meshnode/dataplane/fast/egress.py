@@ -11,6 +11,7 @@ from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import MirroredRoutes
 from meshnode.dataplane.fast.sending import FAILED, SHARED, WAITING, Sender
 from meshnode.dataplane.fast.sessions import SealSession, SessionMemory
+from meshnode.dataplane.fast.taps import Tap
 from meshnode.dataplane.interface import Burst, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.egress import ReferenceEgress
@@ -46,7 +47,8 @@ class FastEgress(ReferenceEgress):
         if resources.sessions is not None:
             holder = egress_holder(resources.number)
             memory = SessionMemory(resources.sessions, holder)
-        self._sender = Sender(resources.queues, recorder, self._send_refused)
+        tap = Tap(resources.tap)
+        self._sender = Sender(resources.queues, recorder, self._send_refused, tap)
         self._routes: object = None
         self._mirrored: set[int] = set()
         # Who is behind which channels, and the reverse.
@@ -54,6 +56,7 @@ class FastEgress(ReferenceEgress):
         self._behind: dict[int, set[int]] = {}
         super().__init__(
             resources,
+            tap=tap,
             make_session=partial(SealSession, memory=memory),
             make_routes=MirroredRoutes,
         )
@@ -107,6 +110,7 @@ class FastEgress(ReferenceEgress):
         self._finish()
         self._half.send_frame(frame, now=now)
         self._send(self._half.bursts_to_send())
+        self._tap.publish()
         self._return_packets()
 
     def _send_shared(self) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 from meshnode.channels import is_channel_host
+from meshnode.codec.tap import UNDERLAY_IN
 from meshnode.codec.virtio import TCP, UDP
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.mirror import (
@@ -18,6 +19,7 @@ from meshnode.dataplane.fast.receiving import DROPS, EMPTY, GONE, WAITING, Recei
 from meshnode.dataplane.fast.relaying import DROPS as RELAY_DROPS
 from meshnode.dataplane.fast.relaying import Forwarder
 from meshnode.dataplane.fast.sessions import OpenSession, SessionMemory
+from meshnode.dataplane.fast.taps import Tap
 from meshnode.dataplane.interface import Burst, DeviceGoneError, WorkerResources
 from meshnode.dataplane.reference.device import check_gone
 from meshnode.dataplane.reference.ingress import IN_PLACE, ReferenceIngress
@@ -53,12 +55,14 @@ class FastIngress(ReferenceIngress):
             holder = ingress_holder(resources.number)
             memory = SessionMemory(resources.sessions, holder)
         recorder = Recorder(resources.traffic, False, resources.number)
-        self._forwarder = Forwarder(recorder.slots, self._send_refused)
+        tap = Tap(resources.tap)
+        self._forwarder = Forwarder(recorder.slots, self._send_refused, tap)
         self._receiver = Receiver(
-            resources.queues[0], recorder, self._write_refused, self._forwarder
+            resources.queues[0], recorder, self._write_refused, self._forwarder, tap
         )
         super().__init__(
             resources,
+            tap=tap,
             make_session=partial(OpenSession, memory=memory),
             make_routes=MirroredRoutes,
             make_channels=MirroredChannels,
@@ -100,12 +104,14 @@ class FastIngress(ReferenceIngress):
             elif stop == EMPTY:
                 break
         receiver.finish()
+        self._tap.publish()
         self._tell_news()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Speak by *sockets* from now on and close the earlier ones."""
         super().use_sockets(sockets)
-        self._receiver.set_sockets({one.fileno(): one.port for one in self._sockets})
+        arrivals = self._receiver.arrivals
+        arrivals.set_sockets({one.fileno(): one.port for one in self._sockets})
         for slot in self._half.table.peers:
             self._mirror_peer(slot)
         self._follow_switches()
@@ -121,6 +127,8 @@ class FastIngress(ReferenceIngress):
             return
         if len(data) == segment_size and data[:1] and data[0] not in IN_PLACE:
             message = bytes(data)
+            if self._tap.sides:
+                self._tap.note(UNDERLAY_IN, message, path=path)
             if half.admit(message, path.remote.host, path.remote.port, now=now):
                 half.pass_up(Datagram(message, path))
             return

@@ -104,6 +104,7 @@ cdef extern from "<time.h>" nogil:
         long tv_nsec
 
     int CLOCK_BOOTTIME
+    int CLOCK_REALTIME
     int clock_gettime(int clock, timespec *time)
 
 

@@ -1,8 +1,10 @@
 from collections.abc import Callable, Mapping, Sequence, Set
 
+from meshnode.dataplane.fast.arrivals import Arrivals
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.lookup import IndexTable, PrefixTable
 from meshnode.dataplane.fast.relaying import Forwarder
+from meshnode.dataplane.fast.taps import Tap
 from meshnode.types import Path
 
 EMPTY: int
@@ -13,18 +15,20 @@ DROPS: tuple[str, ...]
 
 class Receiver:
     is_up: bool
+    @property
+    def arrivals(self) -> Arrivals: ...
     def __init__(
         self,
         device: int,
         recorder: Recorder,
         on_refused: Callable[[bytes], None],
         forwarder: Forwarder,
+        tap: Tap,
     ) -> None: ...
     def set_merged(self, tcp: bool, udp: bool) -> None: ...
     def set_routes(self, v4: PrefixTable, v6: PrefixTable) -> None: ...
     def set_sessions(self, sessions: IndexTable) -> None: ...
     def set_origin(self, slot: int, paths: list[Path]) -> None: ...
-    def set_sockets(self, ports: Mapping[int, int]) -> None: ...
     def set_accepted(self, accepted: Mapping[int, Set[int]]) -> None: ...
     @property
     def batch(self) -> tuple[bytearray, int, Path]: ...

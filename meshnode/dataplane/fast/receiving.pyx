@@ -18,11 +18,12 @@ Bounds: every datagram lies within the bytes that the kernel says it wrote, and 
 packets within their datagram, by their own length, before a byte of them is read.
 """
 
-from libc.errno cimport EAGAIN, EINTR, EINVAL, errno as c_errno
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.errno cimport EINTR, EINVAL, errno as c_errno
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memset
 
+from meshnode.dataplane.fast.arrivals cimport Arrivals
 from meshnode.dataplane.fast.channels cimport (
     CHANNEL_TYPE,
     PREFIX_BYTES,
@@ -35,22 +36,22 @@ from meshnode.dataplane.fast.cipher cimport (
     open_sealed,
 )
 from meshnode.dataplane.fast.facts cimport Facts, Recorder, note_data, note_keepalives
-from meshnode.dataplane.fast.libc cimport (
-    MSG_DONTWAIT,
-    iovec,
-    mmsghdr,
-    msghdr,
-    recvmmsg,
-    writev,
-)
+from meshnode.dataplane.fast.libc cimport writev
 from meshnode.dataplane.fast.lookup cimport IndexTable, PrefixTable
 from meshnode.dataplane.fast.merge cimport Run, begin, finish, join
-from meshnode.dataplane.fast.paths cimport RawPath, decode, encode, is_same, received
+from meshnode.dataplane.fast.paths cimport RawPath, decode, encode, is_same
 from meshnode.dataplane.fast.relaying cimport Forwarder
 from meshnode.dataplane.fast.sessions cimport (
     OpenKeys,
     accept,
     is_fresh,
+)
+from meshnode.dataplane.fast.taps cimport (
+    PASSED,
+    TUNNEL_IN,
+    UNDERLAY_IN,
+    Tap,
+    verdict_of,
 )
 from meshnode.dataplane.fast.waiting cimport (
     Watch,
@@ -74,16 +75,7 @@ cdef uint64_t _LIMIT = REJECT_AFTER_MESSAGES
 cdef int _MAX_FRAME = MAX_PADDED_FRAME
 
 cdef enum:
-    _BATCHES = 32
-    _BATCH_BYTES = 65536
-    # Of large batches only so many, or they would leave the cache before they are read.
-    _LARGE_BATCHES = 8
-    _LARGE_BYTES = 16384
-    _CONTROL_BYTES = 128
-    _NAME_BYTES = 28
-    _MAX_ACCEPT = 16
     _CONTROL_FIRST = 1
-    _SOCKETS = 8
     _PATHS = 5
 
 cdef enum:
@@ -115,6 +107,10 @@ DROPS = (
 )
 """The names of the reasons that `drops` counts, in its order."""
 
+cdef int[_DROPS] _VERDICTS
+for _number, _name in enumerate(DROPS):
+    _VERDICTS[_number] = verdict_of(_name)
+
 
 cdef struct Origin:
     # Where the peer is, and by what it came to the knowledge of control.
@@ -137,22 +133,16 @@ cdef class Receiver:
         on_refused: called with a frame of many packets with which the device found
             fault.
         forwarder: takes what is not for us.
+        tap: takes copies while somebody captures.
+
+    `arrivals` must be told of the sockets.
     """
 
     cdef int _device
     cdef int _slots
     cdef Origin *_origins
-    cdef uint8_t *_buffers
-    cdef mmsghdr _messages[_BATCHES]
-    cdef iovec _pieces[_BATCHES]
-    cdef uint8_t _controls[_BATCHES][_CONTROL_BYTES]
-    cdef uint8_t _names[_BATCHES][_NAME_BYTES]
-    cdef int _sockets[_SOCKETS]
-    cdef uint16_t _ports[_SOCKETS]
-    cdef int _socket_count
-    cdef uint16_t _port       # of the socket that the batches came by
-    cdef int _wanted          # batches to receive by the next call
-    cdef int _received
+    cdef readonly Arrivals arrivals
+    cdef Tap _tap
     cdef int _next
     cdef RawPath _path
     cdef RawPath _behind      # the channel that a batch came by
@@ -181,21 +171,20 @@ cdef class Receiver:
     cdef public bint is_up
 
     def __cinit__(
-        self, int device, Recorder recorder, object on_refused, Forwarder forwarder
+        self, int device, Recorder recorder, object on_refused, Forwarder forwarder,
+        Tap tap,
     ):
         cdef int slots = recorder.facts.slots
         self._device = device
         self._slots = slots
         self._origins = <Origin *>calloc(slots, sizeof(Origin))
-        self._buffers = <uint8_t *>malloc(_BATCHES * _BATCH_BYTES)
         self._active = <int *>calloc(slots, sizeof(int))
         self._resumed = <int *>calloc(slots, sizeof(int))
-        if self._origins == NULL or self._buffers == NULL:
-            raise MemoryError
-        if self._active == NULL or self._resumed == NULL:
+        if self._origins == NULL or self._active == NULL or self._resumed == NULL:
             raise MemoryError
         memset(&self._run, 0, sizeof(Run))
-        self._wanted = _BATCHES
+        self.arrivals = Arrivals()
+        self._tap = tap
         self._recorder, self._facts = recorder, recorder.facts
         self._on_refused = on_refused
         self._forwarder = forwarder
@@ -207,7 +196,6 @@ cdef class Receiver:
 
     def __dealloc__(self):
         free(self._origins)
-        free(self._buffers)
         free(self._active)
         free(self._resumed)
 
@@ -235,25 +223,16 @@ cdef class Receiver:
             encode(paths[number], &self._origins[slot].paths[number])
         self._origins[slot].path_count = count
 
-    def set_sockets(self, ports):
-        """Receive by sockets with these ports, by descriptor; 0 for the node's own."""
-        cdef int number = 0
-        if len(ports) > _SOCKETS:
-            raise ValueError("too many sockets")
-        self._socket_count = len(ports)
-        for descriptor, port in ports.items():
-            self._sockets[number], self._ports[number] = descriptor, port
-            number += 1
-
     # --- the batch ---
 
     @property
     def batch(self):
         """What waits: the bytes, the size of each datagram, and the path."""
-        cdef int at = self._next - 1
-        cdef int size = self._messages[at].msg_len
-        data = bytearray((self._buffers + at * _BATCH_BYTES)[:size])
-        return data, self._segment, decode(&self._path)
+        cdef uint8_t *data
+        cdef int size = self.arrivals.take(
+            self._next - 1, &data, &self._path, &self._segment
+        )
+        return bytearray(data[:size]), self._segment, decode(&self._path)
 
     @property
     def error(self):
@@ -364,22 +343,18 @@ cdef class Receiver:
         self._active_count = 0
 
     cdef int _pump(self, int descriptor) noexcept nogil:
-        cdef int at, size
+        cdef int size
         cdef uint8_t *data
-        if self._next == self._received:
-            if not self._receive(descriptor):
+        if self._next == self.arrivals.count:
+            self._next = 0
+            self._error = 0
+            if not self.arrivals.receive(descriptor):
                 return _EMPTY
             self._has_caught_up = False
-        while self._next < self._received:
-            at = self._next
+        self._tap.look()
+        while self._next < self.arrivals.count:
+            size = self.arrivals.take(self._next, &data, &self._path, &self._segment)
             self._next += 1
-            size = self._messages[at].msg_len
-            data = self._buffers + at * _BATCH_BYTES
-            self._segment = received(
-                &self._messages[at].msg_hdr, self._port, &self._path
-            )
-            if self._segment <= 0:
-                self._segment = size
             if not self._take(data, size):
                 self._complete()
                 return _WAITING
@@ -390,37 +365,7 @@ cdef class Receiver:
         """Let go of everything that still lies in the buffers."""
         self._write_run()
         self._forwarder.flush()
-
-    cdef bint _receive(self, int descriptor) noexcept nogil:
-        cdef int number, count
-        cdef msghdr *message
-        for number in range(self._wanted):
-            message = &self._messages[number].msg_hdr
-            self._pieces[number].iov_base = self._buffers + number * _BATCH_BYTES
-            # As much as the reference's arena holds, should it get the batch.
-            self._pieces[number].iov_len = _BATCH_BYTES - 1
-            message.msg_name = self._names[number]
-            message.msg_namelen = _NAME_BYTES
-            message.msg_iov = &self._pieces[number]
-            message.msg_iovlen = 1
-            message.msg_control = self._controls[number]
-            message.msg_controllen = _CONTROL_BYTES
-            message.msg_flags = 0
-        self._next = self._received = 0
-        self._error = 0
-        self._port = 0
-        for number in range(self._socket_count):
-            if self._sockets[number] == descriptor:
-                self._port = self._ports[number]
-        # An error is what an earlier send caused; reading has cleared it.
-        count = recvmmsg(descriptor, self._messages, self._wanted, MSG_DONTWAIT, NULL)
-        if count <= 0:
-            return False
-        self._received = count
-        self._wanted = _BATCHES
-        if self._messages[count - 1].msg_len > _LARGE_BYTES:
-            self._wanted = _LARGE_BATCHES
-        return True
+        self._tap.show()
 
     cdef bint _take(self, uint8_t *data, int size) noexcept nogil:
         """Take a whole batch; False, with nothing done, if it is not ours."""
@@ -469,6 +414,11 @@ cdef class Receiver:
                 self._has_caught_up = True
                 return False
             self._drop(_UNKNOWN_INDEX, (size + self._segment - 1) // self._segment)
+            if self._tap.sides:
+                self._tap.put_burst(
+                    UNDERLAY_IN, data, size, self._segment, -1,
+                    _VERDICTS[_UNKNOWN_INDEX], &self._path, path.channel,
+                )
             return True
         if keys.slot >= self._slots or not keys.is_confirmed:
             return False
@@ -495,6 +445,12 @@ cdef class Receiver:
         at = prefix
         while at < size:
             length = min(self._segment, size - at + prefix) - prefix
+            if self._tap.sides:
+                # Now, for it is opened where it lies.
+                self._tap.put(
+                    UNDERLAY_IN, data + at - prefix, length + prefix, keys.slot,
+                    PASSED, &self._path, path.channel,
+                )
             self._open(keys, cipher, origin, path, data + at, length)
             at += self._segment
         return True
@@ -511,6 +467,11 @@ cdef class Receiver:
         self._drops[reason] += count
         self._has_news = True
 
+    cdef void _reject(self, int reason) noexcept nogil:
+        """Drop one of which the tap was told."""
+        self._drop(reason, 1)
+        self._tap.condemn(_VERDICTS[reason])
+
     cdef void _open(
         self, OpenKeys *keys, Cipher *cipher, Origin *origin, const RawPath *path,
         uint8_t *data, int size,
@@ -519,14 +480,14 @@ cdef class Receiver:
         cdef uint8_t *packet = data + HEADER_BYTES
         cdef int length = size - OVERHEAD
         if counter >= _LIMIT:
-            self._drop(_COUNTER_LIMIT, 1)
+            self._reject(_COUNTER_LIMIT)
         elif not is_fresh(keys, counter):
             # Asked before the cipher, for a replayed flood must not cost one.
-            self._drop(_REPLAY, 1)
+            self._reject(_REPLAY)
         elif not open_sealed(cipher, counter, packet, size - HEADER_BYTES):
-            self._drop(_BAD_TAG, 1)
+            self._reject(_BAD_TAG)
         elif not accept(keys, counter):
-            self._drop(_REPLAY, 1)
+            self._reject(_REPLAY)
         elif length == 0:
             origin.keepalives += 1
             origin.keepalive_octets += size
@@ -548,18 +509,29 @@ cdef class Receiver:
                     kept = packet[: min(length, _MAX_FRAME)]
                     self._frames.append((slot, kept, length, decode(path)))
             else:
-                self._drop(_BAD_INNER, 1)
+                self._note(slot, path, packet, length)
+                self._reject(_BAD_INNER)
             return
+        self._note(slot, path, packet, size)
         if packet[0] >> 4 == 4:
             owner = self._routes4.find(packet + 12)
         else:
             owner = self._routes6.find(packet + 8)
         if owner != slot and not self._is_accepted(slot, owner):
-            self._drop(_BAD_SOURCE, 1)
+            self._reject(_BAD_SOURCE)
             return
         if not join(&self._run, packet, size):
             self._write_run()
             begin(&self._run, packet, size)
+
+    cdef void _note(
+        self, int slot, const RawPath *path, const uint8_t *packet, int size
+    ) noexcept nogil:
+        """Let the tap have an inner packet."""
+        if self._tap.sides:
+            self._tap.put(
+                TUNNEL_IN, packet, size, slot, PASSED, &self._path, path.channel
+            )
 
     cdef bint _is_accepted(self, int slot, int owner) noexcept nogil:
         """Whether *owner* stands for several, and *slot* is among them."""

@@ -3,6 +3,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from meshnode.dataplane.fast.bursts cimport MAX_BURSTS, Burst, Outgoing
 from meshnode.dataplane.fast.channels cimport ChannelEntry, NumbersOfChannels
 from meshnode.dataplane.fast.paths cimport RawPath
+from meshnode.dataplane.fast.taps cimport Tap
 
 cdef enum:
     FORWARD_DROPS = 5
@@ -25,6 +26,7 @@ cdef class Forwarder:
     cdef uint64_t _datagrams
     cdef uint64_t _octets
     cdef object _on_refused
+    cdef Tap _tap
     cdef bint has_news
     cdef public bint can_segment
     cdef public bint takes_tails
@@ -39,6 +41,10 @@ cdef class Forwarder:
     cdef bint is_from(self, int slot, const RawPath *path) noexcept nogil
     cdef int _check(
         self, ChannelEntry *entry, int size, const RawPath *path, double now
+    ) noexcept nogil
+    cdef void _note(
+        self, const ChannelEntry *entry, int refusal, const uint8_t *data, int size,
+        const RawPath *path,
     ) noexcept nogil
     cdef void _add(self, Burst *burst) noexcept nogil
     cdef void _drop(self, int reason, int count) noexcept nogil

@@ -38,6 +38,13 @@ from meshnode.dataplane.fast.channels cimport (
     take_bytes,
 )
 from meshnode.dataplane.fast.paths cimport RawPath, encode
+from meshnode.dataplane.fast.taps cimport (
+    FORWARDED,
+    UNDERLAY_IN,
+    UNDERLAY_OUT,
+    Tap,
+    verdict_of,
+)
 from meshnode.dataplane.fast.wire cimport little32, put_little32
 
 cdef enum:
@@ -61,6 +68,10 @@ DROPS = (
 )
 """The names of the reasons that `drops` counts, in its order."""
 
+cdef int[FORWARD_DROPS] _VERDICTS
+for _number, _name in enumerate(DROPS):
+    _VERDICTS[_number] = verdict_of(_name)
+
 
 cdef class Forwarder:
     """Forwards for all channels that do not end here; see the module for its use.
@@ -69,10 +80,12 @@ cdef class Forwarder:
         slots: how many peers there may be.
         on_refused: called with slot, bytes and segment size of a burst that the
             kernel did not take as it was.
+        tap: takes copies while somebody captures.
     """
 
-    def __cinit__(self, int slots, object on_refused):
+    def __cinit__(self, int slots, object on_refused, Tap tap):
         self._slots = slots
+        self._tap = tap
         # Zeros that nobody touches cost no memory.
         self._places = <Place *>calloc(slots, sizeof(Place))
         if self._places == NULL:
@@ -179,6 +192,8 @@ cdef class Forwarder:
             before = number
             # The limits know one size, that of the first.
             refusal = self._check(entry, unit, path, now)
+            if self._tap.sides:
+                self._note(entry, refusal, data + at, length, path)
             if refusal != _PASSES:
                 self._drop(refusal, 1)
                 self._add(&burst)
@@ -195,6 +210,11 @@ cdef class Forwarder:
                 burst.data, burst.slot = data + at, entry.onward
                 burst.segment, burst.used = length, 0
             put_little32(data + at + 4, entry.label)
+            if self._tap.sides:
+                self._tap.put(
+                    UNDERLAY_OUT, data + at, length, entry.onward, FORWARDED,
+                    &self._places[entry.onward].path, entry.label,
+                )
             self._datagrams += 1
             self._octets += length
             burst.used += length
@@ -219,6 +239,20 @@ cdef class Forwarder:
         if not take_bytes(entry, size, now):
             return _CHANNEL_LIMIT
         return _PASSES
+
+    cdef void _note(
+        self, const ChannelEntry *entry, int refusal, const uint8_t *data, int size,
+        const RawPath *path,
+    ) noexcept nogil:
+        """Let the tap have what came, and what becomes of it."""
+        cdef int verdict = FORWARDED if refusal == _PASSES else _VERDICTS[refusal]
+        cdef int slot = -1
+        # Who is not where the peer of the channel is, is not that peer.
+        if entry != NULL and refusal != _CHANNEL_SOURCE:
+            slot = entry.slot
+        self._tap.put(
+            UNDERLAY_IN, data, size, slot, verdict, path, little32(data + 4)
+        )
 
     cdef void _add(self, Burst *burst) noexcept nogil:
         """Let a burst be the next to leave; none if it is empty."""

@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 from meshnode.dataplane.fast.facts import Recorder
 from meshnode.dataplane.fast.lookup import PrefixTable
 from meshnode.dataplane.fast.sessions import SealSession
+from meshnode.dataplane.fast.taps import Tap
 from meshnode.types import Path
 
 EMPTY: int
@@ -19,6 +20,7 @@ class Sender:
         queues: tuple[int, ...],
         recorder: Recorder,
         on_refused: Callable[[int, int, bytearray, int], None],
+        tap: Tap,
     ) -> None: ...
     def set_routes(self, v4: PrefixTable, v6: PrefixTable) -> None: ...
     def set_mtu(self, mtu: int) -> None: ...

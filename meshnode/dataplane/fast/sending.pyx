@@ -51,6 +51,7 @@ from meshnode.dataplane.fast.libc cimport read
 from meshnode.dataplane.fast.lookup cimport NOBODY, SEVERAL, PrefixTable
 from meshnode.dataplane.fast.paths cimport RawPath, encode
 from meshnode.dataplane.fast.sessions cimport SealKeys, SealSession, claim
+from meshnode.dataplane.fast.taps cimport PASSED, TUNNEL_OUT, UNDERLAY_OUT, Tap
 from meshnode.dataplane.fast.waiting cimport (
     Watch,
     begin_watch,
@@ -116,6 +117,7 @@ cdef class Sender:
         recorder: writes the facts, and knows how many slots there are.
         on_refused: called with slot, number of the way, bytes and segment size of a
             burst that the kernel did not take as it was.
+        tap: takes copies while somebody captures.
     """
 
     cdef tuple _queues
@@ -145,10 +147,11 @@ cdef class Sender:
     cdef PrefixTable _routes4
     cdef PrefixTable _routes6
     cdef object _on_refused
+    cdef Tap _tap
     cdef public bint can_segment
     cdef public bint takes_tails
 
-    def __cinit__(self, tuple queues, Recorder recorder, object on_refused):
+    def __cinit__(self, tuple queues, Recorder recorder, object on_refused, Tap tap):
         cdef int number
         cdef int slots = recorder.facts.slots
         self._queues = queues
@@ -172,7 +175,7 @@ cdef class Sender:
         self._kept = {}
         self._routes4 = PrefixTable(4)
         self._routes6 = PrefixTable(6)
-        self._on_refused = on_refused
+        self._on_refused, self._tap = on_refused, tap
         self.can_segment = self.takes_tails = True
 
     def __dealloc__(self):
@@ -345,10 +348,12 @@ cdef class Sender:
                 self._noted_count += 1
         self._active_count = 0
         self._flush()
+        self._tap.show()
 
     cdef int _pump(self, int queue, int frames) noexcept nogil:
         cdef ssize_t size
         cdef int owner
+        self._tap.look()
         while frames > 0:
             frames -= 1
             size = read(queue, self._frame, _FRAME_BYTES)
@@ -413,6 +418,11 @@ cdef class Sender:
         cdef uint8_t *out = put_prefix(burst.data + burst.used, target.ways[0].label)
         cdef uint8_t behind[FRAME_SLACK]
         cdef bint is_sealed
+        if self._tap.sides:
+            self._tap.put(
+                TUNNEL_OUT, packet, size, slot, PASSED, &target.ways[0].path,
+                target.ways[0].label,
+            )
         put_little32(out, keys.kind)
         put_little32(out + 4, keys.remote_index)
         put_little64(out + 8, counter)
@@ -509,6 +519,11 @@ cdef class Sender:
         cdef Way *way = self._way(burst, number)
         if not burst.count:
             return
+        if self._tap.sides:
+            self._tap.put_burst(
+                UNDERLAY_OUT, burst.data, burst.used, burst.segment, burst.slot,
+                PASSED, &way.path, way.label,
+            )
         if way.descriptor < 0 or (burst.count > 1 and not self.can_segment):
             with gil:
                 self._refuse(burst, number)

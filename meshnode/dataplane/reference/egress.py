@@ -11,6 +11,7 @@ from meshnode.dataplane.reference.device import TunDevice
 from meshnode.dataplane.reference.seal import SealHalf
 from meshnode.dataplane.reference.sockets import Sockets
 from meshnode.dataplane.switches import Switch
+from meshnode.dataplane.tap import Tap, open_tap
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
@@ -26,9 +27,12 @@ class ReferenceEgress:
     *options* are those of `SealHalf`, for an engine that has a faster way beside ours.
     """
 
-    def __init__(self, resources: WorkerResources, **options: Any) -> None:
+    def __init__(
+        self, resources: WorkerResources, *, tap: Tap | None = None, **options: Any
+    ) -> None:
+        self._tap = open_tap(resources) if tap is None else tap
         recorder = EgressRecorder(resources.traffic, resources.number)
-        self._half = SealHalf(resources.generation, recorder, **options)
+        self._half = SealHalf(resources.generation, recorder, tap=self._tap, **options)
         queues = [TunDevice(queue) for queue in resources.queues]
         self._device = queues[0]
         self._queues = {queue.fileno(): queue for queue in queues}
@@ -58,8 +62,10 @@ class ReferenceEgress:
         Raises:
             DeviceGoneError: if our host is to be told something and has no device.
         """
+        self._tap.refresh()
         self._half.apply(command, now=now)
         self._send(self._half.bursts_to_send())
+        self._tap.publish()
         self._return_packets()
 
     def descriptors(self) -> Sequence[int]:
@@ -74,6 +80,7 @@ class ReferenceEgress:
     def pump(self, descriptor: int, *, now: float) -> None:
         """Send what waits in one queue, up to `FRAMES_PER_PUMP` frames."""
         half, read = self._half, self._queues[descriptor].read
+        self._tap.refresh()
         for _ in range(FRAMES_PER_PUMP):
             frame = read()
             if frame is None:
@@ -82,6 +89,7 @@ class ReferenceEgress:
             # Full bursts at once: the peer opens them while we seal the next.
             self._send(half.full_bursts())
         self._send(half.bursts_to_send())
+        self._tap.publish()
         self._return_packets()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:

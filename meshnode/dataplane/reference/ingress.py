@@ -11,6 +11,7 @@ from meshnode.channels import is_channel_host
 from meshnode.codec.channels import CHANNEL_TYPE
 from meshnode.codec.coalesce import Coalescer
 from meshnode.codec.forwarding import encode_command
+from meshnode.codec.tap import UNDERLAY_IN
 from meshnode.codec.virtio import GSO_NONE, GSO_UDP_L4, PLAIN, TCP, UDP, segments
 from meshnode.codec.wireguard import DATA_TYPES
 from meshnode.crypto.transport import Arena
@@ -20,6 +21,7 @@ from meshnode.dataplane.reference.open import OpenHalf
 from meshnode.dataplane.reference.sockets import Sockets
 from meshnode.dataplane.reference.udp import RECEIVE_BYTES, UdpSocket
 from meshnode.dataplane.switches import Switch
+from meshnode.dataplane.tap import Tap, open_tap
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.dataplane.waiting import Waiter
 from meshnode.errors import DropReason
@@ -40,12 +42,16 @@ class ReferenceIngress:
     *options* are those of `OpenHalf`, for an engine that has a faster way beside ours.
     """
 
-    def __init__(self, resources: WorkerResources, **options: Any) -> None:
+    def __init__(
+        self, resources: WorkerResources, *, tap: Tap | None = None, **options: Any
+    ) -> None:
+        self._tap = open_tap(resources) if tap is None else tap
         recorder = IngressRecorder(resources.traffic, resources.number)
         self._half = OpenHalf(
             resources.generation,
             recorder,
             workers=resources.traffic.workers,
+            tap=self._tap,
             **options,
         )
         self._offloads = offloads = resources.offloads
@@ -106,6 +112,7 @@ class ReferenceIngress:
         """Receive what waits in one socket, up to `RECEIVES_PER_PUMP` times."""
         sock = self._by_descriptor[descriptor]
         half, arena = self._half, self._arena
+        self._tap.refresh()
         for _ in range(RECEIVES_PER_PUMP):
             received = sock.receive_into(arena)
             if received is None:
@@ -117,11 +124,14 @@ class ReferenceIngress:
             if length == segment_size and arena.data[0] not in IN_PLACE:
                 # A path costs more than what most of a flood deserves.
                 data = bytes(memoryview(arena.data)[:length])
+                if self._tap.sides:
+                    self._tap.note(UNDERLAY_IN, data, path=sock.path_of(origin))
                 if half.admit(data, *origin[0][:2], now=now):
                     half.pass_up(Datagram(data, sock.path_of(origin)))
                 continue
             self._take_burst(length, segment_size, sock.path_of(origin), now)
         self._finish_frame()
+        self._tap.publish()
 
     def use_sockets(self, sockets: Sequence[socket.socket]) -> None:
         """Receive by *sockets* from now on and close the earlier ones."""

@@ -29,9 +29,10 @@ from typing import Any
 
 from meshnode.channels import channel_of, endpoint_of
 from meshnode.codec import ip
-from meshnode.codec.channels import HEADER_SIZE, may_have_channels, runs
+from meshnode.codec.channels import HEADER_SIZE, Run, may_have_channels, runs
 from meshnode.codec.forwarding import MAX_PADDED_FRAME
 from meshnode.codec.messages import CONTROL_FIRST_BYTE, frame_end
+from meshnode.codec.tap import TUNNEL_IN, UNDERLAY_IN, code_of
 from meshnode.codec.wireguard import (
     DATA_HEADER,
     DATA_OVERHEAD,
@@ -47,6 +48,7 @@ from meshnode.dataplane.interface import MAX_WAITING_FRAMES, Burst
 from meshnode.dataplane.reference.relay import Relay
 from meshnode.dataplane.routes import Owners, Routes
 from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
+from meshnode.dataplane.tap import NoTap, Tap
 from meshnode.dataplane.traffic import IngressRecorder
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -184,14 +186,17 @@ class OpenHalf:
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
         make_channels: Callable[[], ChannelTable] = ChannelTable,
+        tap: Tap | None = None,
     ) -> None:
         self.catch_up: Callable[[], object] = _no_commands
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
             generation, _Peer, make_session, make_routes, make_channels
         )
-        self._relay = Relay(self._table, self.drops)
+        self._relay = Relay(self._table, self.drops, tap)
         self._recorder = recorder
+        self._tap = tap or NoTap()
+        self._arrival: Path | None = None
         self._sources = _Sources()
         self._gate = HandshakeGate.one_of(workers)
         self._gate.set_known_sources(self._sources.count.keys())
@@ -231,6 +236,7 @@ class OpenHalf:
         overwritten and free again afterwards.
         """
         self._now = now
+        self._arrival = path
         if not self._table.is_up:
             self.drops[DropReason.DEVICE_DOWN] += 1
         elif may_have_channels(arena.data, length, segment_size):
@@ -270,7 +276,7 @@ class OpenHalf:
         else:
             reason = self._gate.admit(data, host, port, now=now)
         if reason is not None:
-            self.drops[reason] += 1
+            self._drop(reason)
         return reason is None
 
     def pass_up(self, datagram: Datagram) -> None:
@@ -338,6 +344,10 @@ class OpenHalf:
                 continue
             channel = self._relay.find(run.channel, path, len(steps), self.catch_up)
             if channel is None:
+                known = self._table.channels.find(run.channel) is not None
+                reason = "CHANNEL_SOURCE" if known else "UNKNOWN_CHANNEL"
+                verdict = code_of(DropReason[reason])
+                self._note_run(data, steps, run, verdict)
                 continue
             if channel.command.onward is None:
                 behind = Path(endpoint_of(run.channel))
@@ -345,7 +355,7 @@ class OpenHalf:
             else:
                 size = min(segment_size, run.end - run.start)
                 copy = data[run.start : run.end]
-                self._relay.forward(channel, copy, size, now=self._now)
+                self._relay.forward(channel, copy, size, path, now=self._now)
 
     def _take_run(
         self, arena: Arena, steps: range, end: int, path: Path, skipped: int = 0
@@ -361,6 +371,10 @@ class OpenHalf:
         for start in steps:
             at = start + skipped
             size = min(start + steps.step, end) - at
+            if self._tap.sides:
+                whole = arena.data[start : at + size]
+                channel = channel_of(path.remote)
+                self._tap.note(UNDERLAY_IN, whole, path=self._arrival, channel=channel)
             opened = self._open(arena, at, size, path, now)
             if opened is None:
                 continue
@@ -369,7 +383,7 @@ class OpenHalf:
                 current = session
                 peer = self._table.peers.get(session.slot)
                 if peer is None:
-                    self.drops[DropReason.UNKNOWN_PEER] += 1
+                    self._drop(DropReason.UNKNOWN_PEER)
                     continue
                 self._note_authenticated(peer, session, path, now)
             if packet:
@@ -384,7 +398,7 @@ class OpenHalf:
         self, arena: Arena, at: int, size: int, path: Path, now: float
     ) -> tuple[_Session, bytes] | None:
         """Return the session and plaintext of one datagram, if it authenticates."""
-        drops = self.drops
+        drop = self._drop
         if size >= DATA_OVERHEAD:
             kind, index, counter = _unpack_header(arena.data, at)
         else:
@@ -396,31 +410,50 @@ class OpenHalf:
         if session is None:
             self.catch_up()
             session = self._table.sessions.get(index)
+        if session is not None:
+            self._tap.name(session.slot)
         if session is None:
-            drops[DropReason.UNKNOWN_INDEX] += 1
+            drop(DropReason.UNKNOWN_INDEX)
         elif now >= session.expires_at:
-            drops[DropReason.KEY_EXPIRED] += 1
+            drop(DropReason.KEY_EXPIRED)
         elif counter >= REJECT_AFTER_MESSAGES:
-            drops[DropReason.COUNTER_LIMIT] += 1
+            drop(DropReason.COUNTER_LIMIT)
         elif not session.window.is_fresh(counter):
             # Asked before the cipher, for a replayed flood must not cost one.
-            drops[DropReason.REPLAY] += 1
+            drop(DropReason.REPLAY)
         else:
             packet = _opener_of(session, kind).open_from(
                 arena, at + _HEADER_SIZE, size - _HEADER_SIZE, counter
             )
             if packet is None:
-                drops[DropReason.BAD_TAG] += 1
+                drop(DropReason.BAD_TAG)
             elif session.window.accept(counter):
                 return session, packet
             else:
-                drops[DropReason.REPLAY] += 1
+                drop(DropReason.REPLAY)
         return None
+
+    def _drop(self, reason: DropReason) -> None:
+        """Count what was noted last as dropped."""
+        self.drops[reason] += 1
+        self._tap.judge(reason)
+
+    def _note_run(self, data: bytearray, steps: range, run: Run, verdict: int) -> None:
+        """Let the tap have what is not opened here, as it came."""
+        if self._tap.sides:
+            for start in steps:
+                self._tap.note(
+                    UNDERLAY_IN,
+                    data[start : min(start + steps.step, run.end)],
+                    verdict=verdict,
+                    path=self._arrival,
+                    channel=run.channel or 0,
+                )
 
     def _receive_other(self, data: bytes, path: Path, now: float) -> None:
         """Pass a handshake message up, if the gate admits it."""
         if len(data) < DATA_OVERHEAD and message_type(data) in DATA_TYPES:
-            self.drops[DropReason.BAD_LENGTH] += 1
+            self._drop(DropReason.BAD_LENGTH)
         elif self.admit(data, path.remote.host, path.remote.port, now=now):
             self.pass_up(Datagram(data, path))
 
@@ -464,13 +497,25 @@ class OpenHalf:
             if packet[0] == CONTROL_FIRST_BYTE:
                 self._report_frame(packet, len(packet), peer, path)
             else:
-                self.drops[refusal.reason] += 1
+                self._note_inner(packet, peer, path)
+                self._drop(refusal.reason)
             return
+        self._note_inner(packet[:size], peer, path)
         owner = self._table.routes.lookup(ip.source(packet))
         if owner != peer.slot and not _is_shared_with(peer.slot, owner):
-            self.drops[DropReason.BAD_SOURCE] += 1
+            self._drop(DropReason.BAD_SOURCE)
             return
         self._packets.append(packet if size == len(packet) else packet[:size])
+
+    def _note_inner(self, packet: bytes, peer: _Peer, path: Path) -> None:
+        if self._tap.sides:
+            self._tap.note(
+                TUNNEL_IN,
+                packet,
+                slot=peer.slot,
+                path=self._arrival,
+                channel=channel_of(path.remote),
+            )
 
     def _report_frame(
         self, frame: bytes, size: int, peer: _Peer, path: Path | None

@@ -18,6 +18,8 @@ written once a peer and batch.
 What goes to the endpoint of a relay channel leaves for the relay, each datagram behind
 the channel's header (type 5). Data goes by a peer's standby path as well, in the same
 ciphertext; its receiver takes the second for a replay.
+
+The tap sees a packet when it leaves or is dropped, so one that waits is seen once.
 """
 
 from collections import deque
@@ -32,8 +34,10 @@ from meshnode.codec.virtio import segments
 from meshnode.codec.wireguard import DATA_HEADER, DATA_OVERHEAD
 from meshnode.crypto.transport import Arena, Sealer
 from meshnode.dataplane.interface import Burst
+from meshnode.dataplane.reference.notes import Notes
 from meshnode.dataplane.routes import Owners, Routes
 from meshnode.dataplane.table import ForwardingTable, TablePeer, TableSession
+from meshnode.dataplane.tap import NoTap, Tap
 from meshnode.dataplane.traffic import EgressRecorder
 from meshnode.errors import BadPacket, DropReason
 from meshnode.forwarding import (
@@ -149,12 +153,14 @@ class SealHalf:
         *,
         make_session: Callable[[int, Session], Any] = _Session,
         make_routes: Callable[[], Routes] = Routes,
+        tap: Tap | None = None,
     ) -> None:
         self.drops = dict.fromkeys(DropReason, 0)
         self._table: ForwardingTable[_Peer, _Session] = ForwardingTable(
             generation, _Peer, make_session, make_routes
         )
         self._recorder = recorder
+        self._notes = Notes(tap or NoTap(), self._table)
         self._active: dict[int, _Peer] = {}
         self._bursts: list[Burst] = []
         self._reports: list[Report] = []
@@ -264,6 +270,7 @@ class SealHalf:
         table = self._table
         if not table.is_up:
             self.drops[DropReason.DEVICE_DOWN] += len(packets)
+            self._notes.dropped(packets, DropReason.DEVICE_DOWN)
             return
         owner = table.routes.lookup(ip.destination(packets[0]))
         if isinstance(owner, Owners):
@@ -301,6 +308,7 @@ class SealHalf:
     def _refuse(self, packets: Sequence[bytes], reason: DropReason) -> None:
         """Drop packets of one destination, and tell our host."""
         self.drops[reason] += len(packets)
+        self._notes.dropped(packets, reason)
         self._answer_unreachable(packets[0])
 
     def _answer_unreachable(self, packet: bytes) -> None:
@@ -316,8 +324,9 @@ class SealHalf:
             peer.has_asked_for_users = False
         peer.staged.extend(packets)
         while len(peer.staged) > MAX_STAGED_PACKETS:
-            peer.staged.popleft()
+            oldest = peer.staged.popleft()
             self.drops[DropReason.STAGED_FULL] += 1
+            self._notes.dropped((oldest,), DropReason.STAGED_FULL, peer.slot)
         self._ask_for_session(peer)
 
     def _ask_for_session(self, peer: _Peer) -> None:
@@ -377,7 +386,7 @@ class SealHalf:
         packet = frame + bytes(_padding(len(frame), self._table.mtu))
         data = self._seal_alone(slot, packet)
         if data is not None:
-            self._leave(Burst(path, len(data), data))
+            self._leave(Burst(path, len(data), data), slot)
 
     def _send_probe(self, slot: int, packet: bytes) -> None:
         """Send a datagram that is never padded nor split."""
@@ -387,7 +396,7 @@ class SealHalf:
             return
         data = self._seal_alone(slot, packet)
         if data is not None:
-            self._leave(Burst(path, len(data), data, is_probe=True))
+            self._leave(Burst(path, len(data), data, is_probe=True), slot)
 
     def _seal_alone(self, slot: int, packet: bytes) -> bytearray | None:
         """Return a datagram of its own, or None: it is not kept for later."""
@@ -415,6 +424,7 @@ class SealHalf:
             # Whoever sent them waits for a peer that nobody has found.
             for packet in peer.staged:
                 self._answer_unreachable(packet)
+        self._notes.dropped(peer.staged, None, slot)
         peer.staged.clear()
         peer.asked_at = NEVER
 
@@ -424,6 +434,7 @@ class SealHalf:
         """Pad *packets* and add them to the peer's run, sealing what is full."""
         self._active[peer.slot] = peer
         mtu = self._table.mtu
+        self._notes.leaving(peer.slot, peer.path, packets)
         # Before anything is encrypted: whatever happens, no counter is used twice.
         counter = session.claim(len(packets))
         for packet in packets:
@@ -465,9 +476,9 @@ class SealHalf:
             return
         data = self._seal(session, run, total, peer.run_counter)
         segment_size = peer.run_size + DATA_OVERHEAD
-        self._leave(Burst(path, segment_size, data))
+        self._leave(Burst(path, segment_size, data), peer.slot)
         if peer.standby is not None and peer.run_size and not _is_control(run[0]):
-            self._leave(Burst(peer.standby, segment_size, data))
+            self._leave(Burst(peer.standby, segment_size, data), peer.slot)
         if peer.run_size:
             peer.data_packets += len(run)
             peer.data_bytes += total
@@ -475,13 +486,13 @@ class SealHalf:
             peer.keepalive_bytes += total
         self._check_rekey(session)
 
-    def _leave(self, burst: Burst) -> None:
-        """Queue sealed datagrams; those for a channel go by its relay."""
+    def _leave(self, burst: Burst, slot: int) -> None:
+        """Queue sealed datagrams for *slot*; those for a channel go by its relay."""
         way, label = self._table.way_of(burst.path)
         if way is None:
             self.drops[DropReason.NO_ENDPOINT] += burst.count
         elif not label:
-            self._bursts.append(burst)
+            self._queue(burst, slot, label)
         else:
             size = burst.segment_size + HEADER_SIZE
             # With the headers a full burst is too much for one send.
@@ -489,7 +500,11 @@ class SealHalf:
             for at in range(0, len(burst.data), room):
                 part = memoryview(burst.data)[at : at + room]
                 data = wrap(part, burst.segment_size, label)
-                self._bursts.append(Burst(way, size, data, burst.is_probe))
+                self._queue(Burst(way, size, data, burst.is_probe), slot, label)
+
+    def _queue(self, burst: Burst, slot: int, label: int) -> None:
+        self._bursts.append(burst)
+        self._notes.burst(slot, burst, label)
 
     def _seal(
         self, session: _Session, run: Sequence[bytes], total: int, counter: int

@@ -10,6 +10,7 @@ import pytest
 
 from meshnode.errors import MeshnodeError
 from meshnode.manage.paths import Directories
+from meshnode.node.resources import rootless
 
 Run = Callable[..., Any]
 JOINED = {
@@ -44,9 +45,11 @@ class Joiner:
         self.done.append(("certificate", file, options))
         return JOINED
 
-    def start(self, network: str, directories: Any, *, foreground: bool) -> int:
+    def start(
+        self, network: str, directories: Any, *, foreground: bool, rootless: Any
+    ) -> int:
         """Stand for `start_network`."""
-        self.done.append(("start", network))
+        self.done.append(("start", network, *([rootless] if rootless else [])))
         return 0
 
 
@@ -101,6 +104,13 @@ def test_a_token_need_not_be_an_argument(
     result = meshnode("join", *arguments, "--no-up", stdin=b"mn1token")
     assert result.code == 0
     assert joiner.done[1][:2] == ("token", "mn1token")
+
+
+def test_the_node_may_do_without_privileges(meshnode: Run, joiner: Joiner) -> None:
+    """It is started so, with its ports."""
+    options = ("--rootless", "--forward", "tcp:8080:80")
+    assert meshnode("join", "mn1token", *options).code == 0
+    assert joiner.done[-1] == ("start", "home", rootless(["tcp:8080:80"], []))
 
 
 def test_options_are_passed_on(meshnode: Run, joiner: Joiner) -> None:

@@ -30,21 +30,10 @@ HEAVY = {
 
 
 MESH = (
-    *("network", "invite", "join", "up", "down", "restart", "reload", "status"),
-    *("peers", "routes", "ping", "wait", "watch", "steer", "trace", "why", "netcheck"),
-    *(
-        "proxy",
-        "route",
-        "exit",
-        "dns",
-        "cert",
-        "issuer",
-        "policy",
-        "peer",
-        "import",
-        "metrics",
-        "service",
-    ),
+    *("network", "invite", "join", "up", "down", "restart", "reload", "run"),
+    *("status", "peers", "routes", "ping", "wait", "watch", "steer", "trace", "why"),
+    *("netcheck", "capture", "flows", "proxy", "route", "exit", "dns"),
+    *("cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from meshnode.errors import ConfigError, HostError
 from meshnode.manage.paths import Directories
+from meshnode.node.resources import Rootless, rootless
 
 Run = Callable[..., Any]
 
@@ -21,13 +22,22 @@ class Networks:
         self.locked: set[str] = set()
         self.done: list[str] = []
         self.broken: dict[str, Exception] = {}
+        self.rootless: Rootless | None = None
 
     def is_up(self, network: str, directories: Directories) -> bool:
         """Stand for the function of that name."""
         return network in self.up
 
-    def start(self, network: str, directories: Directories, *, foreground: bool) -> int:
+    def start(
+        self,
+        network: str,
+        directories: Directories,
+        *,
+        foreground: bool,
+        rootless: Rootless | None,
+    ) -> int:
         """Stand for `start_network`."""
+        self.rootless = rootless
         self.done.append(f"start {network}{' foreground' if foreground else ''}")
         if network in self.broken:
             raise self.broken[network]
@@ -157,3 +167,14 @@ def test_a_reload_tells_what_waits_for_a_restart(meshnode: Run, node: Any) -> No
     ]
     told = json.loads(meshnode("reload", "--json").out)
     assert told["restartNeeded"] == ["mtu", "table"]
+
+
+def test_a_node_comes_up_without_privileges(meshnode: Run, networks: Networks) -> None:
+    """Only if that is asked for; with ports that are forwarded."""
+    meshnode("up")
+    assert networks.rootless is None
+    options = ("--forward", "tcp:8080:10.77.0.1:80", "--publish", "udp:53:5353")
+    assert meshnode("restart", "--rootless", *options).code == 0
+    assert networks.rootless == rootless(["tcp:8080:10.77.0.1:80"], ["udp:53:5353"])
+    refused = meshnode("restart", *options)
+    assert (refused.code, "--rootless" in refused.err) == (2, True)

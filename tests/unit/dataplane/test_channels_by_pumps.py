@@ -36,8 +36,10 @@ LONG = virtio.HEADER.pack(
 class Relayed(Rig):
     """A rig with two more peers: a relay, and one to which we relay."""
 
-    def __init__(self, name: str, role: str, stack: ExitStack) -> None:
-        super().__init__(name, role, stack)
+    def __init__(
+        self, name: str, role: str, stack: ExitStack, tap: memoryview | None = None
+    ) -> None:
+        super().__init__(name, role, stack, tap=tap)
         self.relay, self.next = (self.bound(stack) for _ in range(2))
         self.apply(AddPeer(RELAY), SetEndpoint(RELAY, place(self.relay)))
         self.apply(AddPeer(NEXT), SetEndpoint(NEXT, place(self.next)))

@@ -16,9 +16,11 @@ import pytest
 from meshnode.errors import HostError, MeshnodeError, PrivilegeError, UsageError
 from meshnode.manage import api_client
 from meshnode.manage.api_client import (
+    Borrowed,
     NoReplyError,
     NotRunningError,
     RemoteError,
+    borrow,
     call,
     stream,
 )
@@ -288,3 +290,57 @@ def test_another_user_is_told_to_use_sudo() -> None:
         )
     assert done.stdout.startswith(f"5 {directory}/home.sock: Permission denied; use")
     assert PrivilegeError.exit_code == 5
+
+
+def test_what_is_lent_is_held_inside_the_block(directories: Directories) -> None:
+    """With what the node says of it, then and later; until it ends."""
+    ours, theirs = os.pipe()
+    goes_on, ends = threading.Event(), threading.Event()
+
+    def answer(client: socket.socket, _: bytes) -> None:
+        first = serialise_reply(EventLine({"bytes": 7}))
+        socket.send_fds(client, [first[:5]], [ours])
+        client.sendall(first[5:])
+        goes_on.wait(30)
+        client.sendall(serialise_reply(EventLine({"n": 1})) * 2)
+        ends.wait(30)
+
+    with (
+        node(directories, answer),
+        borrow(directories, "home", "capture", pid=1) as borrowed,
+    ):
+        assert borrowed.facts == {"bytes": 7}
+        assert borrowed.events() == []
+        os.write(theirs, b"x")
+        assert os.read(borrowed.descriptor, 9) == b"x"
+        goes_on.set()
+        found: list[dict[str, object]] = []
+        while len(found) < 2:
+            found += borrowed.events()
+        assert found == [{"n": 1}] * 2
+        ends.set()
+        with pytest.raises(NotRunningError):
+            _listen_for_ever(borrowed)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(borrowed.descriptor)
+    os.close(ours)
+    os.close(theirs)
+
+
+def _listen_for_ever(borrowed: Borrowed) -> None:
+    while True:
+        borrowed.events()
+
+
+def test_nothing_lent_is_told(directories: Directories) -> None:
+    """A node that answers and gives nothing."""
+
+    def answer(client: socket.socket, _: bytes) -> None:
+        client.sendall(serialise_reply(EventLine({"bytes": 7})))
+
+    with (
+        node(directories, answer),
+        pytest.raises(NoReplyError, match="came without what was asked for"),
+        borrow(directories, "home", "capture"),
+    ):
+        pass

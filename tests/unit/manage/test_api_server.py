@@ -1,6 +1,7 @@
 """The server of the control socket, and what clients cannot do to each other."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ class Node:
         self.gate: trio.Event | None = None
         self.finished = 0
         self.streams: list[EventStream] = []
+        self.next_stream: EventStream | None = None
         self.result: dict[str, object] = {"name": "a"}
 
     async def __call__(self, request: Request) -> dict[str, object] | EventStream:
@@ -40,7 +42,7 @@ class Node:
             await self.gate.wait()
         self.finished += 1
         if request.verb == "watch":
-            self.streams.append(EventStream())
+            self.streams.append(self.next_stream or EventStream())
             return self.streams[-1]
         if request.verb == "fail":
             raise ConfigError("two\nlines")
@@ -279,6 +281,34 @@ async def test_events_come_as_they_happen(served: Served) -> None:
         assert await client.line() is None
         with trio.fail_after(30):
             await stream.wait_closed()
+
+
+async def test_a_descriptor_goes_with_the_first_event(served: Served) -> None:
+    """Once; the handler hears when it is held no longer."""
+    closed: list[bool] = []
+    ours, theirs = os.pipe()
+    stream = EventStream(descriptor=ours, on_close=lambda: closed.append(True))
+    served.node.next_stream = stream
+    async with served.client() as client:
+        await client.send({"verb": "watch"})
+        stream.send({"n": 1})
+        stream.send({"n": 2})
+        with trio.fail_after(30):
+            raw = client.stream.socket
+            data, ancillary, _, _ = await raw.recvmsg(9999, socket.CMSG_LEN(4))
+            [(_, _, found)] = ancillary
+            while data.count(b"\n") < 2:
+                data += await raw.recv(9999)
+        os.write(theirs, b"x")
+        received = int.from_bytes(found, sys.byteorder)
+        assert os.read(received, 9) == b"x"
+        for descriptor in (received, ours, theirs):
+            os.close(descriptor)
+        assert not closed
+        await client.stream.aclose()
+        with trio.fail_after(30):
+            await stream.wait_closed()
+    assert closed == [True]
 
 
 async def test_a_stream_can_end_badly(served: Served) -> None:

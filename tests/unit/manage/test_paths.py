@@ -77,3 +77,38 @@ def test_the_environment_moves_directories() -> None:
             "MESHNODE_UAPI_DIR": "d",
         }
     ) == Directories(Path("/a"), Path("/b"), Path("/c"), Path.cwd() / "d")
+
+
+def test_a_user_has_directories_below_home() -> None:
+    """Those of the XDG specification; one that is not absolute is ignored."""
+    home = {"HOME": "/home/anna"}
+    assert Directories.of_user(home) == Directories(
+        Path("/home/anna/.config/meshnode"),
+        Path("/home/anna/.local/state/meshnode"),
+        Path("/home/anna/.local/state/meshnode/run"),
+        Path("/home/anna/.local/state/meshnode/run/wireguard"),
+    )
+    found = Directories.of_user(
+        home
+        | {
+            "XDG_CONFIG_HOME": "/c",
+            "XDG_STATE_HOME": "state",
+            "XDG_RUNTIME_DIR": "/run/user/7",
+        }
+    )
+    assert found == Directories(
+        Path("/c/meshnode"),
+        Path("/home/anna/.local/state/meshnode"),
+        Path("/run/user/7/meshnode"),
+        Path("/run/user/7/meshnode/wireguard"),
+    )
+
+
+def test_root_has_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody else."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert Directories.usual() == Directories()
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert Directories.usual().config == Path("/home/anna/.config/meshnode")

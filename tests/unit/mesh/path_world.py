@@ -79,6 +79,7 @@ class End(FakeTunnels):
         self.received = self.sent_data = NEVER
         self.told: set[Path] = set()
         self.is_alive = True
+        self.gossips = False
         self.changes: list[tuple[float, Path]] = []
         self.pings = 0
         self.got: dict[int, float] = {}
@@ -117,6 +118,10 @@ class End(FakeTunnels):
     def has_session(self, key: bytes) -> bool:
         """Whether it is alive."""
         return self.is_alive
+
+    def is_watched(self, key: bytes) -> bool:
+        """Whether traffic is expected anyway, as who gossips does."""
+        return self.gossips
 
     def path_of(self, key: bytes) -> Endpoint | None:
         """Return where the other end is spoken to."""

@@ -80,7 +80,6 @@ def test_the_hops_are_one_more_than_our_nats(rng: random.Random, nats: int) -> N
     bench = Bench(rng, nats)
     bench.run()
     assert bench.hops.hops == nats + 1
-    assert bench.hops.lets_all_in is False
     assert bench.sockets.take_orders() == [CloseSockets()]
 
 
@@ -89,14 +88,14 @@ def test_who_lets_all_in_needs_no_opener(rng: random.Random) -> None:
     bench = Bench(rng, 0)
     bench.run()
     assert bench.asks == 1
-    assert (bench.hops.hops, bench.hops.lets_all_in) == (FALLBACK, True)
+    assert bench.hops.hops == FALLBACK
 
 
 def test_without_a_second_helper_nothing_is_counted(rng: random.Random) -> None:
     """No socket is opened for it."""
     bench = Bench(rng, 2, count=1)
     bench.run()
-    assert (bench.hops.hops, bench.hops.lets_all_in) == (FALLBACK, None)
+    assert bench.hops.hops == FALLBACK
     assert bench.sockets.take_orders() == []
 
 

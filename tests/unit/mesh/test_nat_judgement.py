@@ -1,14 +1,27 @@
 """What is said of a NAT by what others saw."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
 from meshnode.codec.records import Mapping, NatHint
-from meshnode.mesh.nat_judgement import AHEAD, ENOUGH_SAMPLES, SAMPLES, judge
+from meshnode.mesh.nat_judgement import (
+    AHEAD,
+    ENOUGH_SAMPLES,
+    SAMPLES,
+    preserved,
+)
+from meshnode.mesh.nat_judgement import judge as judge_with
 from meshnode.types import Endpoint
 
 DEPENDENT = Mapping.ENDPOINT_DEPENDENT
+PORT = 51820
+
+
+def judge(seen: Sequence[Endpoint], samples: Sequence[Endpoint]) -> NatHint:
+    """Judge what was seen of a socket of ours at `PORT`."""
+    return judge_with(seen, samples, port=PORT)
 
 
 def at(*ports: int) -> list[Endpoint]:
@@ -25,6 +38,16 @@ def test_one_witness_says_nothing(seen: tuple[int, ...]) -> None:
 def test_one_endpoint_for_all_is_independent() -> None:
     """Whatever it is."""
     assert judge(at(9, 9, 9), at(5)) == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+
+
+def test_a_port_that_is_kept_for_two_is_kept() -> None:
+    """Who sent to a NAT too early sees another; it is of no other kind for that."""
+    for seen in (at(PORT, 1025, PORT), at(1025, PORT, PORT), at(PORT, PORT, 1025)):
+        assert judge(seen, ()) == NatHint(Mapping.ENDPOINT_INDEPENDENT)
+        assert preserved(seen, PORT) == at(PORT)[0]
+    assert judge(at(PORT, 1025), ()).mapping is DEPENDENT
+    assert judge(at(9, 9, 1025), ()).mapping is DEPENDENT
+    assert preserved(at(PORT, 1025, 9), PORT) is None
 
 
 def test_a_sequence_tells_the_next_ports() -> None:

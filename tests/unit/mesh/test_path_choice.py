@@ -109,6 +109,17 @@ def test_what_was_left_for_its_loss_is_taken_again_after_half_a_minute() -> None
     assert chooser.choose(healed, now=33.0 + DWELL + 0.1) == A
 
 
+def test_direct_is_taken_at_once_though_one_relay_was_just_left_for_another() -> None:
+    """Nothing spoke against a direct path then."""
+    chooser = Chooser()
+    chooser.use(A, now=0.0)
+    alive = {A: relayed(0.18), B: relayed(0.12)}
+    for second in range(3):
+        chooser.choose(alive, now=DWELL + 1 + second)
+    assert chooser.path == B
+    assert chooser.choose({**alive, C: direct(0.2)}, now=DWELL + 4) == C
+
+
 def test_what_died_is_taken_again_as_soon_as_it_lives() -> None:
     """It was not left by choice."""
     chooser = Chooser()

@@ -275,6 +275,19 @@ def test_traffic_after_a_rest_is_watched_again() -> None:
     assert world.silence(woken) < 1.5
 
 
+def test_traffic_between_gossip_is_seen_though_nobody_tells_of_it() -> None:
+    """The tunnels tell of traffic only while they expect none."""
+    world = PathWorld(2)
+    world.connect(relayed=True)
+    world.a.gossips = world.b.gossips = True
+    world.run(LINGER + 5.0)
+    assert not world.a.sought
+    world.talk()
+    world.run(3.0)
+    assert world.a.sought
+    assert is_direct(world.a)
+
+
 def test_who_only_gossips_is_neither_measured_nor_sought() -> None:
     """Sessions for that are many, and few of them ever carry data."""
     world = PathWorld(1)

@@ -47,3 +47,16 @@ def test_without_traffic_nobody_is_asked(user: RelayUser) -> None:
     user.watch.begin(OTHER, now=user.now)
     assert user.run(50.0) == []
     assert user.watch.next_deadline() is None
+
+
+def test_it_looks_on_while_the_tunnels_tell_of_nothing(user: RelayUser) -> None:
+    """Gossip keeps them watching, and then users' traffic is no news."""
+    user.tunnels.is_watched = lambda key: True
+    user.client.want(OTHER, now=0.0)
+    user.run(0.1)
+    for relay in (R, S):
+        user.answer(relay)
+    user.tunnels.paths[OTHER] = user.way_by(R).endpoint
+    user.watch.begin(OTHER, now=user.now)
+    user.run(50.0)
+    assert user.watch.next_deadline() is not None

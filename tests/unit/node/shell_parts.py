@@ -55,7 +55,6 @@ class Shell:
     def __init__(
         self, rng: random.Random, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mesh_shell, "HostPlanner", FakePlanner)
         self.addresses = ["192.0.2.5"]
         monkeypatch.setattr(
             mesh_shell, "local_addresses", lambda without: list(self.addresses)
@@ -95,7 +94,7 @@ class Shell:
             tunnels=self.tunnels,
             engine=self.engine,
             store=self.store,
-            journal=Journal(descriptor, self.path / "journal"),
+            planner=FakePlanner(Journal(descriptor, self.path / "journal")),
             interface="mesh",
             fwmark=7,
         )

@@ -20,7 +20,7 @@ from meshnode.node.children import (
 from tests.unit.node.test_tasks import WORKER
 
 _IN = ("udp4_fd", "program_fd")
-_OUT = ("handshakes_fd", "traffic_fd", "counters_fd", "sessions_fd")
+_OUT = ("handshakes_fd", "traffic_fd", "counters_fd", "sessions_fd", "tap_fd")
 
 
 def start(program: str) -> int:

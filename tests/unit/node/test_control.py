@@ -14,6 +14,7 @@ import trio
 
 from meshnode.codec.forwarding import decode_command, encode_report
 from meshnode.codec.lifeline import Begin, Ready, decode_from_control, encode
+from meshnode.codec.tap import tap_bytes
 from meshnode.dataplane.traffic import table_bytes
 from meshnode.forwarding import ProgramComplete, Reset, SessionsHeld
 from meshnode.host.channels import send_with_fds, seqpacket_pair
@@ -57,6 +58,7 @@ class Surroundings:
             traffic_fd=create_shared("traffic", table_bytes(1)),
             counters_fd=create_shared("counters", counters_bytes(1)),
             sessions_fd=NO_DESCRIPTOR,
+            tap_fd=create_shared("tap", tap_bytes(1)),
             vault_fd=create_shared("vault", VAULT_BYTES),
             uapi_fd=uapi.detach(),
             api_fd=NO_DESCRIPTOR,

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +100,31 @@ def test_a_parent_that_was_killed_does_not_end_the_daemon() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     daemon.Starter(writing).failed(MeshnodeError("x" * 10_000))
+
+
+def test_an_attached_process_ends_with_its_parent() -> None:
+    """It reports like a daemon, in a session that it leads, and is told to end."""
+    program = _PROGRAM.replace("daemonise", "attach")
+    story = (
+        "import pathlib, signal, time; "
+        "pathlib.Path(sys.argv[1]).write_text(f'{os.getpid()} {os.getsid(0)}'); "
+        "signal.signal(signal.SIGTERM, lambda *_: ("
+        "pathlib.Path(sys.argv[1]).write_text('ended'), os._exit(0))); "
+        "starter.ready(); time.sleep(60)"
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "told")
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(story=story), str(file)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout == "returned\n"
+        give_up_at = time.monotonic() + 60
+        while (told := file.read_text()) != "ended":
+            pid, session = told.split() or ("", "")
+            assert pid == session
+            assert time.monotonic() < give_up_at
+            time.sleep(0.01)

@@ -16,6 +16,7 @@ from meshnode.node.launch import Launcher, Settings
 from meshnode.node.resources import Roaming
 from meshnode.node.tasks import NO_DESCRIPTOR, ControlTask, WorkerTask
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward, Way
 
 
 def descriptor(number: int) -> Any:
@@ -43,16 +44,21 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         traffic_fd=13,
         counters_fd=14,
         sessions_fd=16,
+        tap_fd=17,
         vault_fd=15,
         tls=SimpleNamespace(control=descriptor(20), worker=descriptor(21)),
         carrier=SimpleNamespace(control=descriptor(24), worker=descriptor(25)),
         listeners=(descriptor(22), descriptor(23)),
         tls_problem="taken",
+        namespace_fd=24,
+        forwards=(FORWARD,),
+        forward_listeners=(descriptor(25),),
         proxy=SimpleNamespace(control=descriptor(30), worker=descriptor(31)),
     )
 
 
 EGRESS, INGRESS = workers_of(1)
+FORWARD = Forward.from_option(Way.INTO, "tcp:8080:80")
 SETTINGS = Settings("reference", "info", Directories())
 
 
@@ -152,6 +158,7 @@ def test_several_workers_have_their_own(tasks: list[Any]) -> None:
     assert (egress.roaming_fds, ingress.roaming_fds) == ((51,), (40, 41))
     assert (egress.program_fd, ingress.program_fd) == (71, 73)
     assert egress.sessions_fd == ingress.sessions_fd == control.sessions_fd == 16
+    assert egress.tap_fd == ingress.tap_fd == control.tap_fd == 17
     assert (control.egress_fds, control.ingress_fds) == ((60, 61), (62, 63))
     assert (control.udp4_fds, control.udp6_fds) == ((20, 21), (30, 31))
 
@@ -164,6 +171,16 @@ def test_who_speaks_tls_gets_link_and_listeners(tasks: list[Any]) -> None:
     tls, control = tasks
     assert (tls.link_fd, tls.listener_fds) == (21, (22, 23))
     assert (control.tls_fd, control.tls_problem) == (20, "taken")
+
+
+def test_who_carries_ports_gets_listeners_and_the_inner_network(
+    tasks: list[Any],
+) -> None:
+    """And nothing of the tunnel."""
+    Launcher(resources(), SETTINGS).forward()
+    (task,) = tasks
+    assert task.forwards == (FORWARD,)
+    assert (task.listener_fds, task.namespace_fd) == ((25,), 24)
 
 
 def test_who_serves_applications_gets_a_link(tasks: list[Any]) -> None:

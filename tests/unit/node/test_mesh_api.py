@@ -30,6 +30,7 @@ from meshnode.node import mesh_api
 from meshnode.node.host_names import HostNames
 from meshnode.node.mesh_admin import MeshAdmin, NoSuchMemberError, NotIssuerError
 from meshnode.node.mesh_api import MeshApi
+from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.name_table import NameBook
 from meshnode.types import Endpoint, Prefix
 from tests.unit.mesh.node_parts import DAY
@@ -67,6 +68,9 @@ class Client:
             mappings=lambda: [{"router": "192.0.2.254:5351"}],
             steering=self.steering,
             reload=self._reload,
+            capture=MeshCapture(
+                shell.shell.node, shell.engine, -1, memoryview(bytearray(0)), 51820
+            ),
             proxies={},
             names=self.names,
         )

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from meshnode.codec.lifeline import workers_of
+from meshnode.codec.tap import tap_bytes
 from meshnode.crypto.keys import PublicKey
 from meshnode.dataplane import ciphers
 from meshnode.dataplane.traffic import ControlView, TrafficTable
@@ -76,6 +77,7 @@ class Process:
             (
                 *("lifeline_fd", "handshakes_fd", "traffic_fd", "counters_fd"),
                 *("sessions_fd", "vault_fd", "uapi_fd", "api_fd", "tls_fd"),
+                "tap_fd",
             ),
             NO_DESCRIPTOR,
         )
@@ -107,7 +109,9 @@ class Process:
             now=boottime(),
         )
         counters = memoryview(bytearray(counters_bytes(1)))
-        self.control = control = MeshControl(task, engine, counters=counters)
+        self.control = control = MeshControl(
+            task, engine, counters=counters, tap=memoryview(bytearray(tap_bytes(1)))
+        )
         outlet: Any = FakeOutlet([])
         outlet.pair.close()
         outlet.pair = pair
@@ -148,7 +152,7 @@ class Process:
 @pytest.fixture
 def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
     """A founder that did not begin yet."""
-    monkeypatch.setattr(mesh_shell, "HostPlanner", FakePlanner)
+    monkeypatch.setattr(mesh_control, "HostPlanner", FakePlanner)
     monkeypatch.setattr(mesh_shell, "local_addresses", lambda without: [])
     monkeypatch.setattr(mesh_shell, "PLAN_TIMEOUT", 0.0)
     process = Process(tmp_path)

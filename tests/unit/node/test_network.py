@@ -1,16 +1,20 @@
 """Starting the node of a network."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshnode.codec.records import Role
 from meshnode.errors import ConfigError, HostError
-from meshnode.manage.config_values import NetworkConfig, TlsSettings
+from meshnode.manage.config_values import AnnouncedRoute, NetworkConfig, TlsSettings
 from meshnode.manage.network_config import load_config, save_config
 from meshnode.node import network
-from meshnode.node.network import start_network, tls_places
+from meshnode.node.network import start_attached, start_network, tls_places
 from meshnode.node.reserved import table_of
+from meshnode.node.resources import Rootless
+from meshnode.types import Prefix
 from tests.founded_node import directories_in, found_home
 
 
@@ -45,6 +49,30 @@ def test_who_serves_tls(listen: str, roles: Role, places: list[str]) -> None:
     """Relays and rendezvous, and who is told to."""
     config = NetworkConfig("home", tls=TlsSettings(listen, 8443))
     assert [str(one) for one in tls_places(config, roles)] == places
+
+
+def test_a_rootless_node_is_no_router_and_has_no_privileged_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It carries no mark either; everything else is as it is configured."""
+    directories = directories_in(tmp_path)
+    found_home(directories)
+    openings = []
+
+    def run(interface: str, *, settings: Any, opening: Any) -> None:
+        openings.append(opening)
+
+    monkeypatch.setattr(network, "run_attached", run)
+    start_attached("home", directories)
+    (opening,) = openings
+    assert (opening.fwmark, opening.tls) == (0, ())
+    assert opening.rootless == Rootless()
+    file = directories.config_file("home")
+    config = load_config(file)
+    prefix = AnnouncedRoute(Prefix.parse("192.168.1.0/24"))
+    save_config(file, replace(config, announced=(prefix,)))
+    with pytest.raises(ConfigError, match="no router"):
+        start_attached("home", directories)
 
 
 def test_nothing_is_started_before_the_kill_switch_stands(

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshnode.errors import HostError
+from meshnode.capture.rings import Rings
+from meshnode.codec.tap import UNDERLAY_OUT, code_of
+from meshnode.dataplane.tap import RingTap
+from meshnode.errors import DropReason, HostError
 from meshnode.host.udp import UdpPair
 from meshnode.node import outlet
 from meshnode.node.outlet import Outlet
 from meshnode.types import Datagram, Endpoint, Path, Source
+from tests.tap_parts import memory
 
 
 def unbound_pair() -> UdpPair:
@@ -93,3 +97,22 @@ def test_what_names_a_socket_beside_leaves_by_it(
     ours.beside = {}
     ours.send([one])
     assert [by for by, _ in sent] == ["beside", "own", "own"]
+
+
+def test_a_capture_sees_what_control_sends(
+    pair: UdpPair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the host refused."""
+
+    def send(pair: UdpPair, one: Datagram) -> None:
+        if one.path.remote.host == "192.0.2.1":
+            raise OSError(errno.ENETUNREACH, "x")
+
+    monkeypatch.setattr(outlet, "send_datagram", send)
+    ring = memory()
+    ours = Outlet([pair], RingTap(ring))
+    ours.send([datagram("192.0.2.1"), datagram("192.0.2.2")])
+    found = Rings(ring).read()
+    assert [one.verdict for one in found] == [code_of(DropReason.SEND_ERROR), 0]
+    assert [one.side for one in found] == [UNDERLAY_OUT] * 2
+    assert [one.data for one in found] == [b"x"] * 2

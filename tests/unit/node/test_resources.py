@@ -3,8 +3,10 @@
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from meshnode.host.tun import Offload, TunDevice
 from meshnode.host.udp import UdpPair
 from meshnode.manage.paths import Directories
 from meshnode.node import resources
-from meshnode.node.resources import QUEUES, Opening, Resources
+from meshnode.node.resources import QUEUES, Opening, Resources, rootless
 from meshnode.node.tasks import NO_DESCRIPTOR
 from tests.unit.node.test_outlet import unbound_pair
 
@@ -155,3 +157,47 @@ def test_the_mtu_is_set_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "fcntl", SimpleNamespace(ioctl=refuse))
     with pytest.raises(HostError, match="MTU of wg0"):
         resources._set_mtu("wg0", 1420)
+
+
+def test_a_rootless_device_is_made_in_its_network(
+    directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is the watch of it; where ports come in is open before anything runs."""
+    entered = []
+
+    def call_in(namespace: int, function: Callable[[], Any]) -> Any:
+        entered.append(namespace)
+        return function()
+
+    monkeypatch.setattr(resources, "call_in", call_in)
+    monkeypatch.setattr(resources, "LinkWatch", lambda fd: ("watch", fd))
+    before = open_descriptors()
+    namespace = os.open(os.devnull, os.O_RDONLY)
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    opening = Opening(rootless=rootless([f"tcp:{port}:80"], []))
+    kept = Resources.open("wg0", directories, opening, namespace_fd=namespace)
+    (listener,) = kept.forward_listeners
+    assert listener.getsockname() == ("127.0.0.1", port)
+    watch: Any = kept.watch_link()
+    assert watch == ("watch", kept.tun.fds[0])
+    assert entered == [namespace, namespace]
+    with pytest.raises(HostError, match="is taken"):
+        Resources.open("wg1", directories, opening, namespace_fd=os.dup(namespace))
+    kept.close()
+    assert open_descriptors() == before
+
+
+def test_a_device_that_is_half_made_is_closed(
+    directories: Directories, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would know of it."""
+
+    def fail(*_: object) -> int:
+        raise HostError("no more queues")
+
+    monkeypatch.setattr(resources, "open_inlet", fail)
+    before = open_descriptors()
+    with pytest.raises(HostError, match="no more queues"):
+        Resources.open("wg0", directories, Opening())
+    assert open_descriptors() == before

@@ -128,6 +128,8 @@ class Story:
             replaced=[*pairs],
             programs=dict.fromkeys(workers_of(workers)),
             listeners=(),
+            forwards=(),
+            watch_link=lambda: FakeWatch(None),
         )
 
         def replace_udp(new: Any) -> None:
@@ -201,7 +203,6 @@ class Story:
 def make_believe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The surroundings of a supervisor."""
     monkeypatch.setattr(module, "Launcher", FakeLauncher)
-    monkeypatch.setattr(module, "LinkWatch", FakeWatch)
     monkeypatch.setattr(module, "FileWatch", FakeWatch)
 
 
@@ -411,3 +412,23 @@ def test_a_socket_beside_is_kept_until_control_drops_it(story: Story) -> None:
     assert story.resources.beside == {}
     os.close(writing)
     os.close(reading)
+
+
+def test_ports_are_carried_by_a_process_if_there_are_any(
+    make_believe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other node has it."""
+    resources: Any = SimpleNamespace(
+        programs={},
+        listeners=(),
+        uapi_path="x",
+        watch_link=lambda: FakeWatch(None),
+        forwards=("one",),
+    )
+    roles = ["control", "tls", "proxy", "carrier", "forward"]
+    launcher: Any = SimpleNamespace(**dict.fromkeys(roles, int))
+    monkeypatch.setattr(module, "Launcher", lambda *_: launcher)
+    supervisor = Supervisor(resources, SETTINGS, lambda: None)
+    names = [child.name for child in supervisor._children]
+    assert names == roles
+    supervisor.close()

@@ -10,6 +10,7 @@ from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     CarrierTask,
     ControlTask,
+    ForwardTask,
     ProxyTask,
     TlsTask,
     WorkerTask,
@@ -18,6 +19,7 @@ from meshnode.node.tasks import (
     parse_task,
 )
 from meshnode.offloads import Offloads
+from meshnode.proxy.forwards import Forward, Way
 
 WORKER = WorkerTask(
     worker=Worker(Direction.INGRESS, 1),
@@ -37,6 +39,7 @@ WORKER = WorkerTask(
     traffic_fd=15,
     counters_fd=16,
     sessions_fd=18,
+    tap_fd=19,
 )
 CONTROL = ControlTask(
     interface="wg0",
@@ -56,6 +59,7 @@ CONTROL = ControlTask(
     traffic_fd=8,
     counters_fd=18,
     sessions_fd=NO_DESCRIPTOR,
+    tap_fd=24,
     vault_fd=9,
     uapi_fd=10,
     api_fd=17,
@@ -64,8 +68,8 @@ CONTROL = ControlTask(
     beside_fds=(),
     tls_fd=23,
     tls_problem="TCP port 443 is taken",
-    proxy_fd=24,
-    carrier_fd=25,
+    proxy_fd=25,
+    carrier_fd=26,
 )
 TLS = TlsTask(
     interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
@@ -89,8 +93,8 @@ def test_tasks_survive_the_command_line() -> None:
 
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
-    assert sorted(descriptors_of(WORKER)) == list(range(10, 19))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 26)]
+    assert sorted(descriptors_of(WORKER)) == list(range(10, 20))
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 27)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
@@ -105,3 +109,21 @@ def test_nothing_secret_has_a_place_in_a_task() -> None:
     """Everybody on the host can read command lines: no field is for a key."""
     names = {field.name for kind in (WorkerTask, ControlTask) for field in fields(kind)}
     assert not [name for name in names if "key" in name or "secret" in name]
+
+
+def test_a_forward_task_reads_what_it_writes() -> None:
+    """With the ports that it carries."""
+    forwards = (
+        Forward.from_option(Way.INTO, "tcp:[::1]:8080:10.77.0.1:80"),
+        Forward.from_option(Way.OUT_OF, "udp:53:5353"),
+    )
+    task = ForwardTask(
+        interface="home",
+        log_level="info",
+        parent=7,
+        forwards=forwards,
+        listener_fds=(4, 5),
+        namespace_fd=6,
+    )
+    assert parse_task(ForwardTask, arguments_of(task)) == task
+    assert descriptors_of(task) == [4, 5, 6]

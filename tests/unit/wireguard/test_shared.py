@@ -2,7 +2,7 @@
 
 import pytest
 
-from meshnode.crypto.keys import PublicKey
+from meshnode.crypto.keys import PresharedKey, PublicKey
 from meshnode.forwarding import AddPeer
 from meshnode.types import Endpoint, Path
 from meshnode.wireguard.events import HandshakeGivenUp
@@ -65,3 +65,14 @@ def test_jitter_covers_its_range(octets, expected):
 def test_an_empty_outbox_is_not_due():
     """Nothing queued, nothing to wake for."""
     assert Outbox().next_deadline() is None
+
+
+def test_ephemerals_are_told_to_who_asked():
+    """With whom the handshake is, and what both share; else nobody hears of them."""
+    shared = make_shared(lambda size: bytes(range(size)))
+    peer, preshared = PublicKey(bytes(32)), PresharedKey.none()
+    assert shared.new_ephemeral(peer, preshared) == bytes(range(32))
+    told = []
+    shared.key_log = lambda *words: told.append(words)
+    ephemeral = shared.new_ephemeral(peer, preshared)
+    assert told == [(ephemeral, peer, preshared)]

@@ -14,6 +14,7 @@ from meshnode.channels import endpoint_of
 from meshnode.codec import virtio
 from meshnode.dataplane.fast.channels import Channel, NumbersOfChannels
 from meshnode.dataplane.fast.relaying import Forwarder
+from meshnode.dataplane.fast.taps import Tap
 from meshnode.errors import DropReason
 from meshnode.forwarding import OpenChannel, PathHeard, SetEndpoint, SetStandby
 from meshnode.types import Path, Source
@@ -224,7 +225,7 @@ def test_channel_keeps_its_rate_when_it_is_renewed() -> None:
 
 def test_slots_and_sockets_beyond_the_memory_are_refused() -> None:
     """Nothing is written outside of it."""
-    forwarder = Forwarder(4, lambda *_: None)
+    forwarder = Forwarder(4, lambda *_: None, Tap(None))
     for slot in (-1, 4):
         with pytest.raises(IndexError):
             forwarder.set_place(slot, None, -1)

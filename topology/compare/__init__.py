@@ -1,0 +1,1 @@
+"""The three ways into a mesh, and other proxies beside them, doing the same work."""
