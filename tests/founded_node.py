@@ -82,13 +82,14 @@ class RunningNode:
         )
         self.node.start(now=NOW, wall=time.time())
         self.drain()
+        self.steered: dict[str, Any] | None = None
         shell: Any = self
         self._verbs: dict[str, Any] = {
             **MeshAdmin(
                 shell, entropy=os.urandom, places=lambda: ("gate.example.org:51820",)
             ).verbs(),
             **MeshPapers(shell).verbs(),
-            **MeshTrace(shell, _device).verbs(),
+            **MeshTrace(shell, _device, lambda *_: self.steered).verbs(),
             **MeshDiagnosis(shell, _device, lambda: [PORT_MAPPING]).verbs(),
         }
 

@@ -36,6 +36,7 @@ LEAVES = frozenset(
         *("errors", "types", "values", "deadlines", "ports", "forwarding", "hostplan"),
         "offloads",
         "channels",
+        "steering",
     )
 )
 LEAF_REASON = "leaves are values of the standard library that every layer may hold"
@@ -90,6 +91,7 @@ PURE = (
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
     *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
     *("names.table", "names.reverse", "names.message", "names.zone", "names.limits"),
+    *("host.steer_text", "node.steer_plan", "node.learnt_names"),
 )
 """Packages and modules whose time, entropy and input are arguments."""
 

@@ -34,6 +34,9 @@ _COMMANDS = {
     ),
     "wait": LazyCommand("meshnode.cli.wait", "wait", "Wait until something is so."),
     "watch": LazyCommand("meshnode.cli.wait", "watch", "Print what happens."),
+    "steer": LazyCommand(
+        "meshnode.cli.steer", "steer", "Show which traffic goes which way."
+    ),
     "trace": LazyCommand(
         "meshnode.cli.trace", "trace", "Tell what becomes of a packet."
     ),

@@ -21,6 +21,7 @@ _port = click.IntRange(1, 65535)
         "meshnode trace paris",
         "meshnode trace 192.168.7.20 --tcp 443",
         "meshnode trace 10.77.0.2 --from laptop --udp 53",
+        "meshnode trace 198.51.100.7 --tcp 443 --user alice --domain example.org",
     )
     + f"\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,6 +36,9 @@ _port = click.IntRange(1, 65535)
 @click.option("--tcp", type=_port, metavar="PORT", help="By TCP, to this port.")
 @click.option("--udp", type=_port, metavar="PORT", help="By UDP, to this port.")
 @click.option("--icmp", is_flag=True, help="By ICMP, as ping does; the default.")
+@click.option("--user", metavar="USER", help="Who of this host sends: name or id.")
+@click.option("--group", metavar="PATH", help="The sender's control group.")
+@click.option("--domain", metavar="NAME", help="The name that DEST was looked up by.")
 @network_option
 @directory_options
 @json_option
@@ -44,15 +48,18 @@ def trace(
     tcp: int | None,
     udp: int | None,
     icmp: bool,
+    user: str | None,
+    group: str | None,
+    domain: str | None,
     network: str | None,
     directories: paths.Directories,
     as_json: bool,
 ) -> int:
     """Tell what becomes of a packet to DEST, an address or a member.
 
-    Shows its route, who carries it and where that member is, whether the policy lets
-    it in, and what stands in the way. Nothing is sent. Exit code 1 means that it
-    would not arrive.
+    Shows the steering rule it meets if this host sends it, its route, who carries it
+    and where that member is, whether the policy lets it in, and what stands in the
+    way. Nothing is sent. Exit code 1 means that it would not arrive.
     """
     if (tcp is not None) + (udp is not None) + icmp > 1:
         raise UsageError("give one of --tcp, --udp and --icmp")
@@ -60,8 +67,10 @@ def trace(
     fields: dict[str, Any] = {"to": destination, "transport": transport}
     if tcp or udp:
         fields["port"] = tcp or udp
-    if source is not None:
-        fields["from"] = source
+    if source is not None and (user or group or domain):
+        raise UsageError("--user, --group and --domain are about this host's packets")
+    senders = {"from": source, "user": user, "group": group, "domain": domain}
+    fields |= {key: word for key, word in senders.items() if word is not None}
     result = ask(network, directories, "trace", **fields)
     if as_json:
         print_json(result)
@@ -73,6 +82,11 @@ def trace(
 
 def _lines(result: dict[str, Any]) -> list[str]:
     lines = [f"{result['service']} from {result['from']} to {result['to']}"]
+    steer = result.get("steer")
+    if steer is not None:
+        lines.append(f"steered  by rule {steer['rule']}, via {steer['via']}")
+    if steer is not None and steer["via"] != "mesh":
+        return [*lines, *(f"problem  {text}" for text in result["obstacles"])]
     if result["prefix"] is None:
         lines.append("route    none")
     elif result["isOutside"]:

@@ -147,8 +147,22 @@ class WantProxy:
     """Control has something to say to the process of applications: start it."""
 
 
+@frozen
+class WantCarrier:
+    """Control has something for the process that carries what is steered: start it."""
+
+
 SupervisorMessage = Begin | WorkerStarted | LinkChanged | Rebound
-ControlMessage = Rebind | Ready | Failed | KeepSocket | DropSocket | WantTls | WantProxy
+ControlMessage = (
+    Rebind
+    | Ready
+    | Failed
+    | KeepSocket
+    | DropSocket
+    | WantTls
+    | WantProxy
+    | WantCarrier
+)
 
 _Check = Callable[[Any], Any]
 
@@ -213,6 +227,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, tuple[_Check, ...]]]] = {
     5: (DropSocket, (_U16,)),
     6: (WantTls, ()),
     7: (WantProxy, ()),
+    8: (WantCarrier, ()),
 }
 
 

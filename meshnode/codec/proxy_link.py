@@ -11,6 +11,7 @@ import msgpack
 
 from meshnode.codec.arrays import pack_array, unpack_array
 from meshnode.codec.strict import (
+    BOOLEAN,
     PREFIX,
     Kind,
     many,
@@ -35,6 +36,9 @@ MAX_USERS: Final = 1000
 MAX_RULES: Final = 1000
 MAX_UPSTREAM: Final = 16
 MAX_MEMBERS: Final = 20_000
+MAX_ADDRESSES: Final = 60
+"""Of one answer that is learnt; those above are left out."""
+
 MAX_TEXT_BYTES: Final = 800
 """Of one complaint."""
 
@@ -102,12 +106,13 @@ class PlannedResolver:
     """The resolver of the network's names, at *places*, our overlay addresses.
 
     *own* is our name. All other names are asked for at *upstream*, in order; without,
-    they are refused.
+    they are refused; if it *learns*, their addresses are told before an answer leaves.
     """
 
     own: str
     places: tuple[Endpoint, ...]
     upstream: tuple[Endpoint, ...] = ()
+    learns: bool = False
 
 
 @frozen
@@ -175,8 +180,28 @@ class Counts:
     listeners: tuple[Counters, ...]
 
 
-ControlMessage = Setup | Ask
-ProxyMessage = Started | Problems | Counts
+@frozen
+class Learn:
+    """The answer for *name* says *addresses* for *ttl* seconds; it waits for `Learnt`.
+
+    Rules by which traffic is steered may speak of the name.
+    """
+
+    number: int
+    name: str
+    addresses: tuple[str, ...]
+    ttl: int
+
+
+@frozen
+class Learnt:
+    """The answer with that number may leave."""
+
+    number: int
+
+
+ControlMessage = Setup | Ask | Learnt
+ProxyMessage = Started | Problems | Counts | Learn
 
 _NUMBER: Final = whole(0, 2**32 - 1)
 _COUNT: Final = whole(0, 2**63 - 1)
@@ -220,6 +245,7 @@ _RESOLVER: Final = record(
     printable(64),
     many(_ENDPOINT, 1, 4),
     many(_ENDPOINT, 0, MAX_UPSTREAM),
+    BOOLEAN,
 )
 _PLAN: Final = record(
     ProxyPlan,
@@ -238,6 +264,7 @@ _PLAN: Final = record(
 _FROM_CONTROL: Final[dict[int, tuple[type, Kind]]] = {
     1: (Setup, record(Setup, whole(1, MAX_PLAN_BYTES))),
     2: (Ask, record(Ask, _NUMBER)),
+    3: (Learnt, record(Learnt, _NUMBER)),
 }
 _FROM_PROXY: Final[dict[int, tuple[type, Kind]]] = {
     1: (Started, record(Started)),
@@ -252,6 +279,16 @@ _FROM_PROXY: Final[dict[int, tuple[type, Kind]]] = {
                 0,
                 MAX_LISTENERS,
             ),
+        ),
+    ),
+    4: (
+        Learn,
+        record(
+            Learn,
+            _NUMBER,
+            printable(255),
+            many(printable(45), 1, MAX_ADDRESSES),
+            whole(0, 2**32 - 1),
         ),
     ),
 }

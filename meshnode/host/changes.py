@@ -11,10 +11,14 @@ import os
 import socket
 import stat
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from meshnode.errors import HostError
 from meshnode.types import Prefix
 from meshnode.values import frozen
+
+if TYPE_CHECKING:
+    from meshnode.host.mark_routes import MarkRule
 
 
 @frozen
@@ -136,6 +140,42 @@ class DeleteTable:
 
 
 @frozen
+class StopSteering:
+    """We steer traffic: the nftables table *name*, and marks that routes know.
+
+    *tunnel_mark* leads to *tunnel_table*; *door_mark*, in the bits of *door_mask*, to
+    *local_table*. Both tables are our own.
+    """
+
+    name: str
+    tunnel_mark: int
+    door_mark: int
+    door_mask: int
+    tunnel_table: int
+    local_table: int
+
+    def rules(self) -> "tuple[MarkRule, MarkRule]":
+        """Return the routing rules."""
+        from meshnode.host.mark_routes import MarkRule
+
+        return (
+            MarkRule(self.tunnel_mark, 2**32 - 1, self.tunnel_table),
+            MarkRule(self.door_mark, self.door_mask, self.local_table),
+        )
+
+    def undo(self) -> str | None:
+        """Delete the table, so that nothing is marked any more; then the ways."""
+        from meshnode.host import mark_routes, nft
+
+        found = nft.delete_table(self.name)
+        for rule in self.rules():
+            found |= mark_routes.delete_mark_rule(rule)
+        for table in (self.tunnel_table, self.local_table):
+            found |= mark_routes.empty_table(table)
+        return f"stopped steering by the table {self.name}" if found else None
+
+
+@frozen
 class RestoreSysctl:
     """We set the kernel variable *key*, a path below `net/`, from *before* to *ours*.
 
@@ -193,6 +233,7 @@ Change = (
     | FlushRouteTable
     | DeleteRule
     | DeleteTable
+    | StopSteering
     | RestoreSysctl
     | RestoreFile
 )
@@ -204,6 +245,7 @@ _KINDS: dict[str, type[Change]] = {
     "route-table": FlushRouteTable,
     "rule": DeleteRule,
     "nft-table": DeleteTable,
+    "steering": StopSteering,
     "sysctl": RestoreSysctl,
     "file": RestoreFile,
 }

@@ -35,6 +35,21 @@ def load(rules: str) -> None:
         raise _refused("load firewall rules", outcome)
 
 
+def check(rules: str) -> None:
+    """Raise what `load` would raise; nothing is changed."""
+    outcome = _run(["-c", "-f", "-"], rules)
+    if outcome.returncode:
+        raise _refused("load firewall rules", outcome)
+
+
+def ask(arguments: list[str]) -> str:
+    """Return what nft answers in JSON; raises `HostError` as `load` does."""
+    outcome = _run(["-j", *arguments])
+    if outcome.returncode:
+        raise _refused("read firewall rules", outcome)
+    return outcome.stdout
+
+
 def has_table(name: str) -> bool:
     """Whether the table *name* is there; raises `HostError` as `load` does."""
     outcome = _run(["list", "tables", FAMILY])

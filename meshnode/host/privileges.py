@@ -22,6 +22,12 @@ from meshnode.values import frozen
 CAP_NET_BIND_SERVICE = 10
 CAP_NET_ADMIN = 12
 NOBODY = 65534
+CARRIER_GROUP = 65531
+"""The group of processes that carry others' connections: theirs are never steered.
+
+Only root can be in it. It has no name: Debian's policy reserves its range, and
+systemd's table of ids calls it unused. It is small enough for containers, too.
+"""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -137,13 +143,14 @@ def drop_to_control() -> None:
 def drop_to_proxy() -> None:
     """Become nobody who may listen on ports below 1024, and no way to get more.
 
-    Import everything first, as for `drop_to_worker`.
+    What the process sends is never steered: who uses a listener, or an exit, has
+    chosen its way. Import everything first, as for `drop_to_worker`.
 
     Raises:
         PrivilegeError: if anything else is left; the process must end then.
     """
     user = NOBODY if _knows(NOBODY) else None
-    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=user)
+    _drop(keep=1 << CAP_NET_BIND_SERVICE, user=user, group=CARRIER_GROUP)
 
 
 def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
@@ -158,7 +165,7 @@ def die_with_parent(parent: int, death_signal: signal.Signals) -> None:
         os.kill(os.getpid(), death_signal)
 
 
-def _drop(*, keep: int, user: int | None) -> None:
+def _drop(*, keep: int, user: int | None, group: int = NOBODY) -> None:
     try:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _limit_bounding_set(keep)
@@ -168,7 +175,7 @@ def _drop(*, keep: int, user: int | None) -> None:
         if user is not None:
             # Or the change of user would take what shall be kept.
             _prctl(_PR_SET_KEEPCAPS, int(keep != 0))
-            os.setresgid(user, user, user)
+            os.setresgid(group, group, group)
             os.setresuid(user, user, user)
         _set_capabilities(keep)
         _prctl(_PR_SET_DUMPABLE, 0)
@@ -178,12 +185,14 @@ def _drop(*, keep: int, user: int | None) -> None:
             f"cannot drop privileges ({error.strerror}): start as root",
             errno=error.errno or errno.EPERM,
         ) from error
-    _verify(keep, user)
+    _verify(keep, user, group)
 
 
-def _verify(keep: int, user: int | None) -> None:
+def _verify(keep: int, user: int | None, group: int) -> None:
     left = _capabilities() != (keep, keep, 0) or _bounding_set() & ~keep
-    identity = user is not None and set(os.getresuid() + os.getresgid()) != {user}
+    identity = user is not None and (
+        set(os.getresuid()) != {user} or set(os.getresgid()) != {group}
+    )
     if left or identity or (os.getgroups() and _knows(NOBODY)):
         raise PrivilegeError("privileges are left after dropping them", errno=1)
 

@@ -30,6 +30,7 @@ from meshnode.manage.dns_text import dns_section, read_dns
 from meshnode.manage.exit_text import exit_section, read_exit
 from meshnode.manage.paths import check_interface_name
 from meshnode.manage.proxy_text import proxy_section, read_proxies
+from meshnode.manage.steer_text import read_rules, rule_section
 from meshnode.manage.tls_text import read_tls, tls_section
 from meshnode.manage.toml_reader import (
     Table,
@@ -81,6 +82,7 @@ def parse_config(data: bytes, path: Path) -> NetworkConfig:
         exit=read_exit(document.table("exit")),
         proxies=read_proxies(document),
         dns=read_dns(document.table("dns")),
+        steer=read_rules(document),
     )
     if 0 < config.max_mtu < config.mtu:
         raise node.error("max_mtu", f"is less than mtu, {config.mtu}; leave it out")
@@ -119,6 +121,7 @@ def serialise_config(config: NetworkConfig) -> str:
     sections += map(proxy_section, config.proxies)
     if config.dns != DnsSettings():
         sections.append(dns_section(config.dns))
+    sections += map(rule_section, config.steer)
     return "\n".join(sections)
 
 

@@ -11,6 +11,7 @@ from meshnode.errors import ConfigError, MeshnodeError
 from meshnode.hostplan import DnsManager
 from meshnode.manage.proxy_text import ProxyListener
 from meshnode.offloads import UNFORCED, Offloads
+from meshnode.steering import SteerRule
 from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
@@ -168,7 +169,8 @@ class NetworkConfig:
     whose keys are those of `offloads.CHOICES`. `workers` is how many processes carry
     packets in each direction. `tls` is the way out where UDP is blocked; `exit` says
     who leaves by whom, `dns` how names are found. `proxies` are the listeners for
-    applications.
+    applications. `steer` says which traffic of this host goes where; the first rule
+    that fits wins.
     """
 
     interface: str
@@ -195,6 +197,7 @@ class NetworkConfig:
     exit: ExitSettings = ExitSettings()
     proxies: tuple[ProxyListener, ...] = ()
     dns: DnsSettings = DnsSettings()
+    steer: tuple[SteerRule, ...] = ()
 
 
 def with_announced(config: NetworkConfig, route: AnnouncedRoute) -> NetworkConfig:

@@ -23,12 +23,13 @@ from meshnode.host.privileges import (
     drop_to_proxy,
     drop_to_worker,
 )
-from meshnode.node.children import CONTROL, FORWARD, PROXY, TLS
+from meshnode.node.children import CARRIER, CONTROL, FORWARD, PROXY, TLS
 from meshnode.node.log import configure_logging
 from meshnode.node.shared import counters_bytes, row_of
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
     AnyTask,
+    CarrierTask,
     ControlTask,
     ForwardTask,
     ProxyTask,
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str]) -> int:
     elif role == PROXY:
         task = parse_task(ProxyTask, fields)
         prepare = partial(_prepare_proxy, task)
+    elif role == CARRIER:
+        task = parse_task(CarrierTask, fields)
+        prepare = partial(_prepare_carrier, task)
     else:
         task = parse_task(WorkerTask, fields)
         prepare = partial(_prepare_worker, task)
@@ -203,6 +207,16 @@ def _prepare_proxy(task: ProxyTask) -> Callable[[], int]:
     drop_to_proxy()
     die_with_parent(task.parent, signal.SIGKILL)
     return partial(run_proxy, socket.socket(fileno=task.link_fd), open_outside)
+
+
+def _prepare_carrier(task: CarrierTask) -> Callable[[], int]:
+    from meshnode.node.proxy_process import prepare
+    from meshnode.node.steer_process import run_carrier
+
+    prepare()
+    drop_to_proxy()
+    die_with_parent(task.parent, signal.SIGKILL)
+    return partial(run_carrier, socket.socket(fileno=task.link_fd))
 
 
 def _first_leaf(error: BaseException) -> BaseException:

@@ -18,6 +18,7 @@ from meshnode.host.clock import boottime
 from meshnode.node.backoff import Backoff
 from meshnode.node.tasks import (
     AnyTask,
+    CarrierTask,
     ControlTask,
     ForwardTask,
     ProxyTask,
@@ -30,6 +31,7 @@ CONTROL: Final = "control"
 TLS: Final = "tls"
 FORWARD: Final = "forward"
 PROXY: Final = "proxy"
+CARRIER: Final = "carrier"
 """The roles that are no `Worker`."""
 
 END_GRACE: Final = 2.0
@@ -61,6 +63,8 @@ def role_of(task: AnyTask) -> str:
         return FORWARD
     if isinstance(task, ProxyTask):
         return PROXY
+    if isinstance(task, CarrierTask):
+        return CARRIER
     return CONTROL if isinstance(task, ControlTask) else TLS
 
 

@@ -188,6 +188,7 @@ class Control:
                     lifeline.tell_ready,
                     lifeline.want_tls,
                     lifeline.want_proxy,
+                    lifeline.want_carrier,
                 )
 
     def _share_sockets(self, sockets: "SearchSocketSet") -> None:

@@ -16,6 +16,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantCarrier,
     WantProxy,
     WantTls,
     decode_from_supervisor,
@@ -88,6 +89,10 @@ class ControlLifeline:
     def want_proxy(self) -> None:
         """Ask for the process of applications; nothing happens if it runs."""
         self._send(WantProxy())
+
+    def want_carrier(self) -> None:
+        """Ask for the process that carries what is steered, in the same way."""
+        self._send(WantCarrier())
 
     async def rebind(self, port: int, fwmark: int) -> tuple[UdpPair, ...]:
         """Ask for sockets on *port*, 0 for a random one; the old ones are closed.

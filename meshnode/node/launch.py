@@ -10,6 +10,7 @@ from meshnode.node.children import spawn
 from meshnode.node.resources import Resources
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
+    CarrierTask,
     ControlTask,
     ForwardTask,
     ProxyTask,
@@ -107,6 +108,7 @@ class Launcher:
                 tls_problem=resources.tls_problem,
                 namespace_fd=resources.namespace_fd,
                 proxy_fd=resources.proxy.control.fileno(),
+                carrier_fd=resources.carrier.control.fileno(),
             )
         )
 
@@ -146,6 +148,17 @@ class Launcher:
                 parent=os.getpid(),
                 link_fd=self._resources.proxy.worker.fileno(),
                 namespace_fd=self._resources.namespace_fd,
+            )
+        )
+
+    def carrier(self) -> int:
+        """Start the process that carries what is steered; raises `HostError`."""
+        return spawn(
+            CarrierTask(
+                interface=self._resources.name,
+                log_level=self._settings.log_level,
+                parent=os.getpid(),
+                link_fd=self._resources.carrier.worker.fileno(),
             )
         )
 

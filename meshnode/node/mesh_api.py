@@ -39,6 +39,7 @@ from meshnode.node.mesh_diagnosis import MeshDiagnosis
 from meshnode.node.mesh_names import MeshNames
 from meshnode.node.mesh_papers import MeshPapers
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.mesh_steer import MeshSteer
 from meshnode.node.mesh_trace import MeshTrace
 from meshnode.wireguard.config import DeviceStatus
 
@@ -59,6 +60,7 @@ class MeshApi:
         drops: gives the packets dropped by the workers, by reason.
         offloads: gives how the workers' offloads stand, by key.
         mappings: gives the routers that were asked for our port.
+        steering: answers about the rules by which this host's traffic is steered.
         reload: reads the configuration again, and returns what needs a restart.
         capture: lends the tap.
         proxies: the verbs that are about listeners for applications.
@@ -75,6 +77,7 @@ class MeshApi:
         drops: Callable[[], dict[str, int]],
         offloads: Callable[[], Mapping[str, object]],
         mappings: Callable[[], list[dict[str, Any]]],
+        steering: MeshSteer,
         reload: Callable[[], Awaitable[list[str]]],
         capture: MeshCapture,
         proxies: Mapping[str, Verb],
@@ -100,7 +103,8 @@ class MeshApi:
             "reload": self._read_again,
             "stop": self._stop,
             **admin.verbs(),
-            **MeshTrace(shell, device).verbs(),
+            **MeshTrace(shell, device, steering.trace).verbs(),
+            **steering.verbs(),
             **MeshDiagnosis(shell, device, mappings).verbs(),
             **MeshPapers(shell).verbs(),
             **capture.verbs(),

@@ -28,6 +28,7 @@ from meshnode.host.inside import Inside
 from meshnode.host.journal import Journal
 from meshnode.host.plan import HostPlanner, Planner
 from meshnode.host.plan_inside import InsidePlanner
+from meshnode.host.privileges import CARRIER_GROUP
 from meshnode.host.underlay import largest_inner, links_of_host
 from meshnode.hostplan import Announced, DnsManager
 from meshnode.manage.api_server import serve_api
@@ -52,11 +53,19 @@ from meshnode.node.mesh_admin import MeshAdmin
 from meshnode.node.mesh_api import MeshApi
 from meshnode.node.mesh_capture import MeshCapture
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.mesh_steer import MeshSteer
 from meshnode.node.name_table import NameBook
 from meshnode.node.nat64_finder import Nat64Finder
 from meshnode.node.proxy_keeper import ProxyKeeper
-from meshnode.node.reserved import fwmark_of, table_of
+from meshnode.node.reserved import (
+    fwmark_of,
+    steering_mark_of,
+    steering_tables_of,
+    table_of,
+)
 from meshnode.node.shared import drop_counts, offload_states
+from meshnode.node.steer_keeper import SteerKeeper
+from meshnode.node.steer_plan import Ground
 from meshnode.node.surroundings import Surroundings
 from meshnode.node.tasks import ControlTask
 from meshnode.node.tls_detours import TlsDetours
@@ -112,6 +121,7 @@ class MeshControl:
         self._max_mtu = _max_mtu(self._config)
         engine.limit_padding(self._config.mtu)
         self._proxies: ProxyKeeper | None = None
+        self._steering: SteerKeeper | None = None
         self._resolved: dict[HostPort, tuple[Endpoint, ...]] = {}
         self._resolve_numeric(self._config)
         state_dir = self._directories.state_dir(task.network)
@@ -172,11 +182,12 @@ class MeshControl:
         on_ready: Callable[[], None],
         want_tls: Callable[[], None],
         want_proxy: Callable[[], None],
+        want_carrier: Callable[[], None],
     ) -> None:
         """Run everything of the mesh until cancelled; *on_ready* is called once.
 
         *want_tls* lets the process that speaks TLS be started, *want_proxy* the one
-        that serves applications.
+        that serves applications, *want_carrier* that which carries what is steered.
         """
         config = self._config
         surroundings = Surroundings(
@@ -195,6 +206,14 @@ class MeshControl:
             want_process=want_tls,
         )
         self.shell.complain("TLS", self._task.tls_problem)
+        steering = self._steering = SteerKeeper(
+            self.shell,
+            socket.socket(fileno=self._task.carrier_fd),
+            Journal(self._task.journal_fd, self._task.journal_path),
+            self._steering_ground(),
+            config.steer,
+            want_process=want_carrier,
+        )
         proxies = self._proxies = ProxyKeeper(
             self.shell,
             socket.socket(fileno=self._task.proxy_fd),
@@ -202,6 +221,7 @@ class MeshControl:
             config=lambda: self._config,
             interface=self._task.interface,
             want_process=want_proxy,
+            learn=steering.learn,
         )
         api = MeshApi(
             self.shell,
@@ -218,6 +238,7 @@ class MeshControl:
             drops=lambda: drop_counts(self._counters),
             offloads=lambda: offload_states(self._counters, self._started_with.offload),
             mappings=surroundings.mappings,
+            steering=MeshSteer(steering, self._configured),
             reload=self._reload,
             capture=MeshCapture(
                 self.shell.node, self._engine, self._task.tap_fd, self._tap, self._port
@@ -244,7 +265,8 @@ class MeshControl:
                 self.shell.sockets.run, partial(driver.receive, queued=0)
             )
             nursery.start_soon(self.shell.pump_deadlines)
-            nursery.start_soon(self.shell.pump_plans, ready)
+            nursery.start_soon(self.shell.pump_plans, steering.begin)
+            nursery.start_soon(steering.run, ready)
             nursery.start_soon(self.names.run)
             nursery.start_soon(self.shell.watch_addresses, follow)
             nursery.start_soon(nat64.run)
@@ -296,11 +318,30 @@ class MeshControl:
         self.shell.drain()
         await self.shell.await_plans()
         await self.names.settled()
+        if self._steering is not None:
+            await self._steering.use(config.steer)
         return [
             name
             for name in _AT_START
             if getattr(config, name) != getattr(self._started_with, name)
         ]
+
+    def _configured(self) -> NetworkConfig:
+        """Return the configuration as it is on disk now; raises `ConfigError`."""
+        return load_config(self._directories.config_file(self._network))
+
+    def _steering_ground(self) -> Ground:
+        tunnel_table, local_table = steering_tables_of(self._network)
+        return Ground(
+            network=self._network,
+            interface=self._task.interface,
+            fwmark=fwmark_of(self._started_with),
+            mark=steering_mark_of(self._network),
+            tunnel_table=tunnel_table,
+            local_table=local_table,
+            group=CARRIER_GROUP,
+            overlay=self.shell.node.roads.overlay,
+        )
 
     def _follow_config(self) -> None:
         """Tell everybody what the configuration says now, and its names mean."""

@@ -19,6 +19,8 @@ from meshnode.wireguard.config import DeviceStatus
 
 Answered = Mapping[str, object]
 Verb = Callable[[Table], Awaitable[Answered]]
+Steered = Callable[[Prefix, Service, str, str, str], dict[str, Any] | None]
+"""Takes destination, service, user, control group and domain; the rest may be ""."""
 
 _TRANSPORTS = choice("tcp", "udp", "icmp")
 
@@ -29,11 +31,18 @@ class MeshTrace:
     Args:
         shell: the mesh.
         device: gives the state of the interface.
+        steered: gives the steering rule that a packet of this host meets.
     """
 
-    def __init__(self, shell: MeshShell, device: Callable[[], DeviceStatus]) -> None:
+    def __init__(
+        self,
+        shell: MeshShell,
+        device: Callable[[], DeviceStatus],
+        steered: Steered,
+    ) -> None:
         self._shell = shell
         self._device = device
+        self._steered = steered
 
     def verbs(self) -> dict[str, Verb]:
         """Return the functions that answer, by verb."""
@@ -45,6 +54,7 @@ class MeshTrace:
         source = args.optional("from", text)
         transport = Transport(args.get("transport", _TRANSPORTS, "icmp"))
         port = args.get("port", integer(0, 65535), 0)
+        sender = [args.optional(key, text) for key in ("user", "group", "domain")]
         args.finish()
         if bool(port) == (transport is Transport.ICMP):
             raise ConfigError("tcp and udp need a port, icmp has none")
@@ -54,16 +64,25 @@ class MeshTrace:
             begin = _address(node, source, version=end.version)
         if begin.version != end.version:
             raise ConfigError("both ends must be IPv4, or both IPv6")
-        flow = Flow(begin, end, Service(transport, port, port))
+        service = Service(transport, port, port)
+        flow = Flow(begin, end, service)
+        user, group, domain = (word or "" for word in sender)
+        steer = None
+        if source is None:
+            steer = self._steered(end, service, user, group, domain)
         paths = {peer.public_key.raw: peer.endpoint for peer in self._device().peers}
         found = trace(flow, knowledge_of(node, paths))
         member = node.membership.by_address(end)
         mtu = node.sizes.base if member is None else node.packet_size(member.key)
+        described = describe_trace(found)
+        if steer is not None and steer["via"] != "mesh":
+            described = {**described, **_elsewhere(steer)}
         full = node.roads.settings.full_tunnel
         return {
-            **describe_trace(found),
+            **described,
             "mtu": mtu,
             "killSwitch": full is not None and full.kill_switch,
+            "steer": steer,
         }
 
 
@@ -115,6 +134,14 @@ def describe_trace(found: Trace) -> dict[str, Any]:
         "verdict": str(found.verdict),
         "obstacles": list(found.obstacles),
     }
+
+
+def _elsewhere(steer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is different about a packet that does not go by the mesh's routes."""
+    obstacles = []
+    if steer["via"] == "refuse":
+        obstacles.append(f"steering rule {steer['rule']} of this host refuses it")
+    return {"prefix": None, "owners": [], "endsHere": False, "obstacles": obstacles}
 
 
 def _address(node: MeshNode, word: str, *, version: int | None) -> Prefix:

@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from meshnode.codec.proxy_link import (
     ControlMessage,
     Counters,
     Counts,
+    Learn,
+    Learnt,
     Problems,
     ProxyMessage,
     ProxyPlan,
@@ -61,7 +63,17 @@ _SUBJECT: Final = "proxy"
 _IDLE_EVENTS: Final = (HealthChanged, PeerUp, PeerDown)
 """What happens often and changes nothing of a plan."""
 
+_MAX_LEARNING: Final = 256
+"""Answers that wait to be learnt at once."""
+
+Learner = Callable[[str, Sequence[str], int], Awaitable[None]]
+"""Takes a name, its addresses, and for how many seconds they hold."""
+
 _log = logging.getLogger("meshnode.node")
+
+
+async def _learn_nothing(name: str, addresses: Sequence[str], ttl: int) -> None:
+    """Stand for who is told of answers where nobody is."""
 
 
 class ProxyKeeper:
@@ -85,6 +97,7 @@ class ProxyKeeper:
         config: Callable[[], NetworkConfig],
         interface: str,
         want_process: Callable[[], None],
+        learn: Learner = _learn_nothing,
     ) -> None:
         self._shell = shell
         self._link = link
@@ -92,6 +105,8 @@ class ProxyKeeper:
         self._config = config
         self._interface = interface
         self._want_process = want_process
+        self._learn = learn
+        self._to_learn, self._learning = trio.open_memory_channel[Learn](_MAX_LEARNING)
         self._has_changed = trio.Event()
         self._told: ProxyPlan | None = None
         self._handed: frozenset[str] = frozenset()
@@ -119,11 +134,18 @@ class ProxyKeeper:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hear)
                     nursery.start_soon(self._follow)
+                    nursery.start_soon(self._learn_all)
         finally:
             self._shell.unwatch(watcher)
             for one in self._sockets.values():
                 if one is not None:
                     one.close()
+
+    async def _learn_all(self) -> None:
+        async for one in self._learning:
+            await self._learn(one.name, one.addresses, one.ttl)
+            with suppress(HostError):
+                self._say(Learnt(one.number), [])
 
     def _take_event(self, event: MeshEvent) -> None:
         if not isinstance(event, _IDLE_EVENTS):
@@ -240,6 +262,9 @@ class ProxyKeeper:
                 self.look()
             case Problems(texts):
                 self._note("process", texts)
+            case Learn() as answer:
+                with suppress(trio.WouldBlock):  # it then leaves as it is, and late
+                    self._to_learn.send_nowait(answer)
             case Counts(number, listeners):
                 waiting = self._asked.get(number)
                 if waiting is not None:

@@ -97,6 +97,7 @@ def _resolver(
         own=node.own.certificate.name,
         places=tuple(Endpoint(one, DNS_PORT) for one in own_addresses(node)),
         upstream=_upstream(config, node, facts),
+        learns=any(rule.domains for rule in config.steer),
     )
 
 

@@ -15,10 +15,13 @@ from typing import Final
 import trio
 
 from meshnode.codec.proxy_link import (
+    MAX_ADDRESSES,
     MAX_DESCRIPTORS,
     MAX_MESSAGE_BYTES,
     Ask,
     Counts,
+    Learn,
+    Learnt,
     Problems,
     ProxyMessage,
     Setup,
@@ -30,12 +33,16 @@ from meshnode.codec.proxy_link import (
 from meshnode.errors import CodecError, HostError
 from meshnode.host.channels import discard_messages, recv_with_fds, send_with_fds
 from meshnode.host.memory import read_sealed
+from meshnode.names.dns_server import Address, OnAnswer
 from meshnode.node.proxy_listeners import ListenerSet, Opener, open_here
 from meshnode.node.proxy_resolver import PlannedNames
 from meshnode.node.proxy_speakers import ProxySpeakers
 
 MAX_DESCRIPTORS_OPEN: Final = 65536
 """Of this process: a client takes two, and a pipe or two while names are looked up."""
+
+LEARN_TIMEOUT: Final = 1.0
+"""Seconds that an answer waits until rules by its name are in force for it."""
 
 _log = logging.getLogger("meshnode.node")
 
@@ -74,12 +81,14 @@ class ProxyProcess:
     def __init__(self, link: socket.socket, open_outside: Opener | None = None) -> None:
         self._link = link
         self._open = open_outside or open_here
+        self._number = 0
+        self._learning: dict[int, trio.Event] = {}
 
     async def run(self) -> None:
         """Serve until SIGTERM."""
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
-                services = _Services(nursery, self._tell, self._open)
+                services = _Services(nursery, self._tell, self._learn, self._open)
                 # What was meant for the process before us is said anew.
                 discard_messages(
                     self._link, max_bytes=MAX_MESSAGE_BYTES, max_fds=MAX_DESCRIPTORS
@@ -104,6 +113,8 @@ class ProxyProcess:
                     self._follow(services, size, descriptors, sockets)
                 case Ask(number):
                     self._tell(Counts(number, services.listeners.counters()))
+                case Learnt(number) if number in self._learning:
+                    self._learning[number].set()
 
     def _follow(
         self,
@@ -119,6 +130,20 @@ class ProxyProcess:
         services.listeners.follow(plan, sockets)
         services.names.follow(plan)
 
+    async def _learn(self, name: str, addresses: Sequence[Address], ttl: int) -> None:
+        """Let control know an answer before it leaves, unless that takes too long."""
+        number = self._number = (self._number + 1) % 2**32
+        known = self._learning[number] = trio.Event()
+        texts = tuple(dict.fromkeys(map(str, addresses)))[:MAX_ADDRESSES]
+        try:
+            self._tell(Learn(number, name, texts, ttl))
+            with trio.move_on_after(LEARN_TIMEOUT):
+                await known.wait()
+        except CodecError as error:
+            _log.debug("no rule can speak of a name: %s", error)
+        finally:
+            del self._learning[number]
+
     def _tell(self, message: ProxyMessage) -> None:
         try:
             if not send_with_fds(self._link, encode(message)):
@@ -128,12 +153,16 @@ class ProxyProcess:
 
 
 class _Services:
-    """What the process does for others; by *tell* it says what does not work."""
+    """What the process does for others; by *tell* it says what does not work.
+
+    *learn* is awaited with what names mean.
+    """
 
     def __init__(
         self,
         nursery: trio.Nursery,
         tell: Callable[[ProxyMessage], None],
+        learn: OnAnswer,
         opener: Opener,
     ) -> None:
         self._tell = tell
@@ -142,7 +171,7 @@ class _Services:
         self.listeners = ListenerSet(
             nursery, ProxySpeakers(), self._note_listeners, opener=opener
         )
-        self.names = PlannedNames(nursery, self._note_names)
+        self.names = PlannedNames(nursery, self._note_names, learn)
 
     def _note_listeners(self, texts: tuple[str, ...]) -> None:
         self._texts = texts

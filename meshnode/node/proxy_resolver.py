@@ -11,7 +11,7 @@ import trio
 from meshnode.codec.proxy_link import PlannedResolver, ProxyPlan
 from meshnode.errors import HostError
 from meshnode.host.streams import open_overlay_datagrams, open_overlay_listener
-from meshnode.names.dns_server import serve_names
+from meshnode.names.dns_server import Address, OnAnswer, serve_names
 from meshnode.names.forwarder import Forwarder
 from meshnode.names.table import Member, NameTable
 from meshnode.types import Endpoint
@@ -22,19 +22,28 @@ RETRY: Final = 5.0
 _log = logging.getLogger("meshnode.node")
 
 
+async def _learn_nothing(name: str, addresses: Sequence[Address], ttl: int) -> None:
+    """Stand for who is told of answers where nobody is."""
+
+
 class PlannedNames:
     """Answers for the names of the plan that it follows.
 
     Args:
         nursery: where it runs.
         on_problem: told why nobody is answered, "" when that is over.
+        learn: awaited with what a name means if the plan wants that.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, on_problem: Callable[[str], None]
+        self,
+        nursery: trio.Nursery,
+        on_problem: Callable[[str], None],
+        learn: OnAnswer = _learn_nothing,
     ) -> None:
         self._nursery = nursery
         self._on_problem = on_problem
+        self._learn = learn
         self._plan: PlannedResolver | None = None
         self._table: NameTable | None = None
         self._scope = trio.CancelScope()
@@ -68,8 +77,18 @@ class PlannedNames:
             udp, tcp = opened
             _log.info("answering for names at %s", ", ".join(map(str, places)))
             await serve_names(
-                udp, tcp, table=self._names, forwarder=Forwarder(self._upstream)
+                udp,
+                tcp,
+                table=self._names,
+                forwarder=Forwarder(self._upstream),
+                on_answer=self._on_answer,
             )
+
+    async def _on_answer(
+        self, name: str, addresses: Sequence[Address], seconds: int
+    ) -> None:
+        if self._plan is not None and self._plan.learns:
+            await self._learn(name, addresses, seconds)
 
     def _names(self) -> NameTable:
         assert self._table is not None

@@ -53,6 +53,7 @@ _HANDSHAKE_BYTES: Final = 2**20
 _ROAMING_BYTES: Final = 2**18
 _TLS_BYTES: Final = 2**18
 _PROXY_BYTES: Final = 2**18
+_CARRIER_BYTES: Final = 2**18
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _log = logging.getLogger("meshnode.node")
 
@@ -143,6 +144,7 @@ class Resources:
     tap_fd: int
     vault_fd: int
     tls: Link
+    carrier: Link
     listeners: tuple[socket.socket, ...]
     tls_problem: str
     namespace_fd: int
@@ -217,6 +219,7 @@ class Resources:
                 tap_fd=_memory("tap", tap_bytes(count), stack),
                 vault_fd=_memory("vault", VAULT_BYTES, stack),
                 tls=_link(_TLS_BYTES, stack),
+                carrier=_link(_CARRIER_BYTES, stack),
                 listeners=listeners,
                 tls_problem=tls_problem,
                 namespace_fd=namespace_fd,

@@ -29,6 +29,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantCarrier,
     WantProxy,
     WantTls,
     Worker,
@@ -47,6 +48,7 @@ from meshnode.host.privileges import require_net_admin
 from meshnode.host.rootless import enter_rootless
 from meshnode.host.udp import descriptors_of, open_udp_pairs
 from meshnode.node.children import (
+    CARRIER,
     CONTROL,
     FORWARD,
     PROXY,
@@ -169,9 +171,11 @@ class Supervisor:
         # Few nodes ever need it: it starts when control or a client asks for it.
         self._tls = Child(TLS, self._launcher.tls, is_wanted=False)
         self._proxy = Child(PROXY, self._launcher.proxy, is_wanted=False)
+        self._carrier = Child(CARRIER, self._launcher.carrier, is_wanted=False)
         # Workers first, so that control finds them started when it begins.
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
-        self._children = [*workers, self._control, self._tls, self._proxy]
+        lazy = [self._tls, self._proxy, self._carrier]
+        self._children = [*workers, self._control, *lazy]
         if resources.forwards:
             self._children.append(Child(FORWARD, self._launcher.forward))
 
@@ -352,6 +356,8 @@ class Supervisor:
                 self._want_tls()
             case WantProxy():
                 self._proxy.want()
+            case WantCarrier():
+                self._carrier.want()
             case Failed(code, text):
                 self._failure = HostError(text)
                 self._failure.exit_code = code

@@ -62,8 +62,9 @@ class ControlTask:
     other ports that a peer is spoken to by. `sessions_fd` is there if there are several
     of each direction, `tap_fd` the memory that captures read. `tls_fd` is the link to
     who speaks TLS, and `tls_problem` why nobody is served by TLS, if that was asked
-    for. `proxy_fd` is the link to who serves applications. `namespace_fd` is the
-    network that a rootless node's interface is in.
+    for. `proxy_fd` is the link to who serves applications, `carrier_fd` that to who
+    carries what is steered. `namespace_fd` is the network that a rootless
+    node's interface is in.
     """
 
     interface: str
@@ -93,6 +94,7 @@ class ControlTask:
     tls_fd: int
     tls_problem: str
     proxy_fd: int
+    carrier_fd: int
     namespace_fd: int = NO_DESCRIPTOR
 
 
@@ -140,8 +142,23 @@ class ProxyTask:
     namespace_fd: int = NO_DESCRIPTOR
 
 
-AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask | ProxyTask
-Task = TypeVar("Task", WorkerTask, ControlTask, TlsTask, ForwardTask, ProxyTask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarrierTask:
+    """The life of the process that carries what is steered through proxies.
+
+    `link_fd` is its link to control.
+    """
+
+    interface: str
+    log_level: str
+    parent: int
+    link_fd: int
+
+
+AnyTask = WorkerTask | ControlTask | TlsTask | ForwardTask | ProxyTask | CarrierTask
+Task = TypeVar(
+    "Task", WorkerTask, ControlTask, TlsTask, ForwardTask, ProxyTask, CarrierTask
+)
 
 
 def arguments_of(task: AnyTask) -> list[str]:

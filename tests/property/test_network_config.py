@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from meshnode.crypto.keys import PublicKey
 from meshnode.errors import ConfigError
+from meshnode.hostplan import Service, Transport
 from meshnode.manage.config_text import parse_config, serialise_config
 from meshnode.manage.config_values import (
     LOG_LEVELS,
@@ -19,6 +20,14 @@ from meshnode.manage.config_values import (
 )
 from meshnode.manage.network_config import load_config, save_config
 from meshnode.offloads import CHOICES, Offloads
+from meshnode.steering import (
+    SteerRule,
+    ViaDirect,
+    ViaExit,
+    ViaMesh,
+    ViaNowhere,
+    ViaProxy,
+)
 from meshnode.types import Prefix
 
 PATH = Path("/etc/meshnode/home.toml")
@@ -70,6 +79,32 @@ peers = st.builds(
     keepalive=st.integers(0, 65535),
 )
 lans = st.lists(prefixes().filter(lambda one: one.length > 0), max_size=3).map(tuple)
+services = st.builds(
+    lambda kind, ends: Service(kind, min(ends), max(ends)),
+    st.sampled_from([Transport.TCP, Transport.UDP]),
+    st.tuples(st.integers(1, 65535), st.integers(1, 65535)),
+)
+ways = st.one_of(
+    st.sampled_from([ViaMesh(), ViaDirect(), ViaNowhere()]),
+    st.builds(ViaExit, labels),
+    st.builds(
+        lambda scheme, place: ViaProxy(scheme, place.host, place.port),
+        st.sampled_from(["socks5", "http"]),
+        host_ports,
+    ),
+    st.builds(
+        ViaProxy, st.just("socks5"), st.just("::1"), st.just(1), labels, st.just("/x")
+    ),
+)
+steer_rules = st.builds(
+    SteerRule,
+    ways,
+    to=st.lists(prefixes(), max_size=3).map(tuple),
+    domains=st.lists(names.filter(lambda one: len(one) < 200), max_size=2).map(tuple),
+    ports=st.lists(services, max_size=2).map(tuple),
+    users=st.lists(st.sampled_from(["alice", "0", "www-data"]), max_size=2).map(tuple),
+    groups=st.lists(st.sampled_from(["/user.slice", "/a/b@1"]), max_size=2).map(tuple),
+)
 configs = st.builds(
     NetworkConfig,
     interface=st.from_regex(r"[a-zA-Z0-9_=+.]{1,15}", fullmatch=True).filter(
@@ -96,6 +131,7 @@ configs = st.builds(
     offload=st.fixed_dictionaries(
         {key: st.sampled_from(words) for key, words in CHOICES.items()}
     ).map(Offloads.of),
+    steer=st.lists(steer_rules, max_size=3).map(tuple),
     exit=st.builds(ExitSettings, offer=st.booleans(), lan=lans)
     | st.builds(
         ExitSettings,

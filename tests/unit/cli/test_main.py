@@ -31,8 +31,8 @@ HEAVY = {
 
 MESH = (
     *("network", "invite", "join", "up", "down", "restart", "reload", "run"),
-    *("status", "peers", "routes", "ping", "wait", "watch", "trace", "why", "netcheck"),
-    *("capture", "flows", "proxy", "route", "exit", "dns"),
+    *("status", "peers", "routes", "ping", "wait", "watch", "steer", "trace", "why"),
+    *("netcheck", "capture", "flows", "proxy", "route", "exit", "dns"),
     *("cert", "issuer", "policy", "peer", "import", "metrics", "service"),
 )
 

@@ -21,6 +21,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantCarrier,
     WantProxy,
     WantTls,
     Worker,
@@ -44,11 +45,9 @@ _FROM_SUPERVISOR = st.one_of(
 )
 _FROM_CONTROL = st.one_of(
     st.builds(Rebind, _U16, _U32),
-    st.just(Ready()),
+    st.sampled_from([Ready(), WantTls(), WantProxy(), WantCarrier()]),
     st.builds(KeepSocket, _U16),
     st.builds(DropSocket, _U16),
-    st.builds(WantTls),
-    st.builds(WantProxy),
     st.builds(Failed, st.integers(1, 125), st.text(max_size=MAX_REASON)),
 )
 

@@ -16,6 +16,7 @@ from meshnode.host.changes import (
     FlushRouteTable,
     RemoveSocket,
     RestoreSysctl,
+    StopSteering,
     parse_change,
     serialise_change,
 )
@@ -28,6 +29,7 @@ CHANGES: list[Change] = [
     FlushRouteTable(6100),
     DeleteRule(6, 0x6D65, 6100),
     DeleteTable("meshnode_office"),
+    StopSteering("meshnode_office_steer", 0x6D730000, 0x6D730080, 2**32 - 128, 7, 8),
     RestoreSysctl("net/ipv4/ip_forward", "0", "1"),
 ]
 

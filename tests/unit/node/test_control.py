@@ -68,6 +68,7 @@ class Surroundings:
             tls_fd=NO_DESCRIPTOR,
             tls_problem="",
             proxy_fd=NO_DESCRIPTOR,
+            carrier_fd=NO_DESCRIPTOR,
         )
 
     def begin(self) -> None:

@@ -47,6 +47,7 @@ def resources(offload: Offload = Offload.NONE) -> Any:
         tap_fd=17,
         vault_fd=15,
         tls=SimpleNamespace(control=descriptor(20), worker=descriptor(21)),
+        carrier=SimpleNamespace(control=descriptor(24), worker=descriptor(25)),
         listeners=(descriptor(22), descriptor(23)),
         tls_problem="taken",
         namespace_fd=24,
@@ -98,6 +99,15 @@ def test_control_gets_the_other_ends(tasks: list[Any]) -> None:
     assert (control.vault_fd, control.uapi_fd) == (15, 4)
     assert (control.udp4_fds, control.udp6_fds) == ((3,), ())
     assert not hasattr(control, "tun_fd")
+
+
+def test_the_carrier_gets_its_end_of_the_link(tasks: list[Any]) -> None:
+    """And control the other; it has no socket of its own."""
+    launcher = Launcher(resources(), SETTINGS)
+    launcher.carrier()
+    launcher.control(99)
+    carrier, control = tasks
+    assert (carrier.link_fd, control.carrier_fd) == (25, 24)
 
 
 def test_sockets_are_those_in_use_at_that_moment(tasks: list[Any]) -> None:

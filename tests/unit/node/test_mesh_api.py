@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,9 @@ class Client:
         self.shell = shell
         self.places: tuple[str, ...] = ("gate.example.org:51820",)
         self.needs_restart: list[str] = []
+        self.steering: Any = SimpleNamespace(
+            verbs=dict, trace=lambda *_: {"rule": 2, "via": "direct"}
+        )
         self.names = HostNames(
             shell.shell,
             NameBook(shell.shell),
@@ -62,6 +66,7 @@ class Client:
             drops=lambda: {"unknown type": 3},
             offloads=lambda: {"tun-tcp": {"state": "reads"}},
             mappings=lambda: [{"router": "192.0.2.254:5351"}],
+            steering=self.steering,
             reload=self._reload,
             capture=MeshCapture(
                 shell.shell.node, shell.engine, -1, memoryview(bytearray(0)), 51820

@@ -99,6 +99,7 @@ class Process:
             ingress_fds=(),
             tls_problem="",
             proxy_fd=NO_DESCRIPTOR,
+            carrier_fd=NO_DESCRIPTOR,
             **numbers,
         )
         engine = Engine(

@@ -21,6 +21,7 @@ from meshnode.codec.lifeline import (
     Rebind,
     Rebound,
     SupervisorMessage,
+    WantCarrier,
     WantProxy,
     WantTls,
     Worker,
@@ -90,6 +91,11 @@ class FakeLauncher:
     def worker(self, worker: Worker, generation: int) -> int:
         """Start a worker."""
         self.started.append((worker, generation))
+        return os.posix_spawn(sys.executable, _SLEEP, os.environ)
+
+    def carrier(self) -> int:
+        """Start the process that carries what is steered."""
+        self.started.append("carrier")
         return os.posix_spawn(sys.executable, _SLEEP, os.environ)
 
     def tls(self) -> int:
@@ -232,6 +238,13 @@ def test_ready_is_told_once(story: Story) -> None:
     """A restarted control is ready again, but nobody waits any more."""
     story.play(story.say(Ready()), story.say(Ready()))
     assert story.ready == [1]
+
+
+def test_the_carrier_is_started_when_control_wants_it(story: Story) -> None:
+    """Once, and not before."""
+    assert "carrier" not in story.launcher.started
+    story.play(story.say(Ready()), story.say(WantCarrier()), story.say(WantCarrier()))
+    assert story.launcher.started.count("carrier") == 1
 
 
 def test_tls_is_started_when_control_wants_it(story: Story) -> None:
@@ -412,9 +425,10 @@ def test_ports_are_carried_by_a_process_if_there_are_any(
         watch_link=lambda: FakeWatch(None),
         forwards=("one",),
     )
-    launcher: Any = SimpleNamespace(tls=int, control=int, forward=int, proxy=int)
+    roles = ["control", "tls", "proxy", "carrier", "forward"]
+    launcher: Any = SimpleNamespace(**dict.fromkeys(roles, int))
     monkeypatch.setattr(module, "Launcher", lambda *_: launcher)
     supervisor = Supervisor(resources, SETTINGS, lambda: None)
     names = [child.name for child in supervisor._children]
-    assert names == ["control", "tls", "proxy", "forward"]
+    assert names == roles
     supervisor.close()

@@ -8,6 +8,7 @@ import pytest
 from meshnode.codec.lifeline import Direction, Worker
 from meshnode.node.tasks import (
     NO_DESCRIPTOR,
+    CarrierTask,
     ControlTask,
     ForwardTask,
     ProxyTask,
@@ -68,11 +69,13 @@ CONTROL = ControlTask(
     tls_fd=23,
     tls_problem="TCP port 443 is taken",
     proxy_fd=25,
+    carrier_fd=26,
 )
 TLS = TlsTask(
     interface="wg0", log_level="info", parent=77, link_fd=5, listener_fds=(6, 7)
 )
 PROXY = ProxyTask(interface="wg0", log_level="info", parent=77, link_fd=5)
+CARRIER = CarrierTask(interface="wg0", log_level="info", parent=77, link_fd=5)
 
 
 def test_tasks_survive_the_command_line() -> None:
@@ -81,6 +84,7 @@ def test_tasks_survive_the_command_line() -> None:
     assert parse_task(ControlTask, arguments_of(CONTROL)) == CONTROL
     assert parse_task(TlsTask, arguments_of(TLS)) == TLS
     assert parse_task(ProxyTask, arguments_of(PROXY)) == PROXY
+    assert parse_task(CarrierTask, arguments_of(CARRIER)) == CARRIER
     free = replace(WORKER, offloads=Offloads())
     assert parse_task(WorkerTask, arguments_of(free)) == free
     without = replace(CONTROL, udp6_fds=())
@@ -90,7 +94,7 @@ def test_tasks_survive_the_command_line() -> None:
 def test_only_descriptors_that_exist_are_handed_over() -> None:
     """A family of addresses that the host lacks leaves no descriptor."""
     assert sorted(descriptors_of(WORKER)) == list(range(10, 20))
-    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 26)]
+    assert sorted(descriptors_of(CONTROL)) == [*range(3, 13), *range(17, 27)]
 
 
 @pytest.mark.parametrize("change", [lambda a: a[1:], lambda a: [*a, "secret=1"]])
