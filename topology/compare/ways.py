@@ -132,7 +132,7 @@ def open_way(way: Way, host: Host) -> None:
 def _meshnode(host: Host, port: int, kind: str) -> None:
     host.start(
         [
-            *(*installed_command(), "proxy", NETWORK),
+            *(*installed_command(), "proxy", "--network", NETWORK),
             *("--listen", f"127.0.0.1:{port}", "--kind", kind),
         ],
         environment=environment(host.lab.directory, host.name),
