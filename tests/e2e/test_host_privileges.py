@@ -9,7 +9,12 @@ import sys
 
 import pytest
 
-from meshnode.host.privileges import CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, NOBODY
+from meshnode.host.privileges import (
+    CAP_NET_ADMIN,
+    CAP_NET_BIND_SERVICE,
+    CARRIER_GROUP,
+    NOBODY,
+)
 
 pytestmark = pytest.mark.root
 
@@ -77,14 +82,15 @@ def test_control_keeps_one_capability() -> None:
 
 
 def test_the_proxy_process_may_only_listen() -> None:
-    """It is nobody, and has CAP_NET_BIND_SERVICE, which works."""
+    """It is nobody, of a group that rules know, with CAP_NET_BIND_SERVICE."""
     attempt = """
 with socket.socket() as one:
     one.bind(("127.0.0.1", 1))
 """
     report = report_after("drop_to_proxy", attempt)
     only = 1 << CAP_NET_BIND_SERVICE
-    assert report["uids"] == report["gids"] == [NOBODY] * 4
+    assert report["uids"] == [NOBODY] * 4
+    assert report["gids"] == [CARRIER_GROUP] * 4
     assert report["groups"] == []
     assert report["permitted"] == report["effective"] == report["bounding"] == only
     assert report["inheritable"] == report["ambient"] == 0

@@ -135,7 +135,7 @@ def build(lab: Lab) -> Iterator[Street]:
     names = f'upstream = ["{web.v4}:5300"]\nmanage = "off"\n'
     ann.config_file.write_text(f"{ann.config_file.read_text()}\n[dns]\n{names}\n")
     ann.up()
-    token = ann.invite("--role", "exit")
+    token = ann.invite("--role", "exit", "--route", "0.0.0.0/0", "--route", "::/0")
     away.run("join", "-", "--name", "exit", "--no-up", stdin=token)
     with away.config_file.open("a") as file:
         file.write("\n[exit]\noffer = true\n")
@@ -230,6 +230,27 @@ def test_a_name_is_steered_once_it_was_looked_up(street: Street) -> None:
         timeout=PATIENCE,
     )
     assert street.fetch(WEB[1]) == proxied
+
+
+def test_a_full_tunnel_is_split_by_rules(street: Street) -> None:
+    """Packets that rules send into the mesh leave by the exit, all others do not."""
+    ann, ours, exited = street.ann, street.ann_address, "198.18.0.2"
+    street.steer()
+    ann.run("exit", "use", "exit")
+    try:
+        assert street.fetch(WEB[0], port=81) == exited
+        street.steer(
+            f'to = ["{WEB[0]}"]\nports = ["tcp:80"]\nvia = "mesh"',
+            'to = ["0.0.0.0/0", "::/0"]\nvia = "direct"',
+        )
+        assert street.fetch(WEB[0]) == exited
+        assert street.fetch(WEB[0], port=81) == ours
+        assert street.fetch(WEB[1]) == ours
+        assert street.ask(WEB[1]) == [f"{ours} {n}" for n in range(3)]
+    finally:
+        ann.run("exit", "off")
+        street.steer()
+    assert street.fetch(WEB[0]) == ours
 
 
 def test_the_process_that_carries_may_be_killed(street: Street) -> None:

@@ -14,8 +14,8 @@ RUNTIME_PACKAGES=(
 )
 TEST_PACKAGES=(
   "${RUNTIME_PACKAGES[@]}" bind9-dnsutils bind9-host conntrack curl dante-client
-  dante-server ethtool microsocks miniupnpd-nftables openssl socat tcpdump tinc
-  tinyproxy tshark w3m wireguard-go
+  dante-server dropbear-bin ethtool microsocks miniupnpd-nftables openssl socat
+  tcpdump tinc tinyproxy tshark w3m wireguard-go
 )
 
 if [[ -t 1 ]]; then

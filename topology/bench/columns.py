@@ -98,12 +98,12 @@ COLUMNS = (
     Column("hub.rtt", "hub of {x} peers, round trip, p50", "ms", False),
     Column("ways.bulk", "one download", "Mbit/s"),
     Column("ways.cpu", "processor time per Gbit of it", "s", False),
-    Column("ways.requests", "small requests on one connection", "1/s"),
+    Column("ways.requests", "small requests, on one connection", "1/s"),
     *(
         Column("ways.kept", f"one of them, {name}", "ms", False, share)
         for name, share in (("p50", 0.5), ("p99", 0.99))
     ),
-    Column("ways.connections", "small requests with a connection each", "1/s"),
+    Column("ways.connections", "small requests, a connection each", "1/s"),
     *(
         Column(
             "ways.new", f"one of them with its connection, {name}", "ms", False, share
