@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgpack
 
-from meshnode.codec.arrays import pack_array, unpack_array
+from meshnode.codec.arrays import pack_array
+from meshnode.codec.links import decode_message, encode_message
 from meshnode.codec.strict import (
     BOOLEAN,
     PREFIX,
@@ -325,33 +326,20 @@ def decode_plan(data: bytes) -> ProxyPlan:
 
 def encode(message: ControlMessage | ProxyMessage) -> bytes:
     """Return the bytes of *message*; raises `CodecError` if a field is out of range."""
-    for catalogue in (_FROM_CONTROL, _FROM_PROXY):
-        for number, (of, kind) in catalogue.items():
-            if type(message) is of:
-                try:
-                    return pack_array([number, kind.pack(message)])
-                except ValueError as error:
-                    raise CodecError(f"{of.__name__}: {error}") from None
-    raise CodecError(f"{type(message).__name__} is no message of this link")
+    return encode_message(message, _FROM_CONTROL, _FROM_PROXY)
 
 
 def decode_from_control(data: bytes) -> ControlMessage:
     """Return the message for the process in *data*; raises `CodecError`."""
-    message: ControlMessage = _decode(data, _FROM_CONTROL)
+    message: ControlMessage = decode_message(
+        data, _FROM_CONTROL, max_bytes=MAX_MESSAGE_BYTES
+    )
     return message
 
 
 def decode_from_proxy(data: bytes) -> ProxyMessage:
     """Return the message for control in *data*; raises `CodecError`."""
-    message: ProxyMessage = _decode(data, _FROM_PROXY)
+    message: ProxyMessage = decode_message(
+        data, _FROM_PROXY, max_bytes=MAX_MESSAGE_BYTES
+    )
     return message
-
-
-def _decode(data: bytes, catalogue: dict[int, tuple[type, Kind]]) -> Any:
-    plain = unpack_array(data, max_bytes=MAX_MESSAGE_BYTES)
-    if len(plain) != 2 or type(plain[0]) is not int or plain[0] not in catalogue:
-        raise CodecError("unknown type of message")
-    try:
-        return catalogue[plain[0]][1].unpack(plain[1])
-    except ValueError as error:
-        raise CodecError(str(error)) from None

@@ -6,9 +6,9 @@ sockets of a `Dial` travel beside it, one for each attempt, in order.
 
 from typing import Any, Final
 
-from meshnode.codec.arrays import pack_array, unpack_array
+from meshnode.codec.links import decode_message, encode_message
 from meshnode.codec.strict import BOOLEAN, Kind, many, octets, record, text, whole
-from meshnode.errors import CodecError, ConfigError
+from meshnode.errors import ConfigError
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 
@@ -146,33 +146,18 @@ _FROM_TLS: Final[dict[int, tuple[type, Kind]]] = {
 
 def encode(message: ControlMessage | TlsMessage) -> bytes:
     """Return the bytes of *message*; raises `CodecError` if a field is out of range."""
-    for catalogue in (_FROM_CONTROL, _FROM_TLS):
-        for number, (of, kind) in catalogue.items():
-            if type(message) is of:
-                try:
-                    return pack_array([number, kind.pack(message)])
-                except ValueError as error:
-                    raise CodecError(f"{of.__name__}: {error}") from None
-    raise CodecError(f"{type(message).__name__} is no message of this link")
+    return encode_message(message, _FROM_CONTROL, _FROM_TLS)
 
 
 def decode_from_control(data: bytes) -> ControlMessage:
     """Return the message for the TLS process in *data*; raises `CodecError`."""
-    message: ControlMessage = _decode(data, _FROM_CONTROL)
+    message: ControlMessage = decode_message(
+        data, _FROM_CONTROL, max_bytes=MAX_MESSAGE_BYTES
+    )
     return message
 
 
 def decode_from_tls(data: bytes) -> TlsMessage:
     """Return the message for control in *data*; raises `CodecError`."""
-    message: TlsMessage = _decode(data, _FROM_TLS)
+    message: TlsMessage = decode_message(data, _FROM_TLS, max_bytes=MAX_MESSAGE_BYTES)
     return message
-
-
-def _decode(data: bytes, catalogue: dict[int, tuple[type, Kind]]) -> Any:
-    plain = unpack_array(data, max_bytes=MAX_MESSAGE_BYTES)
-    if len(plain) != 2 or type(plain[0]) is not int or plain[0] not in catalogue:
-        raise CodecError("unknown type of message")
-    try:
-        return catalogue[plain[0]][1].unpack(plain[1])
-    except ValueError as error:
-        raise CodecError(str(error)) from None
