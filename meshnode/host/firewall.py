@@ -158,10 +158,10 @@ def _match_services(services: tuple[Service, ...], version: int) -> Iterator[lis
         if any(not service.first for service in ranges):
             yield [f"meta l4proto {transport.value}"]
         elif ranges:
-            yield [f"{transport.value} dport {{ {', '.join(_ports(ranges))} }}"]
+            yield [f"{transport.value} dport {{ {', '.join(port_ranges(ranges))} }}"]
 
 
-def _ports(services: list[Service]) -> Iterator[str]:
+def port_ranges(services: Iterable[Service]) -> Iterator[str]:
     """Yield the ports in order, ranges that touch or overlap made one."""
     merged: list[list[int]] = []
     for first, last in sorted((service.first, service.last) for service in services):

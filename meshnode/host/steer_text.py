@@ -17,14 +17,12 @@ and what is for this host, its links, or many. What this host forwards for other
 LAN, its containers) is steered as its own, but has no user and no control group.
 """
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 
-from meshnode.host.firewall import table_name
+from meshnode.host.firewall import collapse, port_ranges, table_name
 from meshnode.host.nft import FAMILY
 from meshnode.hostplan import Service, Transport
 from meshnode.steering import Door, SteerPlan, SteerStep, ViaDirect, ViaMesh, ViaNowhere
-from meshnode.types import Prefix
 
 Learnt = Mapping[tuple[int, str], int]
 """Seconds that an address is known for, by the index of the step and the address."""
@@ -115,7 +113,7 @@ def _chain(name: str, hook: str, rules: Iterable[str]) -> list[str]:
 
 def _sets(index: int, step: SteerStep, learnt: Learnt) -> Iterator[str]:
     for version in (4, 6):
-        prefixes = _collapse(step.to, version)
+        prefixes = collapse(step.to, version)
         if prefixes:
             yield f"\tset to{index}_{version} {{"
             yield f"\t\ttype {_KIND[version]}; flags interval;"
@@ -136,16 +134,6 @@ def _sets(index: int, step: SteerStep, learnt: Learnt) -> Iterator[str]:
             if known:
                 yield f"\t\telements = {{ {known} }}"
             yield "\t}"
-
-
-def _collapse(prefixes: tuple[Prefix, ...], version: int) -> list[str]:
-    """Return the prefixes of *version* without those inside of others."""
-    found = [str(prefix) for prefix in prefixes if prefix.version == version]
-    if version == 4:
-        four = ipaddress.collapse_addresses(map(ipaddress.IPv4Network, found))
-        return [str(network) for network in four]
-    six = ipaddress.collapse_addresses(map(ipaddress.IPv6Network, found))
-    return [str(network) for network in six]
 
 
 def _refusal() -> Iterator[str]:
@@ -207,9 +195,9 @@ def _services(services: tuple[Service, ...]) -> Iterator[str]:
     if not services:
         yield ""
     for transport in (Transport.TCP, Transport.UDP):
-        ranges = [(s.first, s.last) for s in services if s.transport is transport]
+        ranges = [s for s in services if s.transport is transport]
         if ranges:
-            yield f"{transport.value} dport {{ {', '.join(_ranges(ranges))} }}"
+            yield f"{transport.value} dport {{ {', '.join(port_ranges(ranges))} }}"
 
 
 def _senders(step: SteerStep) -> Iterator[str]:
@@ -226,25 +214,13 @@ def _senders(step: SteerStep) -> Iterator[str]:
         yield f'{users} socket cgroupv2 level {group.level} "{group.path}"'.strip()
 
 
-def _ranges(ranges: list[tuple[int, int]]) -> Iterator[str]:
-    """Yield the ranges in order, those that touch or overlap made one."""
-    merged: list[list[int]] = []
-    for first, last in sorted(ranges):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1][1] = max(merged[-1][1], last)
-        else:
-            merged.append([first, last])
-    for first, last in merged:
-        yield str(first) if first == last else f"{first}-{last}"
-
-
 def _classify(plan: SteerPlan) -> Iterator[str]:
     yield "meta mark != 0 return"
     yield "ct direction reply return"
     yield "fib daddr type != unicast return"
     yield from _LINK_LOCAL
     for version in (4, 6):
-        members = _collapse(plan.overlay, version)
+        members = collapse(plan.overlay, version)
         if members:
             yield f"{_WORD[version]} daddr {{ {', '.join(members)} }} return"
     kept = [
@@ -290,7 +266,7 @@ def _leave(plan: SteerPlan) -> Iterator[str]:
         yield (f'oifname "{plan.interface}" meta mark {_hex(plan.mark)} masquerade')
     if ViaDirect in ways:
         for version in (4, 6):
-            members = _collapse(plan.overlay, version)
+            members = collapse(plan.overlay, version)
             if members:
                 # Our outer packets, which have that mark too, have no such source.
                 yield (

@@ -9,13 +9,12 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import trio
 
 from meshnode.proxy import host_sockets as host
-from meshnode.proxy.outlets import OutletError, Refusal
+from meshnode.proxy.outlets import Datagrams, Incoming, OutletError, Refusal
 from meshnode.types import Endpoint, Target
 
 CONNECT_TIMEOUT: Final = 20.0
@@ -139,7 +138,7 @@ class Direct:
         return [host.endpoint_of(one[4]) for one in answers if one[0] in families]
 
 
-class HostDatagrams:
+class HostDatagrams(Datagrams):
     """A UDP socket that speaks IPv4 and IPv6, if the host does."""
 
     def __init__(self, outlet: Direct, one: trio.socket.SocketType) -> None:
@@ -147,15 +146,8 @@ class HostDatagrams:
         self._socket = one
         self._names: dict[Target, Endpoint] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         self._socket.close()
 
     async def send(self, data: bytes, target: Target) -> None:
@@ -196,7 +188,7 @@ class HostDatagrams:
         return host.sockaddr_of(place)
 
 
-class HostIncoming:
+class HostIncoming(Incoming):
     """A listening socket at which only *expected* hosts are let in."""
 
     def __init__(
@@ -205,15 +197,8 @@ class HostIncoming:
         self._listener = listener
         self._expected = expected
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         self._listener.close()
 
     @property

@@ -5,7 +5,6 @@ An exit carries to no member, and it need not: the tunnel goes to them all.
 
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 
 import trio
 
@@ -41,7 +40,7 @@ class MeshFirst:
         try:
             mesh = await self._mesh.open_datagrams()
         except BaseException:
-            beyond.__exit__(None, None, None)
+            beyond.close()
             raise
         return _BothWays(mesh, beyond, self._is_mesh)
 
@@ -53,7 +52,7 @@ class MeshFirst:
         return self._mesh if self._is_mesh(target) else self._beyond
 
 
-class _BothWays:
+class _BothWays(Datagrams):
     """Datagrams of two places; what comes from either is received in turn."""
 
     def __init__(
@@ -64,19 +63,12 @@ class _BothWays:
         self._is_mesh = is_mesh
         self._arrived: deque[tuple[bytes, Target] | OutletError] = deque()
 
-    def __enter__(self) -> "_BothWays":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         try:
-            self._mesh.__exit__(kind, error, trace)
+            self._mesh.close()
         finally:
-            self._beyond.__exit__(kind, error, trace)
+            self._beyond.close()
 
     async def send(self, data: bytes, target: Target) -> None:
         """Send *data* by the way to *target*."""

@@ -40,8 +40,11 @@ class OutletError(MeshnodeError):
 class Closable(Protocol):
     """What is closed at the end of a `with`."""
 
+    def close(self) -> None:
+        """Let it be over; it takes no time."""
+
     def __enter__(self) -> Self:
-        """Return the thing itself."""
+        return self
 
     def __exit__(
         self,
@@ -49,7 +52,7 @@ class Closable(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        self.close()
 
 
 class Datagrams(Closable, Protocol):

@@ -1,7 +1,6 @@
 """An outlet behind a listener's rules, for protocols that know nothing of rules."""
 
 from collections.abc import Callable
-from types import TracebackType
 
 import trio
 
@@ -39,24 +38,16 @@ class RuledOutlet:
             raise OutletError(Refusal.FORBIDDEN)
 
 
-class _RuledDatagrams:
+class _RuledDatagrams(Datagrams):
     """Datagrams to what is refused are lost; answers come from where some went."""
 
     def __init__(self, inner: Datagrams, permits: Permits) -> None:
         self._inner = inner
         self._permits = permits
 
-    def __enter__(self) -> "_RuledDatagrams":
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._inner.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """End it."""
+        self._inner.close()
 
     async def send(self, data: bytes, target: Target) -> None:
         """Send *data* if that is permitted."""

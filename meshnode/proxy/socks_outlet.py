@@ -5,8 +5,7 @@ An exit of the mesh is one, at its overlay addresses.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import trio
 
@@ -14,7 +13,7 @@ from meshnode.codec.proxies import Credentials, ProxyRefusal, Socks5
 from meshnode.codec.socks import Command, decode_datagram, encode_datagram
 from meshnode.errors import CodecError
 from meshnode.proxy.direct_outlet import Direct
-from meshnode.proxy.outlets import Datagrams, Outlet, OutletError, Refusal
+from meshnode.proxy.outlets import Datagrams, Incoming, Outlet, OutletError, Refusal
 from meshnode.proxy.socks_messages import REFUSALS
 from meshnode.proxy.upstream import Stream, Upstream, hear
 from meshnode.types import Endpoint, Target
@@ -74,7 +73,7 @@ class ViaSocks:
             raise _refusal_of(error) from error
 
 
-class RelayedDatagrams:
+class RelayedDatagrams(Datagrams):
     """Datagrams that a proxy passes on as long as its *stream* is open."""
 
     def __init__(self, inner: Datagrams, relay: Target, stream: Stream) -> None:
@@ -86,18 +85,10 @@ class RelayedDatagrams:
         # Whoever has this is in no nursery of ours, and is not to wait when it closes.
         trio.lowlevel.spawn_system_task(self._watch, stream)
 
-    def __enter__(self) -> Self:
-        self._inner.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         self._is_over.cancel()
-        self._inner.__exit__(kind, error, trace)
+        self._inner.close()
 
     async def send(self, data: bytes, target: Target) -> None:
         """Send *data*; what cannot be said to the proxy is lost."""
@@ -140,7 +131,7 @@ class RelayedDatagrams:
             await trio.aclose_forcefully(stream)
 
 
-class RelayedIncoming:
+class RelayedIncoming(Incoming):
     """A place at a proxy where one peer is expected."""
 
     def __init__(self, stream: Stream, dialogue: Socks5, place: Target) -> None:
@@ -148,15 +139,8 @@ class RelayedIncoming:
         self._dialogue = dialogue
         self._place = place
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End it."""
         if self._stream is not None:
             trio.lowlevel.spawn_system_task(trio.aclose_forcefully, self._stream)
 

@@ -1,14 +1,12 @@
 """Outlets that note what they are asked, and datagrams that a test brings."""
 
-from types import TracebackType
-
 import trio
 
-from meshnode.proxy.outlets import Datagrams, Incoming, OutletError, Refusal
+from meshnode.proxy.outlets import Closable, Datagrams, Incoming, OutletError, Refusal
 from meshnode.types import Endpoint, Target
 
 
-class FakeDatagrams:
+class FakeDatagrams(Closable):
     """Notes what is sent; a test puts what arrives."""
 
     def __init__(self) -> None:
@@ -18,15 +16,8 @@ class FakeDatagrams:
             tuple[bytes, Target] | OutletError
         ](9)
 
-    def __enter__(self) -> "FakeDatagrams":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Note it."""
         self.is_closed = True
 
     async def send(self, data: bytes, target: Target) -> None:

@@ -4,13 +4,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import trio
 from trio.testing import memory_stream_pair
 
-from meshnode.proxy.outlets import Datagrams, Incoming, OutletError, Refusal
+from meshnode.proxy.outlets import Closable, Datagrams, Incoming, OutletError, Refusal
 from meshnode.proxy.socks_server import serve_socks
 from meshnode.types import Endpoint, Target
 
@@ -18,7 +17,7 @@ LOCAL = "127.0.0.1"
 Stream = trio.abc.HalfCloseableStream
 
 
-class FakeIncoming:
+class FakeIncoming(Closable):
     """A place where the peer has called already."""
 
     place = Endpoint("192.0.2.1", 1000)
@@ -27,15 +26,8 @@ class FakeIncoming:
         self.stream = stream
         self.is_closed = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Note it."""
         self.is_closed = True
 
     async def accept(self) -> tuple[Stream, Endpoint]:
@@ -44,7 +36,7 @@ class FakeIncoming:
         return self.stream, Endpoint("192.0.2.7", 2000)
 
 
-class FakeDatagrams:
+class FakeDatagrams(Closable):
     """Sends back what it gets, as from where it went."""
 
     def __init__(self) -> None:
@@ -52,15 +44,8 @@ class FakeDatagrams:
         self.is_closed = False
         self.send_in, self._out = trio.open_memory_channel[tuple[bytes, Target]](100)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Note it."""
         self.is_closed = True
 
     async def send(self, data: bytes, target: Target) -> None:

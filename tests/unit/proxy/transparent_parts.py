@@ -1,16 +1,13 @@
 """Outlets that go nowhere, for the tests of what is handed in."""
 
-from types import TracebackType
-from typing import Self
-
 import trio
 import trio.testing
 
-from meshnode.proxy.outlets import Incoming, OutletError, Refusal
+from meshnode.proxy.outlets import Closable, Incoming, OutletError, Refusal
 from meshnode.types import Endpoint, Target
 
 
-class FakeDatagrams:
+class FakeDatagrams(Closable):
     """A place for datagrams: `sent` is what went out, `arrived` what comes in."""
 
     def __init__(self) -> None:
@@ -18,15 +15,8 @@ class FakeDatagrams:
         self.to_arrive, self.arrived = trio.open_memory_channel[tuple[bytes, Target]](9)
         self.is_closed = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Note it."""
         self.is_closed = True
 
     async def send(self, data: bytes, target: Target) -> None:
