@@ -67,7 +67,7 @@ LAYERS = {
         "the shell is above all but the commands",
     ),
     "manage": _layer(
-        "crypto codec wireguard.config mesh proxy.http_rules",
+        "crypto codec wireguard.config mesh proxy.http_rules proxy.http_changes",
         "it speaks of a device, it does not run one; rules are read where they stand",
     ),
     "cli": _layer(
@@ -87,7 +87,7 @@ PURE = (
     *("manage.uapi", "proxy.forwards"),
     *("proxy.http_hosts", "proxy.http_rules", "proxy.http_targets"),
     *("proxy.http_heads", "proxy.http_headers", "proxy.http_answers"),
-    "proxy.http_pac",
+    *("proxy.http_pac", "proxy.http_changes"),
     *("proxy.socks_messages", "proxy.socks_dialogue", "proxy.reach"),
     *("proxy.exit_rules", "proxy.mesh_names", "proxy.password_guard"),
     *("names.table", "names.reverse", "names.message", "names.zone", "names.limits"),

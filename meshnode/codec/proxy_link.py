@@ -35,6 +35,7 @@ MAX_DESCRIPTORS: Final = 1 + MAX_SOCKETS
 MAX_EXITS: Final = 16
 MAX_USERS: Final = 1000
 MAX_RULES: Final = 1000
+MAX_HEADERS: Final = 50
 MAX_UPSTREAM: Final = 16
 MAX_MEMBERS: Final = 20_000
 MAX_ADDRESSES: Final = 60
@@ -86,6 +87,8 @@ class PlannedListener:
     users: tuple[PlannedUser, ...] | None = None
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    set_headers: tuple[str, ...] = ()
+    remove_headers: tuple[str, ...] = ()
 
 
 @frozen
@@ -223,6 +226,7 @@ def _unpack_endpoint(plain: Any) -> Endpoint:
 
 _ENDPOINT: Final = Kind(str, _unpack_endpoint)
 _RULES: Final = many(text(2048), 0, MAX_RULES)
+_HEADERS: Final = many(text(1024), 0, MAX_HEADERS)
 _USER: Final = record(PlannedUser, printable(64), printable(160))
 _LISTENER: Final = record(
     PlannedListener,
@@ -233,6 +237,8 @@ _LISTENER: Final = record(
     optional(many(_USER, 0, MAX_USERS, by=lambda user: user.name)),
     _RULES,
     _RULES,
+    _HEADERS,
+    _HEADERS,
 )
 _EXIT: Final = record(
     PlannedExit,

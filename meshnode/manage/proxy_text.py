@@ -8,6 +8,7 @@ from typing import Final
 from meshnode.codec.names import check_label
 from meshnode.errors import ConfigError
 from meshnode.manage.toml_reader import Table, choice, quote, text
+from meshnode.proxy.http_changes import HeaderChanges
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.types import Endpoint
 from meshnode.values import frozen
@@ -16,8 +17,10 @@ KINDS: Final = ("mixed", "socks", "http")
 MAX_LISTENERS: Final = 32
 MAX_EXITS: Final = 8
 MAX_RULES: Final = 1000
+MAX_HEADERS: Final = 50
 
 _MAX_RULE: Final = 2000
+_MAX_HEADER: Final = 1000
 _UNIX: Final = "unix:"
 _MAX_UNIX_PATH: Final = 107
 """Bytes of a path in `sockaddr_un`, less the NUL."""
@@ -34,7 +37,8 @@ class ProxyListener:
     one of 0600, 0660, 0666 in octal digits. `kind` is one of `KINDS`. `exit` are names
     of members, in order; none: connections leave from this host. `users_file` says who
     may use it, None for everybody who reaches it. `allow` and `deny` are rules for
-    hosts and URLs, none for no limit.
+    hosts and URLs, none for no limit. Fields of HTTP requests are changed by
+    `set_headers`, of the form `NAME: VALUE`, and `remove_headers`.
     """
 
     listen: Endpoint | Path
@@ -43,6 +47,8 @@ class ProxyListener:
     users_file: Path | None = None
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    set_headers: tuple[str, ...] = ()
+    remove_headers: tuple[str, ...] = ()
     mode: str = _DEFAULT_MODE
 
     @property
@@ -106,6 +112,8 @@ def _listener(table: Table) -> ProxyListener:
         users_file=table.optional("users_file", _file),
         allow=table.items("allow", _rule),
         deny=table.items("deny", _rule),
+        set_headers=table.items("set_headers", _set_header),
+        remove_headers=table.items("remove_headers", _removed_header),
         mode=table.get("mode", choice(*_MODES), _DEFAULT_MODE),
     )
     table.finish()
@@ -119,6 +127,11 @@ def _listener(table: Table) -> ProxyListener:
         raise table.error("exit", f"has more than {MAX_EXITS} members")
     if len(listener.allow) + len(listener.deny) > MAX_RULES:
         raise table.error("allow", f"and deny have more than {MAX_RULES} rules")
+    changed = listener.set_headers + listener.remove_headers
+    if changed and listener.kind == "socks":
+        raise table.error("set_headers", "is for HTTP; leave it out with kind socks")
+    if len(changed) > MAX_HEADERS:
+        raise table.error("set_headers", f"and removed are more than {MAX_HEADERS}")
     if listener.mode != _DEFAULT_MODE and not isinstance(listener.listen, Path):
         raise table.error("mode", "is for a Unix socket; leave it out")
     return listener
@@ -142,6 +155,10 @@ def proxy_section(listener: ProxyListener) -> str:
         lines.append(f"allow = {_list(listener.allow)}")
     if listener.deny:
         lines.append(f"deny = {_list(listener.deny)}")
+    if listener.set_headers:
+        lines.append(f"set_headers = {_list(listener.set_headers)}")
+    if listener.remove_headers:
+        lines.append(f"remove_headers = {_list(listener.remove_headers)}")
     if listener.mode != default.mode:
         lines.append(f"mode = {quote(listener.mode)}")
     return "\n".join(lines) + "\n"
@@ -164,6 +181,25 @@ def _rule(value: object) -> str:
         raise ConfigError(f"is longer than {_MAX_RULE} characters")
     RuleBook([rule])
     return rule
+
+
+def _set_header(value: object) -> str:
+    field = _short(value)
+    HeaderChanges.parse([field], [])
+    return field
+
+
+def _removed_header(value: object) -> str:
+    name = _short(value)
+    HeaderChanges.parse([], [name])
+    return name
+
+
+def _short(value: object) -> str:
+    field = text(value)
+    if len(field) > _MAX_HEADER:
+        raise ConfigError(f"is longer than {_MAX_HEADER} characters")
+    return field
 
 
 def _file(value: object) -> Path | None:

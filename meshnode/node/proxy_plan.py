@@ -74,6 +74,8 @@ def make_plan(
                 users=users,
                 allow=one.allow,
                 deny=one.deny,
+                set_headers=one.set_headers,
+                remove_headers=one.remove_headers,
             )
         )
     charter = node.trust.charter

@@ -15,6 +15,7 @@ from meshnode.manage.proxy_text import is_private, parse_place
 from meshnode.proxy.credentials import CredentialCheck
 from meshnode.proxy.direct_outlet import Direct
 from meshnode.proxy.exit_rules import Address, ExitRules, is_beyond_host
+from meshnode.proxy.http_changes import HeaderChanges
 from meshnode.proxy.http_pac import pac_file
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.proxy.http_server import HttpOptions, serve_http
@@ -82,6 +83,7 @@ class ProxySpeakers:
         # Through an exit goes everything; else what only the mesh has.
         prefixes = plan.overlay if listener.exits is None else _EVERYTHING
         zone = f"{plan.network}.{ZONE}"
+        changes = HeaderChanges.parse(listener.set_headers, listener.remove_headers)
 
         async def serve(client: Client) -> None:
             here = _place_of(client.stream)
@@ -93,7 +95,7 @@ class ProxySpeakers:
                 outlet=outlet,
                 credentials=check(client.host),
                 rules=lambda: rules,
-                options=HttpOptions(self._via, pac),
+                options=HttpOptions(self._via, pac, changes),
                 first=client.first,
                 traffic=client.traffic,
             )

@@ -6,28 +6,15 @@ wants set or removed is. `X-Forwarded-For` is not added: who asks stays unknown.
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
 import h11
 
-from meshnode.errors import ConfigError
 from meshnode.proxy.http_answers import HttpFault
-from meshnode.values import frozen
+from meshnode.proxy.http_changes import ALWAYS_KEPT, ONE_HOP, Fields, HeaderChanges
 
-Fields = list[tuple[bytes, bytes]]
-"""Names as they were written, and values."""
-
-_ONE_HOP: Final = frozenset(
-    (
-        *(b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade"),
-        *(b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"),
-        *(b"proxy-authentication-info", b"http2-settings"),
-    )
-)
-# A client must not have these removed by naming them in Connection.
-_ALWAYS_KEPT: Final = frozenset((b"content-length", b"host", b"via", b"max-forwards"))
 _NO_TRAILERS: Final = frozenset(
     (
         *(b"authorization", b"cache-control", b"content-encoding", b"content-length"),
@@ -37,43 +24,9 @@ _NO_TRAILERS: Final = frozenset(
 )
 # Who speaks HTTP/2 within a connection that was upgraded would pass by the rules.
 _NO_UPGRADE: Final = re.compile(rb"\s*(h2c?|http)\b.*", re.IGNORECASE | re.DOTALL)
-_OURS: Final = _ONE_HOP | _ALWAYS_KEPT | {b"expect", b"trailer"}
-_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
-_VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")
 
 PRIVATE: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 """Fields that TRACE does not show (RFC 9110 section 9.3.8)."""
-
-
-@frozen
-class HeaderChanges:
-    """Fields of requests to set (in place of what the client has) and to remove.
-
-    Names to remove are in lower case.
-    """
-
-    set: tuple[tuple[bytes, bytes], ...] = ()
-    remove: frozenset[bytes] = frozenset()
-
-    @classmethod
-    def parse(cls, set: Sequence[str], remove: Sequence[str]) -> "HeaderChanges":
-        """Read `Name: value` of each to set, `Name` of each to remove.
-
-        Raises:
-            ConfigError: if one is none, or is not the configuration's to change.
-        """
-        fields = []
-        for text in set:
-            name, colon, value = text.partition(":")
-            if not colon or not _VALUE.fullmatch(value.strip()):
-                raise ConfigError(f"{text!r} is not NAME: VALUE")
-            fields.append((_name(name), value.strip().encode()))
-        return cls(tuple(fields), frozenset(_name(name).lower() for name in remove))
-
-    def apply(self, fields: Fields) -> Fields:
-        """Return *fields* as they should be."""
-        gone = self.remove | {name.lower() for name, _ in self.set}
-        return [field for field in fields if field[0].lower() not in gone] + [*self.set]
 
 
 def request_fields(
@@ -123,7 +76,7 @@ def response_fields(
 
 def trailer_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return those of *fields* that may stand behind a body (RFC 9110 6.5.1)."""
-    refused = _ONE_HOP | _NO_TRAILERS
+    refused = ONE_HOP | _NO_TRAILERS
     return [field for field in fields if field[0].lower() not in refused]
 
 
@@ -204,8 +157,8 @@ def basic_credentials(request: h11.Request) -> tuple[str, str] | None:
 def _end_to_end(
     message: h11.Request | h11.Response | h11.InformationalResponse, also: set[bytes]
 ) -> Fields:
-    named = frozenset(_listed(message.headers, b"connection")) - _ALWAYS_KEPT
-    gone = _ONE_HOP | named | also
+    named = frozenset(_listed(message.headers, b"connection")) - ALWAYS_KEPT
+    gone = ONE_HOP | named | also
     return [item for item in message.headers.raw_items() if item[0].lower() not in gone]
 
 
@@ -218,14 +171,3 @@ def _via(
 def _listed(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     values = b",".join(value for found, value in fields if found == name)
     return [part.strip(b" \t").lower() for part in values.split(b",")]
-
-
-def _name(text: str) -> bytes:
-    if not _NAME.fullmatch(text):
-        raise ConfigError(f"{text!r} is no name of a header field")
-    name = text.encode()
-    if name.lower() in _OURS:
-        raise ConfigError(
-            f"{text} is the proxy's own: it can be neither set nor removed"
-        )
-    return name

@@ -23,10 +23,10 @@ from meshnode.proxy.http_answers import (
     own_page,
     trace_answer,
 )
+from meshnode.proxy.http_changes import HeaderChanges
 from meshnode.proxy.http_exchange import Exchange, ServerGone
 from meshnode.proxy.http_headers import (
     PRIVATE,
-    HeaderChanges,
     basic_credentials,
     forwards_left,
     has_body,

@@ -47,7 +47,7 @@ def test_everything_is_read() -> None:
         Path("/etc/users"),
         ("example.org",),
         ("*:22",),
-        "0660",
+        mode="0660",
     )
     assert (plain.place, full.place) == ("127.0.0.1:1080", "unix:/run/x")
     assert (
@@ -74,7 +74,7 @@ def test_what_is_written_is_read(
     """Every listener survives its file."""
     mode = "0666" if isinstance(listen, Path) else "0600"
     listener = ProxyListener(
-        listen, kind, tuple(exits), users, tuple(rules), tuple(rules), mode
+        listen, kind, tuple(exits), users, tuple(rules), tuple(rules), mode=mode
     )
     assert read(proxy_section(listener)) == (listener,)
 
@@ -136,3 +136,19 @@ def test_there_is_an_end_of_listeners() -> None:
 def test_who_can_reach_a_place(place: str, private: bool) -> None:
     """Loopback and paths are this host's alone."""
     assert is_private(parse_place(place)) == private
+
+
+def test_fields_of_requests_are_changed_by_name() -> None:
+    """They are written back, and none is the proxy's own, or for SOCKS."""
+    lines = 'set_headers = ["User-Agent: quiet"]\nremove_headers = ["Referer"]\n'
+    (listener,) = read(f'{LISTEN}kind = "http"\n{lines}')
+    assert listener.set_headers == ("User-Agent: quiet",)
+    assert listener.remove_headers == ("Referer",)
+    assert read(proxy_section(listener)) == (listener,)
+    for wrong in ('set_headers = ["Host: a"]', 'remove_headers = ["Via"]'):
+        with pytest.raises(ConfigError, match=r"headers.*the proxy's own"):
+            read(f"{LISTEN}{wrong}\n")
+    with pytest.raises(ConfigError, match="is not NAME: VALUE"):
+        read(f'{LISTEN}set_headers = ["secret"]\n')
+    with pytest.raises(ConfigError, match="is for HTTP"):
+        read(f'{LISTEN}kind = "socks"\n{lines}')

@@ -210,3 +210,30 @@ async def test_a_pac_file_says_what_goes_here(
     assert answer.startswith("HTTP/1.1 200")
     assert f"PROXY {LOCAL}:{here[1]}" in answer
     assert ("home.mesh" in answer) == (not everything)
+
+
+async def test_fields_of_requests_are_changed() -> None:
+    """As the listener says; others are passed on."""
+    heard: list[str] = []
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            heard.append((await stream.receive_some(4096)).decode())
+            await stream.send_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with open_listener(Endpoint(LOCAL, 0)) as opened:
+        port = opened.getsockname()[1]
+        plain = trio.SocketListener(trio.socket.from_stdlib_socket(opened))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, answer, [plain])
+            changed = replace(
+                MIXED, set_headers=("DNT: 1",), remove_headers=("Referer",)
+            )
+            async with serving(changed) as stream:
+                url = f"http://{LOCAL}:{port}/"
+                assert "204" in await get(stream, url, "Referer: secret", "X-Kept: yes")
+            nursery.cancel_scope.cancel()
+    (request,) = heard
+    assert "DNT: 1\r\n" in request
+    assert "X-Kept: yes\r\n" in request
+    assert "secret" not in request

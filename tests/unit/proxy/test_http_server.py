@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from meshnode.codec.proxies import Credentials, HttpConnect
-from meshnode.proxy.http_headers import HeaderChanges
+from meshnode.proxy.http_changes import HeaderChanges
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.proxy.http_server import HttpLimits, HttpOptions
 from meshnode.proxy.outlets import Refusal
