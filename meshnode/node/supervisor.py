@@ -174,8 +174,9 @@ class Supervisor:
         self._carrier = Child(CARRIER, self._launcher.carrier, is_wanted=False)
         # Workers first, so that control finds them started when it begins.
         workers = [Child(one.name, self._starter_of(one)) for one in resources.programs]
-        lazy = [self._tls, self._proxy, self._carrier]
-        self._children = [*workers, self._control, *lazy]
+        # Without them a node carries packets all the same.
+        self._helpers = [self._tls, self._proxy, self._carrier]
+        self._children = [*workers, self._control, *self._helpers]
         if resources.forwards:
             self._children.append(Child(FORWARD, self._launcher.forward))
 
@@ -261,7 +262,7 @@ class Supervisor:
         self._follow_link()
         if self._ending:
             return
-        if not self._is_ready and child not in (self._tls, self._proxy):
+        if not self._is_ready and child not in self._helpers:
             raise self._failure or HostError(
                 f"{child.name} ended while the node started ({reason}): run it with "
                 "--foreground --log-level debug to see why"
