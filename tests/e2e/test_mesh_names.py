@@ -186,6 +186,53 @@ def test_other_names_are_forwarded_and_the_host_is_left_as_it_was(
     anna.down()
 
 
+def test_all_names_go_by_an_exit_in_use(names: Names) -> None:
+    """Its host's resolvers are asked, by it; and afterwards everything is as it was."""
+    begin(names, "resolv.conf")
+    anna, bert, carl = names.anna, names.bert, names.site.host("carl")
+    outside = names.site.port(names.lab.host("outside"))
+    served = outside.host.start(
+        [
+            *("env", f"PYTHONPATH={ROOT}", sys.executable),
+            *("-m", "tests.e2e.outside_resolver", outside.v4),
+        ]
+    )
+    wait_until(lambda: "serving" in served.output, "the outside is there")
+    directory = names.etc / carl.host.namespace
+    directory.mkdir()
+    try:
+        (directory / "resolv.conf").write_text(f"nameserver {outside.v4}\n")
+        carl.join(anna.invite("--role", "exit", "--route", "0.0.0.0/0"))
+        carl.run("exit", "offer")
+        bert.await_peers("anna", "carl")
+        until(lambda: bert.run("exit", "list").stdout.count("carl") == 1, "it offers")
+        before = names.file.read_text()
+        bert.run("exit", "use", "carl")
+        look_up = "getent ahostsv4 www.example.org"
+        found = f"{OUTSIDE} "
+        until(
+            lambda: [line[: len(found)] for line in names.ask(look_up)][:1] == [found],
+            "a name of the world is found",
+        )
+        assert "www.example.org." in served.output
+        assert names.ask("getent ahostsv4 anna")[0].split()[0] == anna.address
+        # No other server stands behind ours, where a question could leak to.
+        servers = [
+            line.split()[1]
+            for line in names.file.read_text().splitlines()
+            if line.startswith("nameserver")
+        ]
+        assert set(servers) <= {bert.address, bert.address6}
+        bert.run("exit", "off")
+        assert names.file.read_text() == before
+        bert.down()
+        assert names.file.read_text() == BEFORE
+    finally:
+        shutil.rmtree(directory)
+    for host in (anna, carl):
+        host.down()
+
+
 def test_resolved_is_told_of_the_interface(lab: Lab, tmp_path: Path) -> None:
     """By a control process that may do nothing but administer the network.
 
