@@ -6,6 +6,7 @@ network that fails somewhere on the way.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from topology.clouds import CloudLan
 from topology.description import Lan
@@ -23,6 +24,11 @@ class Switches:
         # No node can have this name, as it has an underscore.
         self.host = lab.host("the_switches")
         self.host.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        # Some kernels let bridges look into IP, and cut what a port is too narrow for.
+        for kind in ("iptables", "ip6tables"):
+            key = f"net.bridge.bridge-nf-call-{kind}"
+            if Path("/proc/sys", *key.split(".")).exists():
+                self.host.sysctl(key, 0)
         self.host.nft("table netdev switches {}")
         self._ports = 0
         self._lans = 0
