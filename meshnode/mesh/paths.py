@@ -345,9 +345,7 @@ class Paths:
             if self._is_forgotten(key, member, now):
                 self._leave_stale(key, now)
                 return
-            rests_at = max(member.traffic_at, member.awake_at) + LINGER
-            # Gossip keeps the tunnels watching, and then users' traffic is no news.
-            if now >= rests_at and not self._tunnels.is_watched(key):
+            if now >= max(member.traffic_at, member.awake_at) + LINGER:
                 self._rest(key, member, now)
                 return
             # Often at first: what waited for a session may leave a little later.
@@ -370,7 +368,7 @@ class Paths:
         self._wake(key, min([at for at in moments if at > now]))
 
     def _rest(self, key: bytes, member: Member, now: float) -> None:
-        """Watch no more. A channel in use is kept as long as the session."""
+        """Need nothing more. A channel in use is kept as long as the session."""
         member.is_resting = True
         self._leave_doubt(key, member, now)
         self._seeker.stop(key)
@@ -378,6 +376,9 @@ class Paths:
             self._wake(key, now + LINGER)
         else:
             self._relays.drop(key, now=now)
+        if self._tunnels.is_watched(key):
+            # For gossip perhaps; they do not tell of users' traffic then.
+            self._wake(key, next_turn(now, LOOK_RARELY))
 
     def _has_candidates(self, member: Member) -> bool:
         """Whether there is a path to prove that would be taken."""
