@@ -4,11 +4,12 @@ A link has a catalogue for each direction, from numbers to types and what they h
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from meshnode.codec.arrays import pack_array, unpack_array
 from meshnode.codec.strict import Kind
-from meshnode.errors import CodecError
+from meshnode.errors import CodecError, ConfigError
+from meshnode.types import Endpoint
 
 Catalogue = Mapping[int, tuple[type, Kind]]
 
@@ -38,3 +39,19 @@ def decode_message(data: bytes, catalogue: Catalogue, *, max_bytes: int) -> Any:
         return catalogue[plain[0]][1].unpack(plain[1])
     except ValueError as error:
         raise CodecError(str(error)) from None
+
+
+def _unpack_endpoint(plain: Any) -> Endpoint:
+    if type(plain) is not str:
+        raise ValueError("not a text")
+    try:
+        endpoint = Endpoint.parse(plain)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if str(endpoint) != plain:
+        raise ValueError("not the usual form of an endpoint")
+    return endpoint
+
+
+PLACE: Final = Kind(str, _unpack_endpoint)
+"""An endpoint in its usual text form."""

@@ -5,12 +5,12 @@ to be served is a `ProxyPlan`, which may be large (10,000 members have names): i
 are in a sealed memfd beside `Setup`, before the sockets that control has bound.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgpack
 
 from meshnode.codec.arrays import pack_array
-from meshnode.codec.links import decode_message, encode_message
+from meshnode.codec.links import PLACE, decode_message, encode_message
 from meshnode.codec.strict import (
     BOOLEAN,
     PREFIX,
@@ -23,7 +23,7 @@ from meshnode.codec.strict import (
     text,
     whole,
 )
-from meshnode.errors import CodecError, ConfigError
+from meshnode.errors import CodecError
 from meshnode.types import Endpoint, Prefix
 from meshnode.values import frozen
 
@@ -210,21 +210,6 @@ ProxyMessage = Started | Problems | Counts | Learn
 _NUMBER: Final = whole(0, 2**32 - 1)
 _COUNT: Final = whole(0, 2**63 - 1)
 _PLACE: Final = text(128)
-
-
-def _unpack_endpoint(plain: Any) -> Endpoint:
-    if type(plain) is not str:
-        raise ValueError("not a text")
-    try:
-        endpoint = Endpoint.parse(plain)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    if str(endpoint) != plain:
-        raise ValueError("not the usual form of an endpoint")
-    return endpoint
-
-
-_ENDPOINT: Final = Kind(str, _unpack_endpoint)
 _RULES: Final = many(text(2048), 0, MAX_RULES)
 _HEADERS: Final = many(text(1024), 0, MAX_HEADERS)
 _USER: Final = record(PlannedUser, printable(64), printable(160))
@@ -233,7 +218,7 @@ _LISTENER: Final = record(
     _PLACE,
     text(8),
     whole(KEPT_SOCKET, MAX_SOCKETS - 1),
-    optional(many(_ENDPOINT, 0, MAX_EXITS)),
+    optional(many(PLACE, 0, MAX_EXITS)),
     optional(many(_USER, 0, MAX_USERS, by=lambda user: user.name)),
     _RULES,
     _RULES,
@@ -242,7 +227,7 @@ _LISTENER: Final = record(
 )
 _EXIT: Final = record(
     PlannedExit,
-    many(_ENDPOINT, 1, 4),
+    many(PLACE, 1, 4),
     printable(15),
     many(printable(60), 0, 1000),
     many(PREFIX, 0, 1000),
@@ -250,8 +235,8 @@ _EXIT: Final = record(
 _RESOLVER: Final = record(
     PlannedResolver,
     printable(64),
-    many(_ENDPOINT, 1, 4),
-    many(_ENDPOINT, 0, MAX_UPSTREAM),
+    many(PLACE, 1, 4),
+    many(PLACE, 0, MAX_UPSTREAM),
     BOOLEAN,
 )
 _PLAN: Final = record(

@@ -4,11 +4,10 @@ A message is one msgpack array with the type's number first; the rest is strict.
 sockets of a `Dial` travel beside it, one for each attempt, in order.
 """
 
-from typing import Any, Final
+from typing import Final
 
-from meshnode.codec.links import decode_message, encode_message
+from meshnode.codec.links import PLACE, decode_message, encode_message
 from meshnode.codec.strict import BOOLEAN, Kind, many, octets, record, text, whole
-from meshnode.errors import ConfigError
 from meshnode.types import Endpoint
 from meshnode.values import frozen
 
@@ -105,21 +104,6 @@ TlsMessage = Started | Connected | Lost | Prove
 
 _PORT: Final = whole(1, 65535)
 _KEY: Final = octets(32)
-
-
-def _unpack_endpoint(plain: Any) -> Endpoint:
-    if type(plain) is not str:
-        raise ValueError("not a text")
-    try:
-        endpoint = Endpoint.parse(plain)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-    if str(endpoint) != plain:
-        raise ValueError("not the usual form of an endpoint")
-    return endpoint
-
-
-_ENDPOINT: Final = Kind(str, _unpack_endpoint)
 _FROM_CONTROL: Final[dict[int, tuple[type, Kind]]] = {
     1: (Setup, record(Setup, _PORT)),
     2: (
@@ -130,7 +114,7 @@ _FROM_CONTROL: Final[dict[int, tuple[type, Kind]]] = {
             text(8),
             text(255),
             text(255),
-            many(record(Attempt, _ENDPOINT, _ENDPOINT), 1, MAX_ATTEMPTS),
+            many(record(Attempt, PLACE, PLACE), 1, MAX_ATTEMPTS),
         ),
     ),
     3: (HangUp, record(HangUp, _KEY)),

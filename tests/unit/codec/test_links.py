@@ -3,9 +3,10 @@
 import msgpack
 import pytest
 
-from meshnode.codec.links import decode_message, encode_message
+from meshnode.codec.links import PLACE, decode_message, encode_message
 from meshnode.codec.strict import record, whole
 from meshnode.errors import CodecError
+from meshnode.types import Endpoint
 from meshnode.values import frozen
 
 
@@ -59,3 +60,12 @@ def test_too_much_is_not_read() -> None:
     """Whatever it says."""
     with pytest.raises(CodecError):
         decode_message(msgpack.packb([1, [7]]), DOWN, max_bytes=2)
+
+
+def test_a_place_has_one_form() -> None:
+    """Else equal ones could be different bytes."""
+    place = Endpoint("2001:db8::1", 53)
+    assert PLACE.unpack(PLACE.pack(place)) == place
+    for plain, why in (("[2001:DB8::1]:53", "usual"), ("paris:53", "is"), (7, "text")):
+        with pytest.raises(ValueError, match=why):
+            PLACE.unpack(plain)
