@@ -4,7 +4,6 @@ An error names the file, the key and the remedy; nothing of a text with an error
 used.
 """
 
-import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +37,9 @@ from meshnode.manage.toml_reader import (
     choice,
     integer,
     parse_document,
+    prefix,
     quote,
+    quote_all,
     text,
 )
 from meshnode.offloads import AUTO, CHOICES, UNFORCED, Offloads
@@ -151,18 +152,6 @@ def _numeric_host_port(value: object) -> HostPort:
     return found
 
 
-def _prefix(value: object) -> Prefix:
-    """Read a prefix; host bits are a mistake more often than meant."""
-    try:
-        prefix = Prefix.parse(text(value))
-    except ConfigError:
-        raise ConfigError("is not an IP prefix") from None
-    written = ipaddress.ip_interface(str(value)).ip
-    if int(written) != prefix.network:
-        raise ConfigError(f'has host bits; write "{prefix}"')
-    return prefix
-
-
 def _automatic(node: Table, key: str, *, least: int) -> int | None:
     """Read `"auto"`, which is None, or a number."""
     number = integer(least, 2**32 - 1)
@@ -189,17 +178,17 @@ def _accepted(routes: Table) -> bool | tuple[Prefix, ...]:
         return type(value) is list
 
     if routes.get("accept", is_list, False):
-        return routes.items("accept", _prefix)
+        return routes.items("accept", prefix)
     return routes.get("accept", read, False)
 
 
 def _announced(table: Table) -> AnnouncedRoute:
     route = AnnouncedRoute(
-        prefix=table.get("prefix", _prefix, None),
+        prefix=table.get("prefix", prefix, None),
         metric=table.get("metric", integer(0, 65535), 100),
         weight=table.get("weight", integer(1, 255), 1),
         masquerade=table.get("masquerade", boolean, True),
-        mapped=table.optional("map", _prefix),
+        mapped=table.optional("map", prefix),
     )
     table.finish()
     mapped = route.mapped
@@ -217,7 +206,7 @@ def _wireguard_peer(table: Table) -> WireguardPeer:
         name=table.get("name", _label, None),
         public_key=table.get("public_key", _public_key, None),
         endpoint=table.optional("endpoint", _host_port),
-        allowed_ips=table.items("allowed_ips", _prefix),
+        allowed_ips=table.items("allowed_ips", prefix),
         preshared_key_file=table.optional("preshared_key_file", _absolute_path),
         keepalive=table.get("keepalive", integer(0, 65535), 0),
     )
@@ -260,10 +249,6 @@ def _refuse_twice(table: Table, key: str, values: Sequence[object]) -> None:
         seen.add(value)
 
 
-def _list(values: Sequence[object]) -> str:
-    return f"[{', '.join(quote(str(value)) for value in values)}]"
-
-
 def _node_section(config: NetworkConfig) -> str:
     default = NetworkConfig(config.interface)
     lines = [
@@ -273,7 +258,7 @@ def _node_section(config: NetworkConfig) -> str:
         f"listen_port = {config.listen_port}",
     ]
     if config.advertise:
-        lines.append(f"advertise = {_list(config.advertise)}")
+        lines.append(f"advertise = {quote_all(config.advertise)}")
     if config.mtu != default.mtu:
         lines.append(f"mtu = {config.mtu}")
     if config.max_mtu:
@@ -291,7 +276,7 @@ def _node_section(config: NetworkConfig) -> str:
     if config.log_level != default.log_level:
         lines.append(f"log_level = {quote(config.log_level)}")
     if config.bootstrap:
-        lines.append(f"bootstrap = {_list(config.bootstrap)}")
+        lines.append(f"bootstrap = {quote_all(config.bootstrap)}")
     if not config.port_mapping:
         lines.append("port_mapping = false")
     if not config.lan_discovery:
@@ -304,7 +289,7 @@ def _node_section(config: NetworkConfig) -> str:
 def _routes_section(accepted: bool | tuple[Prefix, ...]) -> str:
     value = "true" if accepted is True else "false"
     if isinstance(accepted, tuple):
-        value = _list(accepted)
+        value = quote_all(accepted)
     return f"# Which prefixes of others are used.\n[routes]\naccept = {value}\n"
 
 
@@ -331,7 +316,7 @@ def _wireguard_section(peer: WireguardPeer) -> str:
     ]
     if peer.endpoint is not None:
         lines.append(f"endpoint = {quote(str(peer.endpoint))}")
-    lines.append(f"allowed_ips = {_list(peer.allowed_ips)}")
+    lines.append(f"allowed_ips = {quote_all(peer.allowed_ips)}")
     if peer.preshared_key_file is not None:
         lines.append(f"preshared_key_file = {quote(str(peer.preshared_key_file))}")
     if peer.keepalive:

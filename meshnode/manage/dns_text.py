@@ -6,7 +6,7 @@ from typing import Final
 from meshnode.errors import ConfigError
 from meshnode.hostplan import DnsManager
 from meshnode.manage.config_values import DnsSettings
-from meshnode.manage.toml_reader import Table, boolean, choice, quote, text
+from meshnode.manage.toml_reader import Table, boolean, choice, quote, quote_all, text
 from meshnode.types import Endpoint
 
 DNS_PORT: Final = 53
@@ -42,8 +42,7 @@ def dns_section(settings: DnsSettings) -> str:
     if settings.manager != default.manager:
         lines.append(f"manage = {quote(settings.manager.value)}")
     if settings.upstream:
-        places = ", ".join(quote(str(one)) for one in settings.upstream)
-        lines.append(f"upstream = [{places}]")
+        lines.append(f"upstream = {quote_all(settings.upstream)}")
     if settings.search != default.search:
         lines.append(f"search = {str(settings.search).lower()}")
     return "\n".join(lines) + "\n"

@@ -1,13 +1,12 @@
 """The table `[exit]` of a network's configuration: who leaves by whom."""
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from meshnode.codec.names import check_label
 from meshnode.errors import ConfigError
 from meshnode.manage.config_values import ExitSettings
-from meshnode.manage.toml_reader import Table, boolean, quote, text
+from meshnode.manage.toml_reader import Table, boolean, prefix, quote_all, text
 from meshnode.types import Prefix
 
 MAX_EXITS: Final = 8
@@ -22,7 +21,7 @@ def read_exit(table: Table) -> ExitSettings:
     settings = ExitSettings(
         offer=table.get("offer", boolean, False),
         use=table.items("use", _member),
-        lan=table.items("lan", _prefix),
+        lan=table.items("lan", prefix),
         kill_switch=table.get("kill_switch", boolean, True),
     )
     _check(settings, table.error)
@@ -47,7 +46,7 @@ def check_exit(
 
     settings = ExitSettings(
         use=tuple(str(read(word, _member)) for word in use),
-        lan=tuple(p for word in lan if isinstance(p := read(word, _prefix), Prefix)),
+        lan=tuple(p for word in lan if isinstance(p := read(word, prefix), Prefix)),
         kill_switch=kill_switch,
     )
     _check(settings, lambda key, problem: ConfigError(f"{key}: {problem}"))
@@ -60,9 +59,9 @@ def exit_section(settings: ExitSettings) -> str:
     if settings.offer:
         lines.append("offer = true")
     if settings.use:
-        lines.append(f"use = {_list(settings.use)}")
+        lines.append(f"use = {quote_all(settings.use)}")
     if settings.lan:
-        lines.append(f"lan = {_list(settings.lan)}")
+        lines.append(f"lan = {quote_all(settings.lan)}")
     if not settings.kill_switch:
         lines.append("kill_switch = false")
     return "\n".join(lines) + "\n"
@@ -87,18 +86,3 @@ def _member(value: object) -> str:
         return check_label(text(value), "it")
     except ConfigError as error:
         raise ConfigError(f"is no member's name: {error}") from None
-
-
-def _prefix(value: object) -> Prefix:
-    """Read a prefix; host bits are a mistake more often than meant."""
-    try:
-        prefix = Prefix.parse(text(value))
-    except ConfigError:
-        raise ConfigError("is not an IP prefix") from None
-    if int(ipaddress.ip_interface(str(value)).ip) != prefix.network:
-        raise ConfigError(f'has host bits; write "{prefix}"')
-    return prefix
-
-
-def _list(values: Sequence[object]) -> str:
-    return f"[{', '.join(quote(str(value)) for value in values)}]"

@@ -1,13 +1,12 @@
 """The tables `[[proxy]]` of a configuration: where applications are served."""
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from meshnode.codec.names import check_label
 from meshnode.errors import ConfigError
-from meshnode.manage.toml_reader import Table, choice, quote, text
+from meshnode.manage.toml_reader import Table, choice, quote, quote_all, text
 from meshnode.proxy.http_changes import HeaderChanges
 from meshnode.proxy.http_rules import RuleBook
 from meshnode.types import Endpoint
@@ -148,24 +147,20 @@ def proxy_section(listener: ProxyListener) -> str:
     if listener.kind != default.kind:
         lines.append(f"kind = {quote(listener.kind)}")
     if listener.exit:
-        lines.append(f"exit = {_list(listener.exit)}")
+        lines.append(f"exit = {quote_all(listener.exit)}")
     if listener.users_file is not None:
         lines.append(f"users_file = {quote(str(listener.users_file))}")
     if listener.allow:
-        lines.append(f"allow = {_list(listener.allow)}")
+        lines.append(f"allow = {quote_all(listener.allow)}")
     if listener.deny:
-        lines.append(f"deny = {_list(listener.deny)}")
+        lines.append(f"deny = {quote_all(listener.deny)}")
     if listener.set_headers:
-        lines.append(f"set_headers = {_list(listener.set_headers)}")
+        lines.append(f"set_headers = {quote_all(listener.set_headers)}")
     if listener.remove_headers:
-        lines.append(f"remove_headers = {_list(listener.remove_headers)}")
+        lines.append(f"remove_headers = {quote_all(listener.remove_headers)}")
     if listener.mode != default.mode:
         lines.append(f"mode = {quote(listener.mode)}")
     return "\n".join(lines) + "\n"
-
-
-def _list(values: Sequence[str]) -> str:
-    return f"[{', '.join(map(quote, values))}]"
 
 
 def _member(value: object) -> str:

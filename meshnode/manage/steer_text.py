@@ -7,7 +7,7 @@ from meshnode.codec.names import check_label
 from meshnode.errors import ConfigError
 from meshnode.hostplan import Service, Transport
 from meshnode.manage.config_values import HostPort
-from meshnode.manage.toml_reader import Table, quote, text
+from meshnode.manage.toml_reader import Table, prefix, quote, quote_all, text
 from meshnode.steering import (
     MAX_DOORS,
     MAX_RULES,
@@ -20,7 +20,6 @@ from meshnode.steering import (
     ViaProxy,
     normal_name,
 )
-from meshnode.types import Prefix
 
 _VIA_REMEDY: Final = (
     'is not "mesh", "exit:NAME", "socks5://[USER@]HOST:PORT", "http://[USER@]HOST:PORT"'
@@ -95,7 +94,7 @@ def rule_section(rule: SteerRule) -> str:
         ("groups", rule.groups),
     ):
         if values:
-            lines.append(f"{key} = [{', '.join(quote(str(one)) for one in values)}]")
+            lines.append(f"{key} = {quote_all(values)}")
     lines.append(f"via = {quote(str(rule.via))}")
     if isinstance(rule.via, ViaProxy) and rule.via.password_file:
         lines.append(f"password_file = {quote(rule.via.password_file)}")
@@ -122,7 +121,7 @@ def _read_rule(table: Table) -> SteerRule:
         via = ViaProxy(via.scheme, via.host, via.port, via.user, password_file)
     rule = SteerRule(
         via,
-        to=table.items("to", _prefix),
+        to=table.items("to", prefix),
         domains=table.items("domains", _domain),
         ports=table.items("ports", _port),
         users=table.items("users", _user),
@@ -130,17 +129,6 @@ def _read_rule(table: Table) -> SteerRule:
     )
     table.finish()
     return rule
-
-
-def _prefix(value: object) -> Prefix:
-    word = text(value)
-    try:
-        prefix = Prefix.parse(word)
-    except ConfigError:
-        raise ConfigError("is not an IP prefix") from None
-    if Prefix.parse(word.partition("/")[0]).network != prefix.network:
-        raise ConfigError(f'has host bits; write "{prefix}"')
-    return prefix
 
 
 def _domain(value: object) -> str:

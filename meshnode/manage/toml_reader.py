@@ -5,12 +5,14 @@ asked for are refused, with the name that was probably meant.
 """
 
 import difflib
+import ipaddress
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from meshnode.errors import ConfigError
+from meshnode.types import Prefix
 
 Value = TypeVar("Value")
 
@@ -175,6 +177,27 @@ def choice(*words: str) -> Callable[[object], str]:
         return value
 
     return read
+
+
+def prefix(value: object) -> Prefix:
+    """Read a prefix; host bits are a mistake more often than meant.
+
+    Raises:
+        ConfigError: if it is none.
+        ValueError: if it is no string.
+    """
+    try:
+        found = Prefix.parse(text(value))
+    except ConfigError:
+        raise ConfigError("is not an IP prefix") from None
+    if int(ipaddress.ip_interface(str(value)).ip) != found.network:
+        raise ConfigError(f'has host bits; write "{found}"')
+    return found
+
+
+def quote_all(values: Iterable[object]) -> str:
+    """Return *values*, as they are written, as a TOML list of strings."""
+    return f"[{', '.join(quote(str(value)) for value in values)}]"
 
 
 def quote(value: str) -> str:

@@ -111,6 +111,7 @@ class MeshControl:
         self._engine = engine
         self._tap = tap
         self._inside = inside
+        self._journal = Journal(task.journal_fd, task.journal_path)
         self._directories = Directories(
             task.config_dir, task.state_dir, task.run_dir, task.uapi_dir
         )
@@ -140,7 +141,7 @@ class MeshControl:
         )
         planner: Planner
         if inside is None:
-            planner = HostPlanner(Journal(task.journal_fd, task.journal_path))
+            planner = HostPlanner(self._journal)
             self._mark = fwmark_of(self._config)
         else:
             # What is inside routes nothing that we send outside.
@@ -158,7 +159,7 @@ class MeshControl:
         self.names = HostNames(
             self.shell,
             self.book,
-            DnsPlanner(Journal(task.journal_fd, task.journal_path)),
+            DnsPlanner(self._journal),
             self._dns(self._config),
             interface=task.interface,
         )
@@ -209,7 +210,7 @@ class MeshControl:
         steering = self._steering = SteerKeeper(
             self.shell,
             socket.socket(fileno=self._task.carrier_fd),
-            Journal(self._task.journal_fd, self._task.journal_path),
+            self._journal,
             self._steering_ground(),
             config.steer,
             want_process=want_carrier,
@@ -217,7 +218,7 @@ class MeshControl:
         proxies = self._proxies = ProxyKeeper(
             self.shell,
             socket.socket(fileno=self._task.proxy_fd),
-            Journal(self._task.journal_fd, self._task.journal_path),
+            self._journal,
             config=lambda: self._config,
             interface=self._task.interface,
             want_process=want_proxy,

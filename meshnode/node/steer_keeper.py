@@ -33,8 +33,10 @@ from meshnode.host.journal import Journal
 from meshnode.host.transparent import open_answering
 from meshnode.node.learnt_names import LearntNames
 from meshnode.node.mesh_shell import MeshShell
+from meshnode.node.proxy_plan import EXIT_PORT
 from meshnode.node.steer_doors import SteerDoors, Upstream
 from meshnode.node.steer_plan import Ground, Lookups, make_plan
+from meshnode.node.tls_proxy import read_password
 from meshnode.steering import (
     Door,
     SteeredFlow,
@@ -50,10 +52,6 @@ from meshnode.types import Target
 LOOK_AGAIN: Final = 5.0
 """Seconds between two looks at what rules speak of."""
 
-EXIT_PORT: Final = 1080
-"""Where an exit serves SOCKS5 at its overlay addresses."""
-
-_MAX_PASSWORD: Final = 255
 _SUBJECT: Final = "steering"
 _log = logging.getLogger("meshnode.node")
 
@@ -208,7 +206,8 @@ class SteerKeeper:
     def _upstream(self, via: ViaExit | ViaProxy) -> Upstream:
         if isinstance(via, ViaProxy):
             place = Target(via.host, via.port)
-            password = _password(via.password_file)
+            file = Path(via.password_file) if via.password_file else None
+            password = read_password(file)
             return Upstream(via.scheme, (place,), via.user, password)
         member = self._shell.node.membership.by_name(via.name)
         if member is None:
@@ -321,15 +320,3 @@ def _uid_of(user: str) -> int | None:
 def _any_door(via: ViaExit | ViaProxy) -> Door:
     """Return a door that is like the real one, for a text that is only checked."""
     return Door(1, 1, 1, 1, 1)
-
-
-def _password(file: str) -> str:
-    if not file:
-        return ""
-    try:
-        password = Path(file).read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: no password of the proxy: {error}") from None
-    if len(password.encode()) > _MAX_PASSWORD:
-        raise ConfigError(f"{file}: longer than {_MAX_PASSWORD} bytes")
-    return password

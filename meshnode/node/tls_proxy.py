@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from meshnode.codec.proxies import Credentials
@@ -48,7 +49,8 @@ def find_way(settings: TlsSettings, environment: Mapping[str, str] = os.environ)
         Endpoint(str(address[0]).partition("%")[0], int(address[1]))
         for *_, address in answers
     )
-    credentials = Credentials(proxy.user, proxy.password or _password(settings))
+    password = proxy.password or read_password(settings.proxy_password_file)
+    credentials = Credentials(proxy.user, password)
     return Way(proxy.scheme, tuple(endpoints), credentials)
 
 
@@ -64,8 +66,12 @@ def _proxy_of(settings: TlsSettings, environment: Mapping[str, str]) -> Proxy | 
     return None
 
 
-def _password(settings: TlsSettings) -> str:
-    file = settings.proxy_password_file
+def read_password(file: Path | None) -> str:
+    """Return the password of a proxy that is in *file*, "" without one.
+
+    Raises:
+        ConfigError: if it cannot be read, or is longer than SOCKS5 can say.
+    """
     if file is None:
         return ""
     try:

@@ -10,7 +10,9 @@ from meshnode.manage.toml_reader import (
     choice,
     integer,
     parse_document,
+    prefix,
     quote,
+    quote_all,
     text,
 )
 
@@ -146,3 +148,14 @@ def test_quoted_text_reads_as_itself(value: str) -> None:
         return found
 
     assert document(f"a = {quote(value)}").get("a", same, None) == value
+
+
+def test_prefixes_are_read_and_written_back() -> None:
+    """Host bits are refused, with what was probably meant."""
+    table = document('a = ["10.0.0.0/8", "2001:db8::/32"]\n')
+    found = table.items("a", prefix)
+    assert quote_all(found) == '["10.0.0.0/8", "2001:db8::/32"]'
+    with pytest.raises(ConfigError, match=r'has host bits; write "10\.0\.0\.0/8"'):
+        prefix("10.0.0.1/8")
+    with pytest.raises(ConfigError, match="is not an IP prefix"):
+        prefix("ten")
